@@ -1,0 +1,1 @@
+"""Pure allocation policies: who goes next, on which nodes, and how much each."""

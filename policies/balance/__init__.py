@@ -1,0 +1,1 @@
+"""How much each worker computes: one balance a file."""

@@ -1,0 +1,1 @@
+"""Who goes next, with how many workers: one order a file."""

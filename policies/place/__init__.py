@@ -1,0 +1,1 @@
+"""On which nodes: one placement a file."""

@@ -1,0 +1,25 @@
+"""As close together as possible."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from policies.interface import Claim, Floats, Ints, NodeTable
+from policies.place.greedy import GreedyPlace, free_share
+
+
+class Pack(GreedyPlace):
+    """Fill a node with the job's workers before the next, beginning with the fullest where one fits.
+
+    Whole nodes stay free for large jobs, and workers of a job talk within a machine.
+
+    Source: best fit of Johnson, Demers, Ullman, Garey and Graham, "Worst-case performance bounds for simple
+    one-dimensional packing algorithms", SIAM Journal on Computing 3(4), 1974; Ray's PACK strategy.
+    """
+
+    name: ClassVar[str] = "pack"
+    source: ClassVar[str] = "Johnson et al., SIAM J. Computing 1974; Ray's PACK"
+
+    def score(self, claim: Claim, nodes: NodeTable, free: Floats, placed: Ints) -> Floats:
+        """Score nodes that the claim uses already first, then the smaller free share; shape ``(n,)``."""
+        return 2.0 * (placed > 0) - free_share(claim, nodes, free)

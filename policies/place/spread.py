@@ -1,0 +1,26 @@
+"""As far apart as possible."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from policies.interface import Claim, Floats, Ints, NodeTable
+from policies.place.greedy import GreedyPlace, free_share
+
+
+class Spread(GreedyPlace):
+    """Put each worker on the node with the fewest workers of its job, then on the emptiest.
+
+    Few workers are lost with a node, and each has the most of its network and memory bandwidth.
+
+    Source: Ray's SPREAD strategy and Kubernetes' NodeResourcesLeastAllocated; list scheduling on the least
+    loaded machine is Graham, "Bounds for certain multiprocessing anomalies", Bell System Technical Journal
+    45, 1966.
+    """
+
+    name: ClassVar[str] = "spread"
+    source: ClassVar[str] = "Graham, Bell System Technical Journal 1966; Ray's SPREAD"
+
+    def score(self, claim: Claim, nodes: NodeTable, free: Floats, placed: Ints) -> Floats:
+        """Score fewer of the claim's workers first, then the larger free share; shape ``(n,)``."""
+        return free_share(claim, nodes, free) - 2.0 * placed

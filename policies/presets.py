@@ -1,0 +1,134 @@
+"""Policies by name: the registry of members, the named compositions, and ``resolve``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from policies.balance.capacity_proportional import CapacityProportional
+from policies.balance.equal import Equal
+from policies.balance.round_robin import RoundRobin
+from policies.balance.speed_proportional import SpeedProportional
+from policies.balance.uniform_random import UniformRandom
+from policies.composed import Composed
+from policies.interface import Balance, Described, Order, Place, Policy, PolicyError
+from policies.loading import create, did_you_mean, load
+from policies.order.fifo import Fifo
+from policies.place.pack import Pack
+from policies.place.spread import Spread
+
+ORDERS: dict[str, type[Order]] = {member.name: member for member in (Fifo,)}
+"""Who goes next: name -> class."""
+
+PLACES: dict[str, type[Place]] = {member.name: member for member in (Spread, Pack)}
+"""On which nodes: name -> class."""
+
+BALANCES: dict[str, type[Balance]] = {
+    member.name: member
+    for member in (Equal, RoundRobin, UniformRandom, CapacityProportional, SpeedProportional)
+}
+"""How much each: name -> class."""
+
+FAMILIES: dict[str, tuple[type[Described], Mapping[str, type[Described]]]] = {
+    "order": (Order, ORDERS),
+    "place": (Place, PLACES),
+    "balance": (Balance, BALANCES),
+}
+"""Family -> what its members are, and its members."""
+
+DEFAULTS = {"order": "fifo", "place": "spread", "balance": "equal"}
+"""What a composition takes where it says nothing."""
+
+PRESETS: dict[str, dict[str, str]] = {name: {**DEFAULTS, "balance": name} for name in BALANCES}
+"""Name -> composition: each balance alone names one."""
+
+
+class Entry(NamedTuple):
+    """A line of the catalogue: a member's family, name, first sentence and source."""
+
+    family: str
+    name: str
+    summary: str
+    source: str
+
+
+def catalogue() -> list[Entry]:
+    """List every member that ships, by family."""
+    return [
+        Entry(family, name, member.summary(), member.source)
+        for family, (_, members) in FAMILIES.items()
+        for name, member in members.items()
+    ]
+
+
+def resolve(spec: str | Mapping[str, Any], search: Sequence[Path] = ()) -> Policy:
+    """Return the policy that a job file names.
+
+    Parameters
+    ----------
+    spec
+        A preset's name; or a mapping of ``order``, ``place`` and ``balance`` (what is left out is ``fifo``,
+        ``spread`` and ``equal``), each a name, ``module:Class``, or ``{either: {option: value}}``; or
+        ``module:Class``, a policy of the user's own, or an order, place or balance of theirs, with the rest
+        as above.
+    search
+        Folders in which modules are looked up first, such as the job file's.
+
+    Raises
+    ------
+    PolicyError
+        If a name is unknown (the message lists the choices), an option is wrong, or the user's code is no
+        policy.
+    """
+    if isinstance(spec, Mapping):
+        return _composed(spec, search)
+    if not isinstance(spec, str):
+        raise PolicyError(f"policy must be a name or a mapping of {', '.join(FAMILIES)}, but got {spec!r}")
+    if ":" in spec:
+        return _own(spec, search)
+    if spec not in PRESETS:
+        raise PolicyError(_unknown("policy", spec, PRESETS))
+    return _composed(PRESETS[spec], search, name=spec)
+
+
+def _unknown(what: str, word: Any, choices: Mapping[str, Any]) -> str:
+    hint = did_you_mean(str(word), choices)
+    return f"unknown {what} {word!r}{hint or ';'} choose from: {', '.join(choices)}"
+
+
+def _own(spec: str, search: Sequence[Path]) -> Policy:
+    plugin = create(spec, load(spec, search), {})
+    if isinstance(plugin, Policy):
+        return plugin
+    family = next(family for family, (kind, _) in FAMILIES.items() if isinstance(plugin, kind))
+    return _compose({family: plugin}, search)
+
+
+def _composed(parts: Mapping[str, Any], search: Sequence[Path], name: str | None = None) -> Policy:
+    for family in parts:
+        if family not in FAMILIES:
+            raise PolicyError(_unknown("part of a policy", family, FAMILIES))
+    return _compose({family: _member(family, part, search) for family, part in parts.items()}, search, name)
+
+
+def _compose(members: Mapping[str, Any], search: Sequence[Path], name: str | None = None) -> Policy:
+    full: dict[str, Any] = {
+        family: members.get(family) or _member(family, DEFAULTS[family], search) for family in FAMILIES
+    }
+    return Composed(**full, name=name)
+
+
+def _member(family: str, part: Any, search: Sequence[Path]) -> Described:
+    """Return the member that ``name`` or ``{name: {option: value}}`` names."""
+    kind, members = FAMILIES[family]
+    name, options = next(iter(part.items())) if isinstance(part, Mapping) and len(part) == 1 else (part, {})
+    options = {} if options is None else options
+    if not isinstance(name, str) or not isinstance(options, Mapping):
+        raise PolicyError(f"{family} must be a name or {{name: {{option: value}}}}, but got {part!r}")
+    if ":" not in name and name not in members:
+        raise PolicyError(_unknown(family, name, members))
+    member = create(name, load(name, search) if ":" in name else members[name], dict(options))
+    if not isinstance(member, kind):
+        raise PolicyError(f"{family} must be a {kind.__name__}, but {name!r} is a {type(member).__name__}")
+    return member

@@ -1,0 +1,20 @@
+"""What can go wrong, and how a person is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from workers.errors import did_you_mean
+
+
+class UserError(Exception):
+    """Bad input: the message says what is wrong, where, what was got and what to do. Exit code 2."""
+
+
+class RunFailedError(Exception):
+    """The input was good, the run failed all the same. Exit code 1."""
+
+
+def unknown(kind: str, got: str, choices: Iterable[str]) -> str:
+    """Return the message for a name that does not exist, with the nearest one that does."""
+    return f"unknown {kind} '{got}'. {did_you_mean(got, choices)}"

@@ -1,0 +1,156 @@
+"""What a node has: the logical view (what Ray may hand out) and the physical one (what psutil sees there)."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from policies.interface import NodeTable, frozen
+
+INSPECTION_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class PhysicalView:
+    """A machine as its operating system sees it; ``load`` is the share of its processors in use, 0 to 1."""
+
+    hostname: str
+    processor: str
+    num_cpus: int
+    load: float
+    memory_bytes: int
+    memory_free_bytes: int
+    numeric_class: str
+
+
+@dataclass(frozen=True)
+class LogicalView:
+    """A node as Ray sees it: what it has and what is free of ``cpu``, ``gpu`` and ``memory`` (bytes)."""
+
+    id: str
+    address: str
+    is_head: bool
+    capacity: tuple[float, float, float]
+    free: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """Both views of a node; ``physical`` is None if the node did not answer in time."""
+
+    logical: LogicalView
+    physical: PhysicalView | None
+
+
+def inspect_here() -> PhysicalView:
+    """Return the physical view of the machine that this runs on."""
+    memory = psutil.virtual_memory()
+    num_cpus = psutil.cpu_count() or 1
+    return PhysicalView(
+        hostname=platform.node(),
+        processor=_processor_name(),
+        num_cpus=num_cpus,
+        load=min(psutil.getloadavg()[0] / num_cpus, 1.0),
+        memory_bytes=memory.total,
+        memory_free_bytes=memory.available,
+        numeric_class=numeric_class(),
+    )
+
+
+def numeric_class() -> str:
+    """Return a short name for the kernels that compute here: nodes of one class agree to the last bit.
+
+    Made of the processor's model, NumPy's version and the vector instructions that NumPy found.
+    """
+    import numpy as np  # noqa: PLC0415  (runs on the node, where it is loaded anyway)
+
+    found: Mapping[str, Any] = np.show_config(mode="dicts").get("SIMD Extensions", {})
+    text = "|".join([_processor_name(), platform.machine(), np.__version__, ",".join(found.get("found", []))])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def logical_views() -> list[LogicalView]:
+    """Return every living node of the connected cluster, the head first, then by id."""
+    free = _free_by_node()
+    views = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            capacity = node["Resources"]
+            views.append(
+                LogicalView(
+                    id=node["NodeID"],
+                    address=node["NodeManagerAddress"],
+                    is_head="node:__internal_head__" in capacity,
+                    capacity=_amounts(capacity),
+                    free=_amounts(free.get(node["NodeID"], {})),
+                )
+            )
+    return sorted(views, key=lambda view: (not view.is_head, view.id))
+
+
+def node_table(views: Sequence[LogicalView], numeric_classes: Mapping[str, str] | None = None) -> NodeTable:
+    """Return the nodes as policies see them."""
+    known = numeric_classes or {}
+    return NodeTable(
+        ids=tuple(view.id for view in views),
+        capacity=frozen([view.capacity for view in views]).reshape(-1, 3),
+        free=frozen([view.free for view in views]).reshape(-1, 3),
+        numeric_class=tuple(known.get(view.id, "") for view in views),
+    )
+
+
+class Inspection:
+    """Looks at every node from a process on that node, all at the same time, while others go on."""
+
+    def __init__(self) -> None:
+        self._logical = logical_views()
+        self._started_s = time.monotonic()
+        look = ray.remote(num_cpus=0, max_retries=0)(inspect_here)
+        self._views = {
+            view.id: look.options(
+                name="apportion:inspect",
+                scheduling_strategy=NodeAffinitySchedulingStrategy(view.id, soft=False),
+            ).remote()
+            for view in self._logical
+        }
+
+    def result(self) -> list[NodeView]:
+        """Wait for the nodes' answers, and return both views of each."""
+        views = []
+        for logical in self._logical:
+            left = max(self._started_s + INSPECTION_TIMEOUT_S - time.monotonic(), 0.1)
+            try:
+                physical = ray.get(self._views[logical.id], timeout=left)
+            except (ray.exceptions.RayError, TimeoutError):  # the node has died or hangs: that is what we report
+                physical = None
+            views.append(NodeView(logical, physical))
+        return views
+
+
+def _amounts(resources: Mapping[str, float]) -> tuple[float, float, float]:
+    return (resources.get("CPU", 0.0), resources.get("GPU", 0.0), resources.get("memory", 0.0))
+
+
+def _free_by_node() -> Mapping[str, Mapping[str, float]]:
+    """Return what is free on each node. Ray has no public call for it; a used-up resource is absent."""
+    found: Mapping[str, Mapping[str, float]] = ray._private.state.available_resources_per_node()
+    return found
+
+
+def _processor_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

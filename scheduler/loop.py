@@ -1,0 +1,77 @@
+"""The loop: observe, plan, check, apply, record. The same on every cluster that follows the protocol."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from policies.feasibility import violations
+from policies.interface import ClusterPlan, ClusterSnapshot, NodeTable, Policy
+from scheduler.errors import UserError
+from scheduler.ledger import Ledger
+
+MAX_REPLANS = 5
+
+
+class StalePlanError(Exception):
+    """The cluster changed between observing and applying: plan again."""
+
+
+class Cluster(Protocol):
+    """What the loop needs of a cluster and its clock."""
+
+    def observe(self) -> NodeTable:
+        """Return every node with its capacity and what is free now."""
+
+    def now_s(self) -> float:
+        """Return the time in seconds."""
+
+    def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot) -> None:
+        """Carry out a plan that passed the referee, a gang whole or not at all.
+
+        Raises
+        ------
+        StalePlanError
+            If what the plan counts on is not there any more; nothing is held then.
+        """
+
+
+def step(cluster: Cluster, policy: Policy, ledger: Ledger, seed: int) -> tuple[Ledger, ClusterPlan]:
+    """Let ``policy`` decide once for all that wait, and return the new ledger with the plan that was carried out.
+
+    Raises
+    ------
+    UserError
+        If the policy raises, or its plan breaks a rule; all violations are listed.
+    StalePlanError
+        If the cluster kept changing under ``MAX_REPLANS`` plans.
+    """
+    for attempt in range(1, MAX_REPLANS + 1):
+        snapshot = ledger.snapshot(cluster.observe(), cluster.now_s(), seed)
+        plan = checked_plan(policy, snapshot)
+        try:
+            cluster.apply(plan, snapshot)
+        except StalePlanError:
+            if attempt == MAX_REPLANS:
+                raise
+            continue
+        return ledger.record(plan), plan
+    raise AssertionError("the last attempt returns or raises")
+
+
+def checked_plan(policy: Policy, snapshot: ClusterSnapshot) -> ClusterPlan:
+    """Return the policy's plan after the referee has passed it; raises ``UserError`` otherwise."""
+    try:
+        plan = policy.plan(snapshot)
+    except Exception as error:  # a user's own code may raise anything
+        raise UserError(f"policy '{policy.name}' raised {type(error).__name__}: {error}") from error
+    found = violations(plan, snapshot)
+    if found:
+        raise UserError(refusal(policy.name, found))
+    return plan
+
+
+def refusal(policy: str, found: tuple[str, ...]) -> str:
+    """Return the message for a plan that breaks rules: all of them."""
+    listed = "\n".join(f"  - {violation}" for violation in found[:20])
+    more = f"\n  - and {len(found) - 20} more" if len(found) > 20 else ""
+    return f"policy '{policy}' returned a plan that breaks {len(found)} rule(s):\n{listed}{more}"

@@ -1,0 +1,80 @@
+"""The cluster on Ray: leases are placement groups of one bundle, pinned to the node that the policy chose."""
+
+from __future__ import annotations
+
+import time
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+
+from policies.interface import ClusterPlan, ClusterSnapshot, Grant, NodeTable, Resources
+from scheduler.inventory import logical_views, node_table
+from scheduler.loop import StalePlanError
+
+NODE_ID_LABEL = "ray.io/node-id"
+LEASE_TIMEOUT_S = 20.0
+
+
+class RayCluster:
+    """Grants and drops leases on the connected Ray cluster.
+
+    Attributes
+    ----------
+    groups
+        The placement group of every lease that is held.
+    """
+
+    def __init__(self) -> None:
+        self.groups: dict[Grant, PlacementGroup] = {}
+
+    def observe(self) -> NodeTable:
+        """Return every living node with what is free now."""
+        return node_table(logical_views())
+
+    def now_s(self) -> float:
+        """Return the wall clock."""
+        return time.time()
+
+    def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot) -> None:
+        """Create the groups of all grants; drop them all and raise ``StalePlanError`` if one cannot be had."""
+        for lease in plan.revokes:
+            self.release(lease)
+        bundles = {job.id: job.bundle for job in snapshot.jobs}
+        for grant in plan.grants:
+            self.groups[grant] = _reserve(grant, bundles[grant.job])
+        deadline = time.monotonic() + LEASE_TIMEOUT_S
+        for grant in plan.grants:
+            if not self.groups[grant].wait(max(deadline - time.monotonic(), 0.0)):
+                for other in plan.grants:
+                    self.release(other)
+                raise StalePlanError(f"node {grant.node} did not give worker {grant.worker} of {grant.job} its bundle")
+
+    def release(self, lease: Grant) -> None:
+        """Give a lease's resources back; what runs there ends."""
+        group = self.groups.pop(lease, None)
+        if group is not None:
+            remove_placement_group(group)
+
+    def release_all(self) -> None:
+        """Give back everything that is held."""
+        for lease in list(self.groups):
+            self.release(lease)
+
+
+def ray_resources(bundle: Resources) -> dict[str, float]:
+    """Return the bundle in Ray's names, without zeros."""
+    amounts = {"CPU": bundle.cpu, "GPU": bundle.gpu, "memory": bundle.memory}
+    return {name: amount for name, amount in amounts.items() if amount > 0}
+
+
+def _reserve(grant: Grant, bundle: Resources) -> PlacementGroup:
+    return placement_group(
+        [ray_resources(bundle)],
+        name=f"apportion:{grant.job}:{grant.worker}",
+        bundle_label_selector=[{NODE_ID_LABEL: grant.node}],
+    )
+
+
+def is_connected() -> bool:
+    """Say whether this process is connected to a cluster."""
+    return bool(ray.is_initialized())

@@ -1,0 +1,1 @@
+"""Learning: pure shard updates, exact sums, solvers and data; one thin Ray actor."""

@@ -1,0 +1,57 @@
+"""What goes wrong with data, said so that it can be mended."""
+
+from collections import Counter
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+MAX_PROBLEMS = 10
+MAX_ALIKE = 3
+_MAX_LISTED = 30
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message says what is wrong, where, what was got and what to do."""
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return `"Did you mean 'x'? The choices are x, y."` for a `name` that is none of `choices`."""
+    names = list(choices)
+    folded = {choice.casefold(): choice for choice in names}
+    close = get_close_matches(name.casefold(), folded, n=1)
+    guess = f"Did you mean {folded[close[0]]!r}? " if close else ""
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return f"{guess}The choices are {', '.join(names[:_MAX_LISTED])}{more}."
+
+
+class Problems:
+    """The problems of one file, gathered to be reported at once: the first 10 places in one `DataError`."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self._found: list[tuple[str, str, str]] = []
+        self._times: Counter[tuple[str, str]] = Counter()
+
+    def add(self, row: str, column: str, what: str, hint: str) -> None:
+        """Note one problem; three of a kind (column, `hint`) are listed. The tenth listed raises `DataError`."""
+        kind = (column, hint)
+        self._times[kind] += 1
+        if self._times[kind] <= MAX_ALIKE:
+            self._found.append((f"{row}, {column}: {what}" if column else f"{row}: {what}", *kind))
+        if len(self._found) == MAX_PROBLEMS:
+            self.check()
+
+    def check(self) -> None:
+        """Raise `DataError` with every problem noted so far, if there is any."""
+        if not self._found:
+            return
+        hints = " ".join(dict.fromkeys(hint for _, _, hint in self._found))
+        if self._times.total() == 1:
+            raise DataError(f"{self.file}, {self._found[0][0]}. {hints}")
+        lines = [f"\n  {place}" for place, _, _ in self._found]
+        for (column, _), times in self._times.items():
+            if times > MAX_ALIKE:
+                lines.append(f"\n  and {times - MAX_ALIKE:,} more like it{f' in {column}' if column else ''}")
+        count = (
+            f"the first {MAX_PROBLEMS}" if len(self._found) == MAX_PROBLEMS else f"{self._times.total():,}"
+        )
+        raise DataError(f"{self.file}: {count} problems:{''.join(lines)}\n{hints}")

@@ -1,0 +1,117 @@
+"""The parameter store: takes keyed updates in any order, commits a round once every shard is in.
+
+Pure: no Ray, no clock. An update is keyed by the message's version and its shards, so offering it twice
+changes nothing; a call is accepted whole or not at all, so no shard is ever counted twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from workers.exact_sum import Ints, Peaks, Scale
+from workers.training import RoundReport, Training
+from workers.update import STAGES, CallSums, Message
+
+
+class Verdict(Enum):
+    """What became of an update."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    OVERLAPPING = "overlapping"
+    STALE = "stale"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A finished attempt: ``report`` is None if the round must be repeated on a larger scale."""
+
+    report: RoundReport | None
+
+
+class ParameterStore:
+    """The versions of one job's parameters.
+
+    Attributes
+    ----------
+    message
+        What workers are to be told now; a new one after every commit.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self._version = 0
+        self._peaks_of_last: dict[tuple[str, int], Peaks] = {}
+        self.message = self._open()
+
+    def _open(self) -> Message:
+        training = self.training
+        payload = training.payload()
+        self._starts, self._size = STAGES[training.stage].blocks(training.problem, payload)
+        known = self._peaks_of_last.get((training.stage, self._size))
+        num_shards = training.problem.num_shards
+        scale = None if known is None else Scale.fitting(known, self._starts, self._size, num_shards)
+        self._total: Ints = np.zeros(self._size, dtype=np.int64)
+        self._peaks: Peaks | None = None
+        self._overflowed = False
+        self._arrived = np.zeros(num_shards, dtype=bool)
+        self._version += 1
+        return Message(self._version, training.stage, training.state.round, payload, scale)
+
+    @property
+    def missing(self) -> Ints:
+        """Shards that are not in yet, ascending."""
+        return np.flatnonzero(~self._arrived)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard is in."""
+        return bool(self._arrived.all())
+
+    def offer(self, version: int, shards: Ints, sums: CallSums) -> Verdict:
+        """Take the sums of a call over ``shards``, computed on message ``version``.
+
+        Raises
+        ------
+        ValueError
+            If the sums have another length than this round's, or a shard is named twice.
+        """
+        if version != self._version:
+            return Verdict.STALE
+        if len(np.unique(shards)) != len(shards):
+            raise ValueError(f"a call names a shard twice: {shards.tolist()}")
+        if sums.total is not None and sums.total.shape != (self._size,):
+            raise ValueError(f"sums of shape {sums.total.shape}, expected ({self._size},)")
+        arrived = self._arrived[shards]
+        if arrived.any():
+            return Verdict.DUPLICATE if arrived.all() else Verdict.OVERLAPPING
+        self._arrived[shards] = True
+        self._peaks = sums.peaks if self._peaks is None else np.maximum(self._peaks, sums.peaks)
+        if sums.total is None:
+            self._overflowed = True
+        else:
+            self._total += sums.total
+        return Verdict.ACCEPTED
+
+    def commit(self) -> Commit:
+        """Close the attempt: advance the training, or open the round again on the scale that fits.
+
+        Raises
+        ------
+        RuntimeError
+            If shards are missing.
+        DivergedError
+            If the training left the finite numbers.
+        """
+        if not self.complete or self._peaks is None:
+            raise RuntimeError(f"shards {self.missing.tolist()} are missing")
+        self._peaks_of_last[self.message.stage, self._size] = self._peaks
+        report = None
+        if not self._overflowed and self.message.scale is not None:
+            report = self.training.advance(self.message.scale.restore(self._total))
+        if self.training.outcome is None:
+            self.message = self._open()
+        return Commit(report)

@@ -1,0 +1,14 @@
+"""How it is minimised: each solver is three pure parts, ``broadcast``, ``contribute`` and ``combine``."""
+
+from workers.solvers.base import Solver, State
+from workers.solvers.exact import Exact
+from workers.solvers.gradient_descent import GradientDescent
+from workers.solvers.local_sgd import LocalSgd
+from workers.solvers.local_svrg import LocalSvrg
+
+SOLVERS: dict[str, Solver] = {
+    solver.name: solver for solver in (LocalSvrg(), LocalSgd(), GradientDescent(), Exact())
+}
+"""Every solver by the name that a job file gives it."""
+
+__all__ = ["SOLVERS", "Solver", "State"]

@@ -1,0 +1,100 @@
+"""The interface of a solver: three pure parts, and a state that holds all it knows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from workers.data.shard import Shard
+from workers.exact_sum import Floats, Ints
+from workers.problem import Problem
+
+Payload = Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a solver knows after ``round`` rounds.
+
+    Attributes
+    ----------
+    parameters
+        The flat buffer, on standardised columns.
+    loss
+        The training objective that the last round measured (penalty included), None if it measured none.
+    memory
+        Further arrays that the solver carries.
+    solved
+        Whether there is nothing left to do.
+    """
+
+    parameters: Floats
+    round: int = 0
+    loss: float | None = None
+    memory: Mapping[str, Floats] = field(default_factory=dict)
+    solved: bool = False
+
+
+def generator(problem: Problem, round_: int, shard: int) -> np.random.Generator:
+    """Return the random stream that belongs to (seed, round, shard), whoever computes it."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((problem.seed, round_, shard))))
+
+
+class Solver(ABC):
+    """``broadcast`` says what workers must know, ``contribute`` is a shard's share, ``combine`` adds up.
+
+    ``contribute`` is a pure function of its arguments, and its results are only ever added (exactly), so a
+    round has the same outcome whoever computed which shard.
+
+    Attributes
+    ----------
+    name
+        What a job file calls it.
+    source
+        The paper or textbook that it comes from.
+    stochastic
+        Whether the seed changes the path.
+    batch_noise
+        What batches add to the curvature that a step meets: ``spread`` (on average), ``reach`` (at worst),
+        None for full gradients; decides the default learning rate.
+    """
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+    stochastic: ClassVar[bool] = False
+    batch_noise: ClassVar[str | None] = None
+
+    def refuse(self, problem: Problem) -> str | None:
+        """Say why this solver does not go together with the problem, or None."""
+        del problem
+        return None
+
+    def start(self, problem: Problem) -> State:
+        """Return the state before the first round."""
+        return State(problem.start())
+
+    def broadcast(self, problem: Problem, state: State) -> Payload:
+        """Return what every worker needs to know this round."""
+        del problem
+        return {"parameters": state.parameters}
+
+    @abstractmethod
+    def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
+        """Return where the blocks of the sums start, and the length of the sums."""
+
+    @abstractmethod
+    def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
+        """Return one shard's share of the sums."""
+
+    @abstractmethod
+    def combine(self, problem: Problem, state: State, sums: Floats) -> State:
+        """Return the state after a round."""
+
+
+def single_blocks(size: int) -> tuple[Ints, int]:
+    """Return blocks of one value each: no two columns share a scale."""
+    return np.arange(size), size

@@ -1,0 +1,73 @@
+"""Variance-reduced SGD on every shard: converges to the optimum where plain averaging stalls."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from workers.data.shard import Shard
+from workers.exact_sum import Floats, Ints
+from workers.problem import Problem
+from workers.solvers.base import Payload, Solver, State, single_blocks
+from workers.solvers.gradient_descent import GradientDescent, mean_loss_and_gradient
+from workers.solvers.local_sgd import batches
+
+NOISE = 1e-12
+"""Relative rise of the loss that is rounding, not a step that was too long."""
+
+
+class LocalSvrg(Solver):
+    """SGD on each shard with the full gradient as a control variate, so that local steps agree at the optimum.
+
+    Two rounds make an iteration: one sums the full gradient at an anchor, the next takes local steps along
+    ``gradient(batch, parameters) - gradient(batch, anchor) + full gradient`` and averages them by rows. Shards
+    may differ so much that local steps overshoot: an iteration that raised the loss is taken back and repeated
+    at half the rate.
+    """
+
+    name = "local-svrg"
+    source = "Johnson, Zhang, Stochastic Gradient Descent using Predictive Variance Reduction (NeurIPS 2013)"
+    stochastic = True
+    batch_noise = "spread"
+
+    def start(self, problem: Problem) -> State:
+        """Begin at zero with the whole rate."""
+        return State(problem.start(), memory={"factor": np.array(1.0)})
+
+    def broadcast(self, problem: Problem, state: State) -> Payload:
+        """Return the parameters; for local steps also the full gradient there and the factor of the rate."""
+        del problem
+        payload = {"parameters": state.parameters}
+        if state.round % 2:
+            payload |= {"gradient": state.memory["gradient"], "factor": state.memory["factor"]}
+        return payload
+
+    def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
+        """Return a block for each parameter, and one for the loss in gradient rounds."""
+        return single_blocks(problem.num_parameters + ("gradient" not in payload))
+
+    def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
+        """Return the shard's gradient and loss, or rows times the change over its local steps."""
+        if "gradient" not in payload:
+            return GradientDescent().contribute(problem, payload, shard, round_)
+        anchor, full = payload["parameters"], payload["gradient"]
+        penalised = problem.penalised
+        rate = problem.options.rate(round_ // 2) * float(payload["factor"])
+        parameters = anchor.copy()
+        for rows in batches(problem, shard, round_):
+            X, y = shard.X[rows], shard.y[rows]
+            change = problem.gradient(parameters, X, y) - problem.gradient(anchor, X, y)
+            parameters -= rate * (change / len(y) + penalised * (parameters - anchor) + full)
+        return len(shard.y) * (parameters - anchor)
+
+    def combine(self, problem: Problem, state: State, sums: Floats) -> State:
+        """Keep the full gradient, or move by the average change, or take the last move back."""
+        if state.round % 2:
+            memory = {**state.memory, "anchor": state.parameters}
+            return State(state.parameters + sums / problem.num_rows, state.round + 1, memory=memory)
+        loss, gradient = mean_loss_and_gradient(problem, state.parameters, sums)
+        memory = state.memory
+        if "anchor" in memory and loss > float(memory["loss"]) * (1.0 + NOISE):
+            memory = {**memory, "factor": memory["factor"] / 2.0}
+            return State(memory["anchor"], state.round + 1, memory=memory)
+        memory = {"factor": memory["factor"], "gradient": gradient, "loss": np.array(loss)}
+        return State(state.parameters, state.round + 1, loss, memory)

@@ -1,0 +1,131 @@
+"""What a worker does, without Ray: keeps shards, answers calls, measures itself.
+
+Nothing that matters lives here: the shards are a cache, and a call's answer depends on its arguments alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from workers.data.shard import DataSet, Shard
+from workers.errors import DataError
+from workers.exact_sum import Floats, Ints, NonFiniteError
+from workers.problem import Problem
+from workers.update import CallSums, Message, call_update
+
+PROBE_ROWS = 2048
+PROBE_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class CallResult:
+    """A worker's answer to a call.
+
+    Attributes
+    ----------
+    sums
+        None if an update was not finite; ``failure`` says which.
+    busy_s
+        Seconds from the call's arrival to its answer.
+    """
+
+    version: int
+    shards: Ints
+    sums: CallSums | None
+    busy_s: float
+    failure: str | None = None
+
+
+class WorkerState:
+    """One worker's cache of shards and its answers.
+
+    Parameters
+    ----------
+    memory_bytes
+        The hard limit of resident shard bytes: the memory of the worker's bundle.
+    clock
+        Returns seconds; injected, so that tests decide what time it is.
+    """
+
+    def __init__(self, name: str, data: DataSet, memory_bytes: float, clock: Callable[[], float]) -> None:
+        self.name = name
+        self.data = data
+        self.memory_bytes = memory_bytes
+        self._clock = clock
+        self._problem: Problem | None = None
+        self._cache: dict[int, Shard] = {}
+        self._held: dict[int, Floats] = {}
+        self._held_for: tuple[str, int] | None = None
+        self._work, self._nbytes = data.work, data.nbytes
+        self.rows_done = 0
+        self.busy_s = 0.0
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of the shards in the cache."""
+        return sum(shard.nbytes for shard in self._cache.values())
+
+    def configure(self, problem: Problem) -> None:
+        """Take the job's constants; they change between stages only."""
+        self._problem = problem
+
+    def probe(self, problem: Problem) -> float:
+        """Return seconds per row for gradients of the job's own objective, from a short run on random rows."""
+        random = np.random.default_rng(0)
+        X = random.standard_normal((PROBE_ROWS, problem.num_features))
+        y = np.zeros(PROBE_ROWS)
+        parameters = problem.start()
+        problem.gradient(parameters, X, y)  # the first run pays for imports and page faults
+        start, rows = self._clock(), 0
+        while (elapsed := self._clock() - start) < PROBE_SECONDS or not rows:
+            problem.gradient(parameters, X, y)
+            rows += PROBE_ROWS
+        return elapsed / rows
+
+    def prepare(self, shards: Sequence[int]) -> int:
+        """Have exactly ``shards`` in the cache, and return the bytes that were read for it.
+
+        Raises
+        ------
+        DataError
+            If they do not fit into the worker's memory, or cannot be read.
+        """
+        wanted = {int(shard) for shard in shards}
+        self._cache = {shard: kept for shard, kept in self._cache.items() if shard in wanted}
+        return self._fetch(sorted(wanted))
+
+    def _fetch(self, wanted: Sequence[int]) -> int:
+        """Read what is absent; whatever else is in the cache makes room if it must."""
+        need = int(self._nbytes[wanted].sum())
+        if need > self.memory_bytes:
+            raise DataError(
+                f"worker {self.name}: {need:,} bytes of shards do not fit into its {self.memory_bytes:,.0f} bytes"
+            )
+        absent = [shard for shard in wanted if shard not in self._cache]
+        if self.resident_bytes + int(self._nbytes[absent].sum()) > self.memory_bytes:
+            self._cache = {shard: self._cache[shard] for shard in wanted if shard in self._cache}
+        loaded = self.data.load(absent)
+        self._cache.update((shard.index, shard) for shard in loaded)
+        return sum(shard.nbytes for shard in loaded)
+
+    def run(self, message: Message, shards: Ints) -> CallResult:
+        """Compute and add up the updates of ``shards``; those not in the cache are read first."""
+        start = self._clock()
+        if self._problem is None:
+            raise RuntimeError("configure() comes before run()")
+        if self._held_for != (message.stage, message.round):
+            self._held.clear()
+            self._held_for = (message.stage, message.round)
+        self._fetch(shards.tolist())
+        sums, failure = None, None
+        try:
+            sums = call_update(self._problem, message, (self._cache[s] for s in shards.tolist()), self._held)
+        except NonFiniteError as error:
+            failure = str(error)
+        busy = self._clock() - start
+        self.busy_s += busy
+        self.rows_done += int(self._work[shards].sum())
+        return CallResult(message.version, shards, sums, busy, failure)
