@@ -207,6 +207,8 @@ class WorkerTable:
         The worker's name and the node that it runs on, length w.
     bundle
         What each has reserved, shape ``(w, 3)``; column ``MEMORY`` is its hard limit of resident shard bytes.
+    capacity
+        Each one's part of its node, shape ``(w, 3)``: what the node has over the job's workers there.
     s_per_work, s_fixed, s_per_byte
         Measured cost of a call: ``s_fixed + work * s_per_work + missing bytes * s_per_byte``; length w,
         ``s_per_work`` is NaN where nothing was measured.
@@ -215,6 +217,7 @@ class WorkerTable:
     ids: tuple[str, ...]
     nodes: tuple[str, ...]
     bundle: Floats
+    capacity: Floats
     s_per_work: Floats
     s_fixed: Floats
     s_per_byte: Floats
@@ -265,28 +268,18 @@ class Assignment:
 
 @dataclass(frozen=True)
 class RoundView:
-    """An immutable view of one job's round, on which its shards are divided.
+    """An immutable view of a job's workers and shards, on which the shards are divided.
 
     Attributes
     ----------
-    pending
-        Shards that no call carries, ascending.
-    inflight
-        Calls that are out.
     seed
         Breaks ties; the same in every round of the job.
-    state
-        A policy's memory.
     """
 
     job: str
-    round: int
     seed: int
     workers: WorkerTable
     shards: ShardTable
-    pending: Ints
-    inflight: tuple[Call, ...] = ()
-    state: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Described(ABC):
@@ -349,11 +342,6 @@ class Balance(Described):
     @abstractmethod
     def divide(self, view: RoundView) -> Assignment | Unplaced:
         """Hand out every shard of ``view`` once; never more bytes to a worker than its bundle's memory."""
-
-    def next(self, view: RoundView, worker: int) -> Call | None:
-        """Return what an idle worker gets beyond its first queue; None lets it wait (static policies)."""
-        del view, worker
-        return None
 
 
 class Policy(ABC):

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for snapshots and round views, small enough to print and odd enough to break things."""
+"""Hypothesis strategies for snapshots and round views, small to print and odd enough to break things."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def cluster_snapshots(draw: st.DrawFn, max_nodes: int = 6, max_jobs: int = 5) ->
 
 @st.composite
 def round_views(draw: st.DrawFn, max_workers: int = 6, max_shards: int = 24) -> RoundView:
-    """Draw the first hand-out of a round: unequal shards, little memory, speeds that are NaN, zero or infinite."""
+    """Draw a first hand-out: unequal shards, little memory, speeds that are NaN, zero or infinite."""
     num_workers = draw(st.integers(0, max_workers))
     num_shards = draw(st.integers(0, max_shards))
     size = st.integers(0, 9) if draw(st.booleans()) else st.just(draw(st.integers(0, 9)))
@@ -81,12 +81,16 @@ def round_views(draw: st.DrawFn, max_workers: int = 6, max_shards: int = 24) -> 
     return round_view(workers, shards, seed=draw(st.integers(0, 99)))
 
 
-def worker_table(bundle: list[Any], s_per_work: list[float]) -> WorkerTable:
-    """Build w workers from their bundles (cpu, gpu, bytes) and speeds (seconds per unit of work)."""
+def worker_table(
+    bundle: list[Any], s_per_work: list[float], capacity: list[Any] | None = None
+) -> WorkerTable:
+    """Build w workers from bundles and parts of nodes (cpu, gpu, bytes) and speeds (seconds per unit of work)."""
     num = len(bundle)
     ids, nodes = tuple(f"w{w}" for w in range(num)), tuple(f"node-{w}" for w in range(num))
     fixed = frozen(np.zeros(num))
-    return WorkerTable(ids, nodes, frozen(_columns(bundle, 3)), frozen(s_per_work), fixed, fixed)
+    bundles = frozen(_columns(bundle, 3))
+    parts = bundles if capacity is None else frozen(_columns(capacity, 3))
+    return WorkerTable(ids, nodes, bundles, parts, frozen(s_per_work), fixed, fixed)
 
 
 def shard_table(work: Any, num_bytes: Any) -> ShardTable:
@@ -95,8 +99,8 @@ def shard_table(work: Any, num_bytes: Any) -> ShardTable:
 
 
 def round_view(workers: WorkerTable, shards: ShardTable, seed: int = 0, job: str = "job") -> RoundView:
-    """Build round 0 of a job, all of whose shards are pending."""
-    return RoundView(job, 0, seed, workers, shards, frozen(np.arange(len(shards)), np.int64))
+    """Build the view of a job on which its shards are divided."""
+    return RoundView(job, seed, workers, shards)
 
 
 def degenerate_views() -> tuple[RoundView, ...]:

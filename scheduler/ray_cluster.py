@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from policies.interface import ClusterPlan, ClusterSnapshot, Grant, NodeTable, Resources
@@ -73,8 +72,3 @@ def _reserve(grant: Grant, bundle: Resources) -> PlacementGroup:
         name=f"apportion:{grant.job}:{grant.worker}",
         bundle_label_selector=[{NODE_ID_LABEL: grant.node}],
     )
-
-
-def is_connected() -> bool:
-    """Say whether this process is connected to a cluster."""
-    return bool(ray.is_initialized())

@@ -43,7 +43,7 @@ class Rounds:
 
     def _divide(self) -> Assignment:
         """Ask the policy for the first hand-out, and let the referee judge it."""
-        view = RoundView(self.job, 0, self.seed, self.workers, self.shards)
+        view = RoundView(self.job, self.seed, self.workers, self.shards)
         name = type(self.balance).name
         try:
             answer = self.balance.divide(view)
@@ -60,8 +60,8 @@ class Rounds:
         """Open a round: every worker gets its queue as one call."""
         return Instructions(self._first)
 
-    def answered(self, result: CallResult) -> Instructions:
-        """Take an answer, and return what follows: the next round's calls once every shard is in.
+    def answered(self, call: Call, result: CallResult) -> Instructions:
+        """Take the answer to a call, and return what follows: the next round's calls once every shard is in.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class Rounds:
         """
         if result.sums is None:
             raise self.store.training.diverged(str(NonFiniteError(result.failure)))
-        self.store.offer(result.version, result.shards, result.sums)
+        self.store.offer(result.version, call.shards, result.sums)
         if not self.store.complete:
             return Instructions()
         report = self.store.commit().report

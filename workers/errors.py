@@ -32,7 +32,7 @@ class Problems:
         self._times: Counter[tuple[str, str]] = Counter()
 
     def add(self, row: str, column: str, what: str, hint: str) -> None:
-        """Note one problem; three of a kind (column, `hint`) are listed. The tenth listed raises `DataError`."""
+        """Note one problem and list three of a kind (column, `hint`); the tenth listed raises `DataError`."""
         kind = (column, hint)
         self._times[kind] += 1
         if self._times[kind] <= MAX_ALIKE:

@@ -144,3 +144,7 @@ class Problem:
     def with_rate(self, learning_rate: float) -> Problem:
         """Return this problem with a resolved learning rate."""
         return replace(self, options=replace(self.options, learning_rate=learning_rate))
+
+    def with_rows(self, num_rows: int) -> Problem:
+        """Return this problem with the number of training rows, known once the data is split."""
+        return replace(self, num_rows=num_rows)

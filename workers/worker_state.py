@@ -33,7 +33,6 @@ class CallResult:
     """
 
     version: int
-    shards: Ints
     sums: CallSums | None
     busy_s: float
     failure: str | None = None
@@ -57,6 +56,7 @@ class WorkerState:
         self._clock = clock
         self._problem: Problem | None = None
         self._cache: dict[int, Shard] = {}
+        self.queue: Ints = np.arange(0)
         self._held: dict[int, Floats] = {}
         self._held_for: tuple[str, int] | None = None
         self._work, self._nbytes = data.work, data.nbytes
@@ -86,16 +86,17 @@ class WorkerState:
         return elapsed / rows
 
     def prepare(self, shards: Sequence[int]) -> int:
-        """Have exactly ``shards`` in the cache, and return the bytes that were read for it.
+        """Make ``shards`` the queue, keep them and no others in the cache, and return the bytes that were read.
 
         Raises
         ------
         DataError
             If they do not fit into the worker's memory, or cannot be read.
         """
-        wanted = {int(shard) for shard in shards}
-        self._cache = {shard: kept for shard, kept in self._cache.items() if shard in wanted}
-        return self._fetch(sorted(wanted))
+        wanted = sorted({int(shard) for shard in shards})
+        self._cache = {shard: self._cache[shard] for shard in wanted if shard in self._cache}
+        self.queue = np.array(wanted, dtype=np.int64)
+        return self._fetch(wanted)
 
     def _fetch(self, wanted: Sequence[int]) -> int:
         """Read what is absent; whatever else is in the cache makes room if it must."""
@@ -111,21 +112,22 @@ class WorkerState:
         self._cache.update((shard.index, shard) for shard in loaded)
         return sum(shard.nbytes for shard in loaded)
 
-    def run(self, message: Message, shards: Ints) -> CallResult:
-        """Compute and add up the updates of ``shards``; those not in the cache are read first."""
+    def run(self, message: Message, shards: Ints | None = None) -> CallResult:
+        """Compute and add up the updates of ``shards`` (default: the queue); those not in the cache are read first."""
         start = self._clock()
         if self._problem is None:
             raise RuntimeError("configure() comes before run()")
         if self._held_for != (message.stage, message.round):
             self._held.clear()
             self._held_for = (message.stage, message.round)
-        self._fetch(shards.tolist())
+        chosen = (self.queue if shards is None else shards).tolist()
+        self._fetch(chosen)
         sums, failure = None, None
         try:
-            sums = call_update(self._problem, message, (self._cache[s] for s in shards.tolist()), self._held)
+            sums = call_update(self._problem, message, (self._cache[shard] for shard in chosen), self._held)
         except NonFiniteError as error:
             failure = str(error)
         busy = self._clock() - start
         self.busy_s += busy
-        self.rows_done += int(self._work[shards].sum())
-        return CallResult(message.version, shards, sums, busy, failure)
+        self.rows_done += int(self._work[chosen].sum())
+        return CallResult(message.version, sums, busy, failure)

@@ -1,4 +1,4 @@
-"""By what each worker has reserved."""
+"""By what each worker's node has."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from policies.interface import RESOURCES, Assignment, Balance, Floats, PolicyErr
 
 
 class CapacityProportional(Balance):
-    """Give each worker shards in proportion to its share of the job's resources.
+    """Give each worker shards in proportion to the CPU, GPU and memory of its part of its node.
 
-    A worker's share is the mean, over the resources that any worker has, of its part of the job's total. It
-    needs no measurement, and is as good as the resources are a measure of speed. Workers with equal bundles
-    get equal parts.
+    A worker's share is the mean, over the resources that any node has, of its part of the total. It needs no
+    measurement, and is as good as the resources are a measure of speed. Workers on equal nodes get equal parts.
 
     Parameters
     ----------
@@ -42,15 +41,15 @@ class CapacityProportional(Balance):
 
     def divide(self, view: RoundView) -> Assignment | Unplaced:
         """Hand out every shard once, by share; within memory (bytes)."""
-        return by_weight(view, self.share(view.workers.bundle))
+        return by_weight(view, self.share(view.workers.capacity))
 
-    def share(self, bundle: Floats) -> Floats:
-        """Return each worker's share, shape ``(w,)``, of what all have (``bundle``, shape ``(w, 3)``)."""
-        total = bundle.sum(axis=0)
+    def share(self, capacity: Floats) -> Floats:
+        """Return each worker's share, shape ``(w,)``, of what all have (``capacity``, shape ``(w, 3)``)."""
+        total = capacity.sum(axis=0)
         weights = np.array([self.weights.get(resource, 0.0) for resource in RESOURCES]) * (total > 0)
         if not weights.any():
-            return np.ones(len(bundle))
-        share: Floats = (bundle / np.where(total > 0, total, 1.0)) @ (weights / weights.max())
+            return np.ones(len(capacity))
+        share: Floats = (capacity / np.where(total > 0, total, 1.0)) @ (weights / weights.max())
         return share
 
 

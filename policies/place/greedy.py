@@ -11,6 +11,9 @@ import numpy as np
 from policies.feasibility import fits, shortfalls
 from policies.interface import RESOURCES, Claim, Floats, Ints, NodeTable, Place, Shortfall, Unplaced
 
+TINY = 1e-300
+"""Keeps the free share of what a node has none of at 0."""
+
 
 class GreedyPlace(Place):
     """Place one worker at a time on the node with the highest score among those where its bundle fits.
@@ -66,13 +69,11 @@ def free_share(claim: Claim, nodes: NodeTable, free: Floats) -> Floats:
     Resources that the bundle does not ask for are left out, so a node without GPUs is no emptier or
     fuller for a claim that needs none.
     """
-    wanted = claim.bundle.vector() > 0
-    if not wanted.any():
-        return np.zeros(len(nodes))
-    capacity = nodes.capacity[:, wanted]
-    share = np.divide(free[:, wanted], capacity, out=np.zeros_like(capacity), where=capacity > 0)
-    mean: Floats = share.mean(axis=1)
-    return mean
+    share = np.zeros(len(nodes))
+    wanted = np.flatnonzero(claim.bundle.vector() > 0)
+    for r in wanted:
+        share += free[:, r] / np.maximum(nodes.capacity[:, r], TINY)
+    return share / max(len(wanted), 1)
 
 
 @lru_cache(maxsize=8)

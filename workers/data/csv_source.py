@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -121,6 +121,23 @@ class CsvSource(Source):
                 f"{min(content.values)!r}. Remove the column, or set text: drop."
             )
         return Column(column.position, column.name, tuple(sorted(content.values)))
+
+
+def read_features(path: str | Path, columns: tuple[Column, ...]) -> Floats:
+    """Return X (n, d) of all rows of a CSV, for `columns` that a `CsvSource` described, found by their names.
+
+    Raise `DataError` if one of them is not there, or a cell of theirs cannot be used.
+    """
+    names, records = rec.with_header(path)
+    for column in columns:
+        if column.name not in names:
+            raise DataError(f"{path}: no column {column.name!r}. {did_you_mean(column.name, names)}")
+    here = tuple(replace(column, position=names.index(column.name)) for column in columns)
+    problems = Problems(str(path))
+    kept = rec.complete(records, here, len(names), problems, drop=False)
+    blocks = [rec.features(batch, here, problems) for batch in rec.batches(kept)]
+    problems.check()
+    return np.concatenate(blocks) if blocks else np.zeros((0, sum(column.width for column in columns)))
 
 
 class _Contents:

@@ -85,6 +85,15 @@ class NpzSource(ArraySource):
             )
 
 
+def load_array(path: str | Path, name: str) -> NDArray[Any]:
+    """Return the array of an `.npy` file, or the one called `name` of an `.npz`; raise `DataError` if there is none."""
+    loaded = _load(path, mapped=True)
+    if not isinstance(loaded, NpzFile):
+        return loaded
+    with loaded:
+        return NpzSource(path)._member(loaded, name)
+
+
 def _load(path: str | Path, *, mapped: bool) -> NDArray[Any] | NpzFile:
     try:
         loaded: NDArray[Any] | NpzFile = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)

@@ -73,7 +73,9 @@ class Tally:
                 f"{self.file}: no feature is left beside the target {self.target_name!r}. Add one."
             )
         if not self.num_rows:
-            raise DataError(f"{self.file}: no rows. Add data, or keep rows with missing cells out of it.")
+            raise DataError(
+                f"{self.file}: no rows, or none without a missing cell. Add rows, or remove an empty column."
+            )
         classes = self._classes() if self.task == "classification" else None
         if classes:
             places = class_numbers(self._labels, classes)

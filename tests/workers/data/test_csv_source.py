@@ -151,7 +151,7 @@ def test_too_many_categories(table):
 
 
 def test_every_row_missing(table):
-    assert "no rows" in refusal(CsvSource(table("x,t\n,1\n,2\n"), "t", missing="drop"))
+    assert "none without a missing cell" in refusal(CsvSource(table("x,t\n,1\n,2\n"), "t", missing="drop"))
 
 
 def test_several_complaints_at_once(table):
@@ -229,7 +229,8 @@ def test_round_trip_in_any_order(tmp_path_factory, data, num_rows, columns):
     X, y = source.read(rows, info)
     assert X.tobytes() == values[rows, :-1].tobytes()
     assert y.tobytes() == values[rows, -1].tobytes()
-    assert X.flags.c_contiguous and X.ctypes.data % 64 == 0 and y.ctypes.data % 64 == 0
+    assert X.flags.c_contiguous and X.dtype == y.dtype == np.float64
+    assert not rows.size or X.ctypes.data % 64 == y.ctypes.data % 64 == 0
 
 
 @given(st.lists(st.sampled_from(["red", "Grün", "a,b", 'q"q', "two\nlines"]), min_size=1, max_size=20))

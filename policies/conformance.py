@@ -1,0 +1,124 @@
+"""What every conformance kit asks, and the kit of a balance; imported from ``policies.testing``."""
+
+# ruff: noqa: S101
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from policies.feasibility import violations
+from policies.interface import MEMORY, Balance, Described, Policy, RoundView, Unplaced
+from policies.strategies import degenerate_views, round_views
+
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def quick(test: Test) -> Test:
+    """Run a property test with few examples, no deadline, and in as many subclasses as there are."""
+    checks = [HealthCheck.differing_executors, HealthCheck.too_slow]
+    return settings(max_examples=40, deadline=None, suppress_health_check=checks)(test)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Say whether two answers are equal: arrays by value and type, NaN equal to NaN."""
+    return bool(plain(one) == plain(other))
+
+
+def plain(value: Any) -> Any:
+    """Spell a value out in tuples, bytes and text, which can be kept and compared."""
+    if isinstance(value, np.ndarray):
+        return (value.dtype.str, value.shape, value.tobytes())
+    if isinstance(value, (tuple, list)):
+        return tuple(plain(item) for item in value)
+    if isinstance(value, Mapping):
+        return tuple(sorted((repr(key), plain(item)) for key, item in value.items()))
+    return (type(value).__name__, plain(vars(value))) if hasattr(value, "__dict__") else repr(value)
+
+
+class Conformance:
+    """What every kit asks; a subclass in a test says which policy, anew at each call.
+
+    ``kind`` is the family, ``answer`` the method that is asked.
+    """
+
+    kind: type[Described | Policy]
+
+    def policy(self) -> Any:
+        """Return a new instance of the policy under test."""
+        raise NotImplementedError("a conformance test must define policy(self), which returns a new instance")
+
+    def answer(self, policy: Any, view: Any) -> Any:
+        """Ask ``policy`` about ``view``."""
+        raise NotImplementedError
+
+    def check_repeatable(self, view: Any) -> None:
+        """Assert that an equal view gets an equal answer, from any instance, and stays as it was."""
+        before = plain(view)
+        policy, again = self.policy(), pickle.loads(pickle.dumps(view))  # noqa: S301
+        first = self.answer(policy, view)
+        assert same(first, self.answer(policy, view)), (
+            "a second call of the same instance answers differently"
+        )
+        assert same(first, self.answer(self.policy(), again)), (
+            "a new instance answers an equal view differently"
+        )
+        copy = pickle.loads(pickle.dumps(policy))  # noqa: S301
+        assert same(first, self.answer(copy, view)), "a pickled copy answers differently"
+        assert before == plain(view), "the view was changed"
+
+    def test_is_described(self) -> None:
+        """It is of its family, and has a name, a source and a docstring."""
+        policy = self.policy()
+        assert isinstance(policy, self.kind), f"must be a {self.kind.__name__}"
+        assert isinstance(policy.name, str) and policy.name, "must have a name"
+        if isinstance(policy, Described):
+            assert isinstance(policy.source, str) and policy.source, "must cite a source"
+            assert policy.summary(), "must have a docstring"
+
+
+class BalanceConformance(Conformance):
+    """The kit of a balance: every shard once, within memory, or refused for true reasons."""
+
+    kind = Balance
+
+    def answer(self, policy: Balance, view: RoundView) -> Any:
+        """Ask for the first hand-out."""
+        return policy.divide(view)
+
+    def check_division(self, view: RoundView) -> None:
+        """Assert that the referee passes it, and that what fits in one worker is never refused."""
+        answer = self.policy().divide(view)
+        assert violations(answer, view) == ()
+        if isinstance(answer, Unplaced):
+            limit = {
+                f"worker {w}": m
+                for w, m in zip(view.workers.ids, view.workers.bundle[:, MEMORY], strict=True)
+            }
+            assert all(item.free <= limit.get(item.where, 0.0) for item in answer.shortfalls), (
+                "free over the limit"
+            )
+            assert view.shards.bytes.sum() > max(limit.values(), default=-1.0), "all shards fit in one worker"
+
+    @quick
+    @given(view=round_views())
+    def test_every_shard_once_or_a_true_refusal(self, view: RoundView) -> None:
+        """No shard is lost, doubled or over memory; a refusal says what is short."""
+        self.check_division(view)
+
+    @quick
+    @given(view=round_views())
+    def test_is_a_pure_function(self, view: RoundView) -> None:
+        """Equal views get equal answers and stay as they were."""
+        self.check_repeatable(view)
+
+    def test_degenerate_views(self) -> None:
+        """No workers, no shards, no memory, no speeds."""
+        for view in degenerate_views():
+            self.check_division(view)
+            self.check_repeatable(view)

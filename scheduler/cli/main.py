@@ -1,0 +1,82 @@
+"""``apportion``: the program, its commands, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from policies.interface import PolicyError
+from scheduler import __version__
+from scheduler.cli.compare import compare
+from scheduler.cli.nodes import nodes
+from scheduler.cli.policies import policies
+from scheduler.cli.predict import predict
+from scheduler.cli.run import run
+from scheduler.errors import RunFailedError, UserError
+from workers.errors import DataError
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    name="apportion",
+    help="A resource scheduler for Ray clusters: allocation changes the time, never the result.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for command in (run, compare, nodes, policies, predict):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"apportion {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Submit jobs to a Ray cluster, and compare allocation policies on it."""
+    del version, debug  # main() reads --debug itself: an error may come before any option is parsed
+
+
+def main() -> NoReturn:
+    """Run the program; exit code 2 for bad input, 1 for a failed run, 130 when interrupted."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(arguments)
+    except (UserError, DataError, PolicyError) as error:
+        _fail(error, BAD_INPUT, debug)
+    except RunFailedError as error:
+        _fail(error, FAILED, debug)
+    except KeyboardInterrupt:
+        _fail(KeyboardInterrupt("interrupted"), INTERRUPTED, debug=False)
+    except Exception as error:  # noqa: BLE001  (a defect of ours: say so, without a wall of text)
+        _fail(RuntimeError(f"unexpected {type(error).__name__}: {error}; '--debug' shows where"), FAILED, debug, error)
+    sys.exit(0)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """End as Ctrl-C does: the run cleans up after itself."""
+    raise KeyboardInterrupt
+
+
+def _fail(error: BaseException, code: int, debug: bool, origin: BaseException | None = None) -> NoReturn:
+    if debug:
+        raise origin or error
+    typer.secho(f"error: {error}", fg="red", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""``apportion run``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scheduler.cli.arguments import Address, AsJson, Cpus, JobFile, Output, Settings, Workers, job_of, policy_of, print_json
+from scheduler.report.terminal import TerminalObserver
+from scheduler.runner import RunOptions, run_job
+
+PolicyName = Annotated[
+    str | None,
+    typer.Option("--policy", help="A preset ('apportion policies' lists them), or module:Class of your own."),
+]
+
+
+def run(
+    job: JobFile,
+    policy: PolicyName = None,
+    workers: Workers = None,
+    output: Output = None,
+    address: Address = None,
+    cpus: Cpus = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a job's model on a Ray cluster, and save it.
+
+    Example: apportion run examples/diabetes.yaml --policy speed-proportional --workers 2
+    """
+    chosen = job_of(job, workers, output, settings)
+    observer = TerminalObserver(Console(stderr=as_json))
+    try:
+        summary = run_job(chosen, policy_of(chosen, job, policy), RunOptions(address, cpus), observer)
+    finally:
+        observer.close()
+    if as_json:
+        print_json(summary.as_json())

@@ -1,0 +1,151 @@
+"""What a run leaves behind: the model, and ``summary.json``."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import scheduler
+from scheduler.parameter_server import RunResult, WorkerReport
+from scheduler.preparation import Prepared
+from workers.model import Model, atomic_text, write_json
+
+SUMMARY_FILE = "summary.json"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric on the training rows and on the test rows (None where none were kept back)."""
+
+    train: float
+    test: float | None
+
+    @staticmethod
+    def of(pair: tuple[float, float]) -> Score:
+        """Return the score for means over (training, test) rows."""
+        return Score(pair[0], None if math.isnan(pair[1]) else pair[1])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is written to ``summary.json``; times in seconds, sizes in bytes.
+
+    Attributes
+    ----------
+    metric, optimum
+        Of the model, and of the exact solution where there is one.
+    seconds
+        From the connection to the result; ``seconds_by_round`` has the solver's rounds.
+    """
+
+    job: str
+    policy: str
+    rounds: int
+    model_sha256: str
+    metric_name: str
+    metric: Score
+    optimum: Score | None
+    loss: float | None
+    learning_rate: float | None
+    seconds: float
+    seconds_by_round: tuple[float, ...]
+    workers: tuple[WorkerReport, ...]
+    bytes_moved: dict[str, int]
+    converged: bool
+    reason: str
+    output: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the summary as plain JSON values."""
+        fields = asdict(self)
+        name = fields.pop("metric_name")
+        return {**fields, "metric": {"name": name, **fields["metric"]}}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run's model and summary."""
+
+    model: Model
+    summary: Summary
+
+    def save(self, folder: Path) -> None:
+        """Write the model, then the summary; a run that is cut off leaves nothing that looks like a model."""
+        self.model.save(folder)
+        write_json(folder / SUMMARY_FILE, self.summary.as_json())
+
+
+def conclude(prepared: Prepared, policy: str, result: RunResult, seconds: float) -> Finished:
+    """Make a model and a summary of a run's result."""
+    outcome, job = result.outcome, prepared.job
+    info = prepared.data.info
+    model = Model(
+        name=job.name,
+        objective=prepared.problem.objective,
+        feature_names=info.feature_names,
+        target_name=info.target_name,
+        classes=info.classes,
+        columns=info.columns,
+        weights=outcome.weights,
+        intercepts=outcome.intercepts,
+        provenance=_provenance(prepared, policy, result),
+    )
+    moved = result.bytes_moved
+    summary = Summary(
+        job=job.name,
+        policy=policy,
+        rounds=outcome.rounds,
+        model_sha256=model.sha256,
+        metric_name=prepared.problem.objective.metric_name,
+        metric=Score.of(outcome.metric),
+        optimum=None if outcome.optimum is None else Score.of(outcome.optimum),
+        loss=outcome.loss,
+        learning_rate=outcome.learning_rate,
+        seconds=seconds,
+        seconds_by_round=result.seconds_by_round,
+        workers=result.workers,
+        bytes_moved={**asdict(moved), "total": moved.total},
+        converged=outcome.converged,
+        reason=outcome.reason,
+        output=str(Path(job.output).resolve()),
+    )
+    return Finished(model, summary)
+
+
+def _provenance(prepared: Prepared, policy: str, result: RunResult) -> dict[str, Any]:
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "job": prepared.job.model_dump(mode="json"),
+        "policy": policy,
+        "data_sha256": prepared.data.info.fingerprint,
+        "rounds": result.outcome.rounds,
+        "learning_rate": result.outcome.learning_rate,
+        "versions": {
+            "apportion": scheduler.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def max_over_mean(workers: Sequence[WorkerReport]) -> float:
+    """Return how uneven the workers were: the largest busy time over the mean, 1 when all were equal."""
+    busy_s = [worker.busy_s for worker in workers]
+    mean = sum(busy_s) / len(busy_s)
+    return max(busy_s) / mean if mean else 1.0
+
+
+def write_predictions(path: Path, target: str, answers: Sequence[float | str]) -> None:
+    """Write predictions as a CSV of one column, under a temporary name and renamed."""
+    with atomic_text(path) as file:
+        writer = csv.writer(file)
+        writer.writerow([target])
+        writer.writerows([answer] for answer in answers)

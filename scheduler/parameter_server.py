@@ -1,0 +1,248 @@
+"""The parameter server as a Ray actor: it drives the rounds, so that no array passes through the driver."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import ray
+from threadpoolctl import threadpool_limits
+
+from policies.interface import Balance, Call, Floats, Resources, ShardTable, WorkerTable, frozen
+from scheduler.errors import RunFailedError
+from scheduler.metrics import RunMetrics
+from scheduler.rounds import Rounds
+from workers.data.shard import DataSet
+from workers.parameter_store import ParameterStore
+from workers.problem import Problem
+from workers.training import Outcome, RoundReport, Stopping, Training
+from workers.update import Message
+from workers.worker_state import CallResult
+
+INLINE_BYTES = 100 * 1024
+"""Larger messages are put into the object store once a round, and workers read them from there."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that a run's outcome depends on, and the balance policy, on which it does not.
+
+    Attributes
+    ----------
+    nodes, capacity
+        The node of each worker, and its part of that node's resources, shape ``(workers, 3)``.
+    """
+
+    job: str
+    data: DataSet
+    problem: Problem
+    solver: str
+    stopping: Stopping
+    standardise: bool
+    balance: Balance
+    bundle: Resources
+    nodes: tuple[str, ...]
+    capacity: Floats
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker was given, and what it did; ``probed_rows_per_s`` was measured before the first round."""
+
+    node: str
+    pid: int
+    shards: tuple[int, ...]
+    rows: int
+    bytes: int
+    busy_s: float
+    probed_rows_per_s: float
+
+
+@dataclass(frozen=True)
+class BytesMoved:
+    """Bytes read as shards, sent as messages to all workers, and sent back as updates."""
+
+    shards: int = 0
+    parameters: int = 0
+    updates: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.shards + self.parameters + self.updates
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is new since the last look: reports of rounds, and the workers once they have their shards."""
+
+    reports: tuple[RoundReport, ...]
+    workers: tuple[WorkerReport, ...]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run brought, and what it took; ``seconds_by_round`` has the solver's rounds only."""
+
+    outcome: Outcome
+    workers: tuple[WorkerReport, ...]
+    seconds_by_round: tuple[float, ...]
+    bytes_moved: BytesMoved
+
+
+@dataclass
+class _Tally:
+    """What is counted while the rounds go on."""
+
+    busy_s: Floats
+    shards: int = 0
+    parameters: int = 0
+    updates: int = 0
+    seconds_by_round: list[float] = field(default_factory=list)
+
+    @property
+    def bytes_moved(self) -> BytesMoved:
+        return BytesMoved(self.shards, self.parameters, self.updates)
+
+
+class ParameterServer:
+    """Holds the parameters of one job, and drives its workers round by round.
+
+    ``run`` occupies one thread to the end of the job; ``progress`` answers on another.
+    """
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._limits = threadpool_limits(limits=1)
+        self._spec = spec
+        self._training = Training(spec.problem, spec.solver, spec.stopping, spec.standardise)
+        self._reports: list[RoundReport] = []
+        self._worker_reports: tuple[WorkerReport, ...] = ()
+
+    def __repr__(self) -> str:
+        """Say what the dashboard is to show."""
+        return f"ParameterServer({self._spec.job}, {self._spec.solver}, {len(self._spec.nodes)} workers)"
+
+    def progress(self, since: int) -> Progress:
+        """Return the reports from number ``since`` on."""
+        return Progress(tuple(self._reports[since:]), self._worker_reports)
+
+    def run(self, workers: list[Any]) -> RunResult:
+        """Measure the workers, divide the shards, and train to the end.
+
+        Raises
+        ------
+        UserError
+            If the policy cannot divide the shards, or breaks a rule.
+        DivergedError
+            If the numbers overflowed.
+        RunFailedError
+            If a worker died.
+        """
+        try:
+            return self._run(workers)
+        except ray.exceptions.RayActorError as error:
+            raise RunFailedError(f"a worker died in round {len(self._reports) + 1}: {error}") from None
+
+    def _run(self, workers: list[Any]) -> RunResult:
+        spec = self._spec
+        probes = ray.get([worker.probe.remote(spec.problem) for worker in workers])
+        table = _worker_table(spec, np.array([s_per_work for s_per_work, _ in probes]))
+        shards = ShardTable(frozen(spec.data.work), frozen(spec.data.nbytes))
+        store = ParameterStore(self._training)
+        rounds = Rounds(spec.job, spec.problem.seed, store, spec.balance, table, shards)
+        queues = [rounds.assignment.queue(worker) for worker in range(len(workers))]
+        tally = _Tally(np.zeros(len(workers)))
+        self._worker_reports = tuple(
+            WorkerReport(
+                node=spec.nodes[worker],
+                pid=pid,
+                shards=tuple(queue.tolist()),
+                rows=int(shards.work[queue].sum()),
+                bytes=int(shards.bytes[queue].sum()),
+                busy_s=0.0,
+                probed_rows_per_s=1.0 / s_per_work,
+            )
+            for worker, (queue, (s_per_work, pid)) in enumerate(zip(queues, probes, strict=True))
+        )
+        tally.shards = sum(ray.get([worker.prepare.remote(q) for worker, q in zip(workers, queues, strict=True)]))
+        self._drive(workers, rounds, tally)
+        if self._training.outcome is None:
+            raise AssertionError("the rounds end with an outcome")
+        reports = tuple(
+            WorkerReport(**{**vars(report), "busy_s": float(busy_s)})
+            for report, busy_s in zip(self._worker_reports, tally.busy_s, strict=True)
+        )
+        return RunResult(self._training.outcome, reports, tuple(tally.seconds_by_round), tally.bytes_moved)
+
+    def _drive(self, workers: list[Any], rounds: Rounds, tally: _Tally) -> None:
+        """Send calls and take answers until the training has its outcome."""
+        training, store = self._training, rounds.store
+        metrics = RunMetrics(self._spec.job)
+        configured: Problem | None = None
+        out: dict[Any, Call] = {}
+        calls = rounds.begin().calls
+        started_s = time.perf_counter()
+        while training.outcome is None:
+            if training.problem is not configured:
+                configured = training.problem
+                problem = ray.put(configured)
+                for call in calls:
+                    workers[call.worker].configure.remote(problem)
+            message = self._addressed(store.message, len(calls), tally)
+            for call in calls:
+                out[workers[call.worker].run.remote(message)] = call
+            calls = ()
+            while not calls and training.outcome is None:
+                done, _ = ray.wait(list(out), num_returns=1)
+                call, result = out.pop(done[0]), ray.get(done[0])
+                _count(tally, call, result)
+                instructions = rounds.answered(call, result)
+                calls = instructions.calls
+                if instructions.report is not None:
+                    now_s = time.perf_counter()
+                    self._note(instructions.report, now_s - started_s, tally, metrics)
+                    started_s = now_s
+        self._flush(metrics, tally)
+
+    def _addressed(self, message: Message, num_calls: int, tally: _Tally) -> Any:
+        size = sum(values.nbytes for values in message.payload.values())
+        tally.parameters += size * num_calls
+        return message if size < INLINE_BYTES else ray.put(message)
+
+    def _note(self, report: RoundReport, seconds: float, tally: _Tally, metrics: RunMetrics) -> None:
+        self._reports.append(report)
+        if report.stage == self._spec.solver:
+            tally.seconds_by_round.append(seconds)
+        metrics.record(seconds, report.loss, self._speeds(tally), tally.bytes_moved.total)
+
+    def _flush(self, metrics: RunMetrics, tally: _Tally) -> None:
+        losses = [report.loss for report in self._reports if report.loss is not None]
+        metrics.flush(losses[-1] if losses else None, self._speeds(tally), tally.bytes_moved.total)
+
+    def _speeds(self, tally: _Tally) -> list[float]:
+        """Return each worker's rows a second over the run so far."""
+        num_rounds = len(self._reports)
+        pairs = zip(self._worker_reports, tally.busy_s, strict=True)
+        return [report.rows * num_rounds / busy_s if busy_s else 0.0 for report, busy_s in pairs]
+
+
+def _worker_table(spec: RunSpec, s_per_work: Floats) -> WorkerTable:
+    num = len(spec.nodes)
+    return WorkerTable(
+        ids=tuple(f"worker-{worker}" for worker in range(num)),
+        nodes=spec.nodes,
+        bundle=frozen(np.tile(spec.bundle.vector(), (num, 1))),
+        capacity=frozen(spec.capacity),
+        s_per_work=frozen(s_per_work),
+        s_fixed=frozen(np.zeros(num)),
+        s_per_byte=frozen(np.zeros(num)),
+    )
+
+
+def _count(tally: _Tally, call: Call, result: CallResult) -> None:
+    tally.busy_s[call.worker] += result.busy_s
+    if result.sums is not None:
+        size = result.sums.peaks.nbytes
+        tally.updates += size if result.sums.total is None else size + result.sums.total.nbytes

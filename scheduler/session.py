@@ -1,0 +1,157 @@
+"""The connection to Ray: the only place that calls ``ray.init``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from ray import cloudpickle
+
+from scheduler.errors import UserError
+
+PACKAGES = ("scheduler", "workers", "policies")
+HOME = Path(__file__).resolve().parent.parent
+CONNECT_TIMEOUT_S = 3.0
+NAMESPACE = "apportion"
+
+
+@dataclass(frozen=True)
+class Session:
+    """A connection: where the cluster is, where its dashboard is, and whether it ends with this process."""
+
+    address: str
+    dashboard_url: str | None
+    embedded: bool
+
+
+def refuse_shadows(search: list[str] | None = None) -> None:
+    """Refuse to start where another ``scheduler``, ``workers`` or ``policies`` would be imported instead of ours.
+
+    Raises
+    ------
+    UserError
+        Naming every culprit: a file or folder on the path, and the distribution that it belongs to.
+    """
+    culprits = []
+    for entry in sys.path if search is None else search:
+        folder = Path(entry or ".").resolve()
+        if folder == HOME:
+            continue
+        for name in PACKAGES:
+            for other in (folder / name / "__init__.py", folder / f"{name}.py"):
+                if other.is_file() and not other.resolve().is_relative_to(HOME / name):
+                    culprits.append(f"  - {other}{_owner(folder, name)}")
+    if culprits:
+        listed = "\n".join(dict.fromkeys(culprits))
+        raise UserError(
+            f"these would be imported in place of apportion's own packages, here or on the workers:\n{listed}\n"
+            "rename or uninstall them, or start from another folder"
+        )
+
+
+def _owner(folder: Path, name: str) -> str:
+    if folder.name not in ("site-packages", "dist-packages"):
+        return ""
+    owners = importlib.metadata.packages_distributions().get(name, [])
+    return f" (from the installed distribution {', '.join(owners)})" if owners else ""
+
+
+@contextmanager
+def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Session]:
+    """Connect to the cluster at ``address`` (default: ``RAY_ADDRESS``), or start an embedded one with ``cpus``.
+
+    Raises
+    ------
+    UserError
+        If another package shadows ours, no cluster answers, or its authentication token is missing or wrong.
+    """
+    refuse_shadows([os.getcwd(), *sys.path])
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    embedded = where == "local"
+    if not embedded and cpus is not None:
+        raise UserError(f"--cpus is for an embedded cluster, but the cluster at {where} has its own")
+    shipped = None if embedded or _is_submitted() else _stage_packages()
+    try:
+        if not embedded:
+            _check_answers(where)
+            _find_token(where)
+        _init(where, cpus, shipped)
+        url = ray._private.worker.get_dashboard_url()
+        yield Session(ray.get_runtime_context().gcs_address, f"http://{url}" if url else None, embedded)
+    finally:
+        ray.shutdown()
+        if shipped is not None:
+            shutil.rmtree(shipped, ignore_errors=True)
+
+
+def _init(where: str, cpus: int | None, shipped: str | None) -> None:
+    try:
+        ray.init(
+            address=where,
+            num_cpus=cpus,
+            namespace=NAMESPACE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env=None if shipped is None else {"working_dir": shipped},
+        )
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise UserError(f"cannot connect to the Ray cluster at {where}: {error}\n{_token_hint()}") from error
+
+
+def _is_submitted() -> bool:
+    """Say whether Ray's Jobs API started this process; the job's own ``working_dir`` then has our packages."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def _stage_packages() -> str:
+    """Copy our packages alone into a folder for ``working_dir``: nothing else of the user's travels."""
+    staged = tempfile.mkdtemp(prefix="apportion-")
+    for name in PACKAGES:
+        shutil.copytree(HOME / name, Path(staged) / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return staged
+
+
+def _check_answers(where: str) -> None:
+    """Ask for a TCP connection first: Ray itself retries for many seconds before it gives up."""
+    if where.startswith("ray://"):
+        raise UserError(
+            f"address {where}: Ray Client is not supported; give HOST:PORT of the head, or use 'ray job submit'"
+        )
+    if where == "auto":
+        return
+    host, _, port = where.rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f"address '{where}': expected HOST:PORT of a Ray head (port 6379 by default), or 'auto'")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"no Ray cluster answers at {where}: {error}; is 'ray start --head' running there?") from None
+
+
+def _find_token(where: str) -> None:
+    del where
+
+
+def _token_hint() -> str:
+    return (
+        "if the cluster asks for a token: set RAY_AUTH_MODE=token, and have the cluster's token in "
+        "~/.ray/auth_token (on the head: 'ray get-auth-token') or in RAY_AUTH_TOKEN"
+    )
+
+
+def ship_by_value(policy: object) -> None:
+    """Let a policy of the user's own travel with its code: its module need not exist on the cluster."""
+    module = sys.modules.get(type(policy).__module__)
+    if module is not None and module.__name__.partition(".")[0] not in PACKAGES:
+        cloudpickle.register_pickle_by_value(module)

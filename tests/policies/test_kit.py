@@ -1,0 +1,109 @@
+"""The conformance kit itself: it fails the policies that it should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policies.balance.equal import Equal
+from policies.interface import Assignment, Claim, ClusterPlan, Shortfall, Unplaced
+from policies.order.fifo import Fifo
+from policies.place.spread import Spread
+from policies.presets import resolve
+from policies.testing import BalanceConformance, OrderConformance, PlaceConformance, PolicyConformance
+
+
+class Overfills(Equal):
+    def divide(self, view: Any) -> Any:
+        return Assignment(np.zeros(len(view.shards), dtype=np.int64))
+
+
+class GivesUp(Equal):
+    def divide(self, view: Any) -> Any:
+        reasons = (Shortfall("memory", 1.0, 0.0, "somewhere"),)
+        return Unplaced(view.job, 0, len(view.shards), reasons) if len(view.shards) else super().divide(view)
+
+
+class Remembers(Equal):
+    calls = 0
+
+    def divide(self, view: Any) -> Any:
+        Remembers.calls += 1
+        num = max(len(view.workers), 1)
+        return Assignment((np.arange(len(view.shards)) + Remembers.calls) % num)
+
+
+class Thaws(Equal):
+    def divide(self, view: Any) -> Any:
+        view.shards.work.flags.writeable = True
+        view.shards.work[:] += 1
+        return super().divide(view)
+
+
+class NotPickled(Equal):
+    def __init__(self) -> None:
+        self.key: Callable[[], int] = lambda: 0
+
+
+class FirstRows(Spread):
+    def place(self, claim: Claim, nodes: Any, seed: int) -> Any:
+        bundle, rows = claim.bundle.vector(), []
+        for row in range(len(nodes)):
+            free = nodes.free[row].copy()
+            while len(rows) < claim.max_workers and (free >= bundle).all():
+                free -= bundle
+                rows.append(row)
+        return tuple(rows) if len(rows) >= claim.min_workers else super().place(claim, nodes, seed)
+
+
+class SplitsGangs(Spread):
+    def place(self, claim: Claim, nodes: Any, seed: int) -> Any:
+        answer = super().place(claim, nodes, seed)
+        return answer[:1] if isinstance(answer, tuple) else answer
+
+
+class Forgets(Fifo):
+    def rank(self, snapshot: Any) -> Any:
+        return super().rank(snapshot)[:1]
+
+
+class PlansNothing(type(resolve("equal"))):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__(Fifo(), Spread(), Equal())
+
+    def plan(self, snapshot: Any) -> ClusterPlan:
+        return ClusterPlan(snapshot.version)
+
+
+def kit_of(kit: type, policy: Any) -> Any:
+    return type("Tests", (kit,), {"policy": lambda self: policy()})()
+
+
+@pytest.mark.parametrize(
+    ("kit", "policy", "test"),
+    [
+        (BalanceConformance, Overfills, "test_every_shard_once_or_a_true_refusal"),
+        (BalanceConformance, GivesUp, "test_every_shard_once_or_a_true_refusal"),
+        (BalanceConformance, Remembers, "test_is_a_pure_function"),
+        (BalanceConformance, Thaws, "test_is_a_pure_function"),
+        (BalanceConformance, NotPickled, "test_is_a_pure_function"),
+        (BalanceConformance, Spread, "test_is_described"),
+        (PlaceConformance, FirstRows, "test_order_of_rows_does_not_matter"),
+        (PlaceConformance, SplitsGangs, "test_places_the_gang_or_refuses_truly"),
+        (OrderConformance, Forgets, "test_one_claim_for_every_job_that_waits"),
+        (PolicyConformance, PlansNothing, "test_every_job_is_granted_whole_or_refused_truly"),
+    ],
+)
+def test_the_kit_catches(kit: type, policy: Any, test: str) -> None:
+    with pytest.raises(Exception):  # noqa: B017 - any error fails the test
+        getattr(kit_of(kit, policy), test)()
+
+
+def test_the_kit_names_what_is_missing() -> None:
+    with pytest.raises(AssertionError, match="must be a Balance"):
+        kit_of(BalanceConformance, Spread).test_is_described()
+    with pytest.raises(NotImplementedError, match="must define policy"):
+        BalanceConformance().test_is_described()

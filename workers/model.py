@@ -1,0 +1,191 @@
+"""The trained model: what it predicts, and how it is written and read (no pickle)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from workers.data.source import Classes, Column
+from workers.errors import DataError
+from workers.exact_sum import Floats
+from workers.objectives import OBJECTIVES, Objective
+
+FORMAT_VERSION = 1
+MODEL_FILE, WEIGHTS_FILE = "model.json", "weights.npz"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A linear model on raw columns.
+
+    Attributes
+    ----------
+    weights, intercepts
+        Shapes ``(features, outputs)`` and ``(outputs,)``.
+    classes
+        The labels that class numbers stand for; None for regression.
+    columns
+        Of a CSV: which of its columns become which features.
+    provenance
+        Where the model comes from: data, job, solver, versions.
+    """
+
+    name: str
+    objective: Objective
+    feature_names: tuple[str, ...]
+    target_name: str
+    classes: Classes | None
+    columns: tuple[Column, ...]
+    weights: Floats
+    intercepts: Floats
+    provenance: Mapping[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the parameters' bytes: weights, then intercepts, little-endian float64."""
+        digest = hashlib.sha256(self.weights.astype("<f8").tobytes())
+        digest.update(self.intercepts.astype("<f8").tobytes())
+        return digest.hexdigest()
+
+    def predict(self, X: Floats) -> np.ndarray[Any, Any]:
+        """Return the prediction for each row of ``X`` (rows, features): numbers, or class labels.
+
+        Raises
+        ------
+        DataError
+            If ``X`` has another number of columns than the model.
+        """
+        if X.ndim != 2 or X.shape[1] != len(self.feature_names):
+            raise DataError(f"model {self.name} takes {len(self.feature_names)} columns, got shape {X.shape}")
+        answers = self.objective.predict(X @ self.weights + self.intercepts)
+        return answers if self.classes is None else np.asarray(self.classes)[answers.astype(np.int64)]
+
+    def save(self, folder: Path) -> Path:
+        """Write ``weights.npz``, then ``model.json`` with its checksum, each under a temporary name and renamed.
+
+        A run that is cut off leaves no ``model.json`` that matches its weights. Returns the path of ``model.json``.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".weights-", suffix=".npz", delete=False) as file:
+            np.savez(file, weights=self.weights, intercepts=self.intercepts)
+        _rename(Path(file.name), folder / WEIGHTS_FILE)
+        return write_json(folder / MODEL_FILE, {**self._description(), "weights": self._weights_entry(folder)})
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "format": "apportion-model",
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "objective": self.objective.name,
+            "feature_names": self.feature_names,
+            "target_name": self.target_name,
+            "classes": self.classes,
+            "columns": [vars(column) for column in self.columns],
+            "model_sha256": self.sha256,
+            "provenance": self.provenance,
+        }
+
+    def _weights_entry(self, folder: Path) -> dict[str, Any]:
+        content = (folder / WEIGHTS_FILE).read_bytes()
+        return {"file": WEIGHTS_FILE, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def load_model(path: Path) -> Model:
+    """Read a model from its folder, or from its ``model.json``.
+
+    Raises
+    ------
+    DataError
+        If something is missing, of another version, or does not match its checksum.
+    """
+    file = path / MODEL_FILE if path.is_dir() else path
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{file}: no such file; a finished run writes {MODEL_FILE} into its output folder") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file}: not a model description: {error}") from None
+    if not isinstance(description, dict) or description.get("format") != "apportion-model":
+        raise DataError(f"{file}: not a model description: 'format' must be 'apportion-model'")
+    version = description.get("format_version")
+    if version != FORMAT_VERSION:
+        raise DataError(f"{file}: format_version is {version}, this program reads {FORMAT_VERSION}: update apportion")
+    try:
+        return _build(file, description)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{file}: incomplete or damaged: {type(error).__name__}: {error}") from None
+
+
+def _build(file: Path, description: Mapping[str, Any]) -> Model:
+    weights_file = file.parent / Path(description["weights"]["file"]).name
+    arrays = _read_weights(weights_file, description["weights"]["sha256"])
+    classes = description["classes"]
+    model = Model(
+        name=str(description["name"]),
+        objective=OBJECTIVES[description["objective"]],
+        feature_names=tuple(description["feature_names"]),
+        target_name=str(description["target_name"]),
+        classes=None if classes is None else tuple(classes),
+        columns=tuple(
+            Column(column["position"], column["name"], tuple(column["categories"]))
+            for column in description["columns"]
+        ),
+        weights=arrays["weights"],
+        intercepts=arrays["intercepts"],
+        provenance=description["provenance"],
+    )
+    if model.weights.shape != (len(model.feature_names), len(model.intercepts)):
+        raise DataError(f"{weights_file}: weights of shape {model.weights.shape} do not match {file}")
+    if model.sha256 != description["model_sha256"]:
+        raise DataError(f"{weights_file}: the parameters do not match 'model_sha256' of {file}")
+    return model
+
+
+def _read_weights(path: Path, sha256: str) -> dict[str, Floats]:
+    try:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            raise DataError(f"{path}: does not match its checksum; the run that wrote it was cut off, or it is damaged")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: np.asarray(archive[name], dtype=np.float64) for name in ("weights", "intercepts")}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file, but the model's description names it") from None
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write ``value`` as JSON, whole or not at all."""
+    with atomic_text(path) as file:
+        json.dump(value, file, indent=2, allow_nan=False)
+        file.write("\n")
+    return path
+
+
+@contextmanager
+def atomic_text(path: Path) -> Iterator[TextIO]:
+    """Open a temporary file beside ``path`` for writing; it is renamed to ``path`` if all goes well, else removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", newline="", dir=path.parent, prefix=".writing-", delete=False
+    ) as file:
+        temporary = Path(file.name)
+        try:
+            yield file
+        except BaseException:
+            temporary.unlink()
+            raise
+    _rename(temporary, path)
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    temporary.chmod(0o644)
+    temporary.replace(path)
