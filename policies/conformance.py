@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from policies.feasibility import violations
 from policies.interface import MEMORY, Balance, Described, Policy, RoundView, Unplaced
@@ -62,12 +61,8 @@ class Conformance:
         before = plain(view)
         policy, again = self.policy(), pickle.loads(pickle.dumps(view))  # noqa: S301
         first = self.answer(policy, view)
-        assert same(first, self.answer(policy, view)), (
-            "a second call of the same instance answers differently"
-        )
-        assert same(first, self.answer(self.policy(), again)), (
-            "a new instance answers an equal view differently"
-        )
+        assert same(first, self.answer(policy, view)), "a second call of the same instance answers differently"
+        assert same(first, self.answer(self.policy(), again)), "a new instance answers an equal view differently"
         copy = pickle.loads(pickle.dumps(policy))  # noqa: S301
         assert same(first, self.answer(copy, view)), "a pickled copy answers differently"
         assert before == plain(view), "the view was changed"
@@ -96,13 +91,8 @@ class BalanceConformance(Conformance):
         answer = self.policy().divide(view)
         assert violations(answer, view) == ()
         if isinstance(answer, Unplaced):
-            limit = {
-                f"worker {w}": m
-                for w, m in zip(view.workers.ids, view.workers.bundle[:, MEMORY], strict=True)
-            }
-            assert all(item.free <= limit.get(item.where, 0.0) for item in answer.shortfalls), (
-                "free over the limit"
-            )
+            limit = {f"worker {w}": m for w, m in zip(view.workers.ids, view.workers.bundle[:, MEMORY], strict=True)}
+            assert all(item.free <= limit.get(item.where, 0.0) for item in answer.shortfalls), "free over the limit"
             assert view.shards.bytes.sum() > max(limit.values(), default=-1.0), "all shards fit in one worker"
 
     @quick

@@ -74,18 +74,12 @@ def _unknown_names(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
     found = []
     for grant in plan.grants:
         if grant.node not in nodes:
-            found.append(
-                f"job {grant.job}: worker {grant.worker} is on node {grant.node}, which does not exist"
-            )
+            found.append(f"job {grant.job}: worker {grant.worker} is on node {grant.node}, which does not exist")
         if grant.job not in jobs:
             found.append(f"job {grant.job} is granted a worker, but no such job waits")
-    found += [
-        f"lease {lease} is revoked, but not held" for lease in plan.revokes if lease not in snapshot.leases
-    ]
+    found += [f"lease {lease} is revoked, but not held" for lease in plan.revokes if lease not in snapshot.leases]
     known = jobs | {lease.job for lease in snapshot.leases}
-    found += [
-        f"job {item.what} is unplaced, but does not exist" for item in plan.unplaced if item.what not in known
-    ]
+    found += [f"job {item.what} is unplaced, but does not exist" for item in plan.unplaced if item.what not in known]
     return found
 
 
@@ -102,23 +96,15 @@ def _gangs(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
         if num and held[job.id]:
             found.append(f"job {job.id} holds leases already, and is granted {num} more")
         elif job.id in cut and 0 < held[job.id] < job.min_workers:
-            found.append(
-                f"job {job.id} is left {held[job.id]} workers, its gang is at least {job.min_workers}"
-            )
+            found.append(f"job {job.id} is left {held[job.id]} workers, its gang is at least {job.min_workers}")
         elif num and unplaced[job.id]:
             found.append(f"job {job.id} is both granted and unplaced")
         elif num and not job.min_workers <= num <= job.max_workers:
-            found.append(
-                f"job {job.id}: {num} workers granted, the gang is {job.min_workers} to {job.max_workers}"
-            )
+            found.append(f"job {job.id}: {num} workers granted, the gang is {job.min_workers} to {job.max_workers}")
         elif not num and not unplaced[job.id] and not held[job.id]:
             found.append(f"job {job.id} is forgotten: neither granted nor unplaced")
     twice = Counter((grant.job, grant.worker) for grant in plan.grants)
-    found += [
-        f"job {job}: worker {worker} is granted {num} times"
-        for (job, worker), num in twice.items()
-        if num > 1
-    ]
+    found += [f"job {job}: worker {worker} is granted {num} times" for (job, worker), num in twice.items() if num > 1]
     return found
 
 
@@ -172,7 +158,5 @@ def _unplaced(plan: Unplaced, view: RoundView) -> tuple[str, ...]:
     if not plan.shortfalls:
         found.append(f"{plan.what}: unplaced for no reason")
     if not plan.placed < plan.wanted == len(view.shards):
-        found.append(
-            f"{plan.what}: {plan.placed} of {plan.wanted} fit, but there are {len(view.shards)} shards"
-        )
+        found.append(f"{plan.what}: {plan.placed} of {plan.wanted} fit, but there are {len(view.shards)} shards")
     return tuple(found)

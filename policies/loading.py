@@ -56,18 +56,14 @@ def create(spec: str, plugin: Any, options: dict[str, Any]) -> Any:
     """
     if not isinstance(plugin, type):
         if options:
-            raise PolicyError(
-                f"{spec!r} is an instance, which takes no options, but got {', '.join(options)}"
-            )
+            raise PolicyError(f"{spec!r} is an instance, which takes no options, but got {', '.join(options)}")
         instance = plugin
     elif not issubclass(plugin, PLUGIN_TYPES):
         raise PolicyError(f"{spec!r} is a {plugin.__name__}, but must be a Policy, Order, Place or Balance")
     else:
         instance = _constructed(spec, plugin, options)
     if not isinstance(instance, PLUGIN_TYPES):
-        raise PolicyError(
-            f"{spec!r} is a {type(instance).__name__}, but must be a Policy, Order, Place or Balance"
-        )
+        raise PolicyError(f"{spec!r} is a {type(instance).__name__}, but must be a Policy, Order, Place or Balance")
     needed = ("name", "balance", "plan") if isinstance(instance, Policy) else ("name",)
     missing = [attribute for attribute in needed if not hasattr(instance, attribute)]
     if missing:
@@ -82,9 +78,7 @@ def _constructed(spec: str, plugin: type, options: dict[str, Any]) -> Any:
         raise PolicyError(f"{spec}: {error}") from error
     except Exception as error:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        raise PolicyError(
-            f"{spec}: {plugin.__name__}({given}) raised {type(error).__name__}: {error}"
-        ) from error
+        raise PolicyError(f"{spec}: {plugin.__name__}({given}) raised {type(error).__name__}: {error}") from error
 
 
 def _is_plugin(value: Any) -> bool:

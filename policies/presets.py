@@ -25,8 +25,7 @@ PLACES: dict[str, type[Place]] = {member.name: member for member in (Spread, Pac
 """On which nodes: name -> class."""
 
 BALANCES: dict[str, type[Balance]] = {
-    member.name: member
-    for member in (Equal, RoundRobin, UniformRandom, CapacityProportional, SpeedProportional)
+    member.name: member for member in (Equal, RoundRobin, UniformRandom, CapacityProportional, SpeedProportional)
 }
 """How much each: name -> class."""
 

@@ -74,16 +74,12 @@ def round_views(draw: st.DrawFn, max_workers: int = 6, max_shards: int = 24) -> 
     room = st.integers(0, 30) if draw(st.booleans()) else st.just(10_000)
     speed = st.sampled_from((1e-3, 2e-3, 1.0, 5e-324, 1e300, 0.0, np.nan, np.inf))
     cells = st.tuples(st.sampled_from((0.0, 0.5, 1.0, 4.0)), st.sampled_from((0.0, 1.0)), room)
-    workers = worker_table(
-        [draw(cells) for _ in range(num_workers)], [draw(speed) for _ in range(num_workers)]
-    )
+    workers = worker_table([draw(cells) for _ in range(num_workers)], [draw(speed) for _ in range(num_workers)])
     shards = shard_table([draw(work) for _ in range(num_shards)], [draw(size) for _ in range(num_shards)])
     return round_view(workers, shards, seed=draw(st.integers(0, 99)))
 
 
-def worker_table(
-    bundle: list[Any], s_per_work: list[float], capacity: list[Any] | None = None
-) -> WorkerTable:
+def worker_table(bundle: list[Any], s_per_work: list[float], capacity: list[Any] | None = None) -> WorkerTable:
     """Build w workers from bundles and parts of nodes (cpu, gpu, bytes) and speeds (seconds per unit of work)."""
     num = len(bundle)
     ids, nodes = tuple(f"w{w}" for w in range(num)), tuple(f"node-{w}" for w in range(num))

@@ -14,10 +14,6 @@ from scheduler.runner import Observer, Preparing, RunOptions, run_connected
 from scheduler.session import Session, connect
 
 
-class Silent(Observer):
-    """Watches nothing."""
-
-
 @dataclass(frozen=True)
 class Row:
     """One policy's runs, medians over repeats.
@@ -75,7 +71,7 @@ def compare_policies(
         for _ in range(repeats):
             turn = []
             for policy in policies:
-                turn.append(run_connected(prepared, policy, Silent()).summary)
+                turn.append(run_connected(prepared, policy, Observer()).summary)
                 finished()
             turns.append(turn)
     rows = tuple(_row([turn[number] for turn in turns], [turn[0] for turn in turns]) for number in range(len(policies)))

@@ -129,7 +129,10 @@ class Inspection:
             left = max(self._started_s + INSPECTION_TIMEOUT_S - time.monotonic(), 0.1)
             try:
                 physical = ray.get(self._views[logical.id], timeout=left)
-            except (ray.exceptions.RayError, TimeoutError):  # the node has died or hangs: that is what we report
+            except (
+                ray.exceptions.RayError,
+                TimeoutError,
+            ):  # the node has died or hangs: that is what we report
                 physical = None
             views.append(NodeView(logical, physical))
         return views

@@ -67,8 +67,9 @@ def ray_resources(bundle: Resources) -> dict[str, float]:
 
 
 def _reserve(grant: Grant, bundle: Resources) -> PlacementGroup:
-    return placement_group(
+    group: PlacementGroup = placement_group(
         [ray_resources(bundle)],
         name=f"apportion:{grant.job}:{grant.worker}",
         bundle_label_selector=[{NODE_ID_LABEL: grant.node}],
     )
+    return group

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 from policies.feasibility import violations
 from policies.interface import Assignment, Balance, Call, RoundView, ShardTable, Unplaced, WorkerTable
 from scheduler.errors import UserError
@@ -31,7 +32,13 @@ class Rounds:
     """
 
     def __init__(
-        self, job: str, seed: int, store: ParameterStore, balance: Balance, workers: WorkerTable, shards: ShardTable
+        self,
+        job: str,
+        seed: int,
+        store: ParameterStore,
+        balance: Balance,
+        workers: WorkerTable,
+        shards: ShardTable,
     ) -> None:
         self.job, self.seed = job, seed
         self.store = store
@@ -47,7 +54,7 @@ class Rounds:
         name = type(self.balance).name
         try:
             answer = self.balance.divide(view)
-        except Exception as error:  # a user's own code may raise anything
+        except Exception as error:  # noqa: BLE001  (a user's own code may raise anything)
             raise UserError(f"policy '{name}' raised {type(error).__name__}: {error}") from None
         if isinstance(answer, Unplaced):
             raise UserError(f"{answer}\ngive the workers more memory (workers.bundle.memory), or more workers")

@@ -1,15 +1,15 @@
-"""One run of one job, from nodes and data to the saved model: the driver's part. No array passes through it in a round."""
+"""The driver's part of a run, from nodes and data to the saved model; no array passes through it in a round."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import ray
@@ -34,11 +34,11 @@ POLL_S = 0.1
 """How often the driver asks for progress; the rounds do not wait for it."""
 
 
-class Observer(Protocol):
-    """Whoever wants to know how a run goes on."""
+class Observer:
+    """Whoever wants to know how a run goes on; this one takes no notice."""
 
     def connected(self, session: Session) -> None:
-        """The cluster is there."""
+        """Hear that the cluster is there."""
 
     def initialised(self, nodes: Sequence[NodeView], prepared: Prepared) -> None:
         """Step 1: nodes and data have been looked at."""
@@ -151,8 +151,10 @@ class _Actors:
             nodes=tuple(grant.node for grant in grants),
             capacity=_parts_of_nodes(cluster.observe(), grants),
         )
-        server = ray.remote(num_cpus=0, max_concurrency=2)(ParameterServer)
-        self.server: Any = server.options(name=f"{job.name}/{run}/parameter-server").remote(spec)
+        server = ray.remote(ParameterServer).options(
+            name=f"{job.name}/{run}/parameter-server", num_cpus=0, max_concurrency=2
+        )
+        self.server: Any = server.remote(spec)
         self.workers: list[Any] = []
         for grant in grants:
             amounts = ray_resources(spec.bundle)
@@ -186,21 +188,21 @@ def _follow(actors: _Actors, prepared: Prepared, policy: Policy, observer: Obser
     finished: list[Any] = []
     while not finished:
         finished, _ = ray.wait([done], timeout=POLL_S)
-        progress = _unwrapped(lambda: ray.get(actors.server.progress.remote(seen)))
+        progress = _get(actors.server.progress.remote(seen))
         if progress.workers and not told:
             observer.split(prepared, policy, progress.workers)
             told = True
         for report in progress.reports:
             observer.trained(report)
         seen += len(progress.reports)
-    result: RunResult = _unwrapped(lambda: ray.get(done))
+    result: RunResult = _get(done)
     return result
 
 
-def _unwrapped(call: Callable[[], Any]) -> Any:
-    """Return what ``call`` returns; what an actor raised is raised here as itself."""
+def _get(reference: Any) -> Any:
+    """Return an actor's answer; what it raised is raised here as itself."""
     try:
-        return call()
+        return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
         if isinstance(cause, UserError | DataError | RunFailedError):

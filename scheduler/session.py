@@ -43,15 +43,14 @@ def refuse_shadows(search: list[str] | None = None) -> None:
     UserError
         Naming every culprit: a file or folder on the path, and the distribution that it belongs to.
     """
-    culprits = []
-    for entry in sys.path if search is None else search:
-        folder = Path(entry or ".").resolve()
-        if folder == HOME:
-            continue
-        for name in PACKAGES:
-            for other in (folder / name / "__init__.py", folder / f"{name}.py"):
-                if other.is_file() and not other.resolve().is_relative_to(HOME / name):
-                    culprits.append(f"  - {other}{_owner(folder, name)}")
+    folders = [Path(entry or ".").resolve() for entry in (sys.path if search is None else search)]
+    culprits = [
+        f"  - {other}{_owner(folder, name)}"
+        for folder in folders
+        for name in PACKAGES
+        for other in (folder / name / "__init__.py", folder / f"{name}.py")
+        if other.is_file() and not other.resolve().is_relative_to(HOME / name)
+    ]
     if culprits:
         listed = "\n".join(dict.fromkeys(culprits))
         raise UserError(
@@ -76,7 +75,7 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Ses
     UserError
         If another package shadows ours, no cluster answers, or its authentication token is missing or wrong.
     """
-    refuse_shadows([os.getcwd(), *sys.path])
+    refuse_shadows([str(Path.cwd()), *sys.path])
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     embedded = where == "local"
     if not embedded and cpus is not None:

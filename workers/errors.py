@@ -51,7 +51,5 @@ class Problems:
         for (column, _), times in self._times.items():
             if times > MAX_ALIKE:
                 lines.append(f"\n  and {times - MAX_ALIKE:,} more like it{f' in {column}' if column else ''}")
-        count = (
-            f"the first {MAX_PROBLEMS}" if len(self._found) == MAX_PROBLEMS else f"{self._times.total():,}"
-        )
+        count = f"the first {MAX_PROBLEMS}" if len(self._found) == MAX_PROBLEMS else f"{self._times.total():,}"
         raise DataError(f"{self.file}: {count} problems:{''.join(lines)}\n{hints}")

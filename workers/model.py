@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -136,8 +136,7 @@ def _build(file: Path, description: Mapping[str, Any]) -> Model:
         target_name=str(description["target_name"]),
         classes=None if classes is None else tuple(classes),
         columns=tuple(
-            Column(column["position"], column["name"], tuple(column["categories"]))
-            for column in description["columns"]
+            Column(column["position"], column["name"], tuple(column["categories"])) for column in description["columns"]
         ),
         weights=arrays["weights"],
         intercepts=arrays["intercepts"],
@@ -171,7 +170,7 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 @contextmanager
-def atomic_text(path: Path) -> Iterator[TextIO]:
+def atomic_text(path: Path) -> Iterator[IO[str]]:
     """Open a temporary file beside ``path`` for writing; it is renamed to ``path`` if all goes well, else removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
@@ -179,7 +178,7 @@ def atomic_text(path: Path) -> Iterator[TextIO]:
     ) as file:
         temporary = Path(file.name)
         try:
-            yield file
+            yield file.file
         except BaseException:
             temporary.unlink()
             raise

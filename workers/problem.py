@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -39,7 +39,7 @@ class SolverOptions:
         return self.learning_rate * SCHEDULES[self.schedule](round_)
 
 
-SCHEDULES = {
+SCHEDULES: dict[str, Callable[[int], float]] = {
     "constant": lambda round_: 1.0,
     "inverse-sqrt": lambda round_: float(1.0 / np.sqrt(1.0 + round_)),
     "inverse": lambda round_: 1.0 / (1.0 + round_),

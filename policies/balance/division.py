@@ -186,8 +186,7 @@ def _unplaced(view: RoundView, owner: Ints) -> Unplaced:
     free = limit - _given(owner, size, len(limit))
     needed = float(size[owner < 0].min())
     reasons = tuple(
-        Shortfall("memory", needed, float(free[w]), f"worker {worker}")
-        for w, worker in enumerate(view.workers.ids)
+        Shortfall("memory", needed, float(free[w]), f"worker {worker}") for w, worker in enumerate(view.workers.ids)
     )
     return Unplaced(f"shards of job {view.job}", int((owner >= 0).sum()), len(owner), reasons)
 

@@ -23,7 +23,8 @@ Address = Annotated[
     ),
 ]
 Cpus = Annotated[
-    int | None, typer.Option("--cpus", min=1, help="Logical processors of the embedded cluster (default: all).")
+    int | None,
+    typer.Option("--cpus", min=1, help="Logical processors of the embedded cluster (default: all)."),
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Use this many workers.")]
 Output = Annotated[Path | None, typer.Option("--output", help="The folder for the model and the summary.")]

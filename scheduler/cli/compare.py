@@ -8,13 +8,24 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from scheduler.cli.arguments import Address, AsJson, Cpus, JobFile, Settings, Workers, job_of, policy_of, print_json
+from scheduler.cli.arguments import (
+    Address,
+    AsJson,
+    Cpus,
+    JobFile,
+    Settings,
+    Workers,
+    job_of,
+    policy_of,
+    print_json,
+)
 from scheduler.comparison import compare_policies
 from scheduler.report.terminal import comparison_table
 from scheduler.runner import RunOptions
 
 Names = Annotated[
-    str, typer.Option("--policies", metavar="A,B,...", help="The policies to compare; the first is the yardstick.")
+    str,
+    typer.Option("--policies", metavar="A,B,...", help="The policies to compare; the first is the yardstick."),
 ]
 Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Turns that every policy has; medians are shown.")]
 

@@ -62,7 +62,12 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         _fail(KeyboardInterrupt("interrupted"), INTERRUPTED, debug=False)
     except Exception as error:  # noqa: BLE001  (a defect of ours: say so, without a wall of text)
-        _fail(RuntimeError(f"unexpected {type(error).__name__}: {error}; '--debug' shows where"), FAILED, debug, error)
+        _fail(
+            RuntimeError(f"unexpected {type(error).__name__}: {error}; '--debug' shows where"),
+            FAILED,
+            debug,
+            error,
+        )
     sys.exit(0)
 
 

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scheduler.cli.arguments import Address, AsJson, Cpus, JobFile, Output, Settings, Workers, job_of, policy_of, print_json
+from scheduler.cli.arguments import (
+    Address,
+    AsJson,
+    Cpus,
+    JobFile,
+    Output,
+    Settings,
+    Workers,
+    job_of,
+    policy_of,
+    print_json,
+)
 from scheduler.report.terminal import TerminalObserver
 from scheduler.runner import RunOptions, run_job
 

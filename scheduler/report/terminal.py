@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from policies.interface import Policy
@@ -15,6 +22,7 @@ from scheduler.inventory import NodeView
 from scheduler.outputs import Summary, max_over_mean
 from scheduler.parameter_server import RunResult, WorkerReport
 from scheduler.preparation import Prepared
+from scheduler.runner import Observer
 from scheduler.session import Session
 from workers.training import RoundReport
 
@@ -22,7 +30,7 @@ MAX_ROWS = 40
 LOSS_LINES = 8
 
 
-class TerminalObserver:
+class TerminalObserver(Observer):
     """Prints a run as it goes on: a heading for each step, a progress bar for the rounds."""
 
     def __init__(self, console: Console) -> None:
@@ -202,7 +210,15 @@ def score_table(summary: Summary) -> Table:
 
 def comparison_table(comparison: Comparison) -> Table:
     """Return the policies side by side."""
-    columns = ("policy", "ms a round", "x the first", "s a run", "busiest / mean", "bytes moved", "train metric")
+    columns = (
+        "policy",
+        "ms a round",
+        "x the first",
+        "s a run",
+        "busiest / mean",
+        "bytes moved",
+        "train metric",
+    )
     table = _table(f"{escape(comparison.job)}, medians of {comparison.repeats} turns", *columns)
     for row in comparison.rows:
         table.add_row(

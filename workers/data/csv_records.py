@@ -145,8 +145,6 @@ def with_header(path: str | Path) -> tuple[list[str], Iterator[Record]]:
         if not name:
             problems.add(where, "", "has an empty name", "Name every column.")
         elif first.setdefault(name, place) != place:
-            problems.add(
-                where, "", f"repeats the name {name!r} of column {first[name]}", "Rename one of them."
-            )
+            problems.add(where, "", f"repeats the name {name!r} of column {first[name]}", "Rename one of them.")
     problems.check()
     return names, records

@@ -30,14 +30,10 @@ class NpySource(ArraySource):
         if isinstance(values, NpzFile):
             raise DataError(f"{self.path} is an .npz file. Name it as npz, not npy.")
         if values.ndim != 2:
-            raise DataError(
-                f"{self.path}: needs a table of shape (n, d + 1), got {values.shape}. Reshape it."
-            )
+            raise DataError(f"{self.path}: needs a table of shape (n, d + 1), got {values.shape}. Reshape it.")
         width = values.shape[1]
         if not -width <= self.target < width:
-            raise DataError(
-                f"{self.path}: no target column {self.target} among {width}. Give {-width} to {width - 1}."
-            )
+            raise DataError(f"{self.path}: no target column {self.target} among {width}. Give {-width} to {width - 1}.")
         target = self.target % width
         positions = np.delete(np.arange(width), target)
         y = values[:, target]

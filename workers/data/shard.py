@@ -87,10 +87,7 @@ class DataSet:
         ends = np.cumsum([len(part) for part in parts])[:-1]
         Xs, ys = np.split(X, ends), np.split(y, ends)
         arrays = [(aligned_copy(a), aligned_copy(b)) for a, b in zip(Xs, ys, strict=True)]
-        return [
-            Shard(int(shard), *arrays[2 * place], *arrays[2 * place + 1])
-            for place, shard in enumerate(shards)
-        ]
+        return [Shard(int(shard), *arrays[2 * place], *arrays[2 * place + 1]) for place, shard in enumerate(shards)]
 
     @property
     def _split(self) -> tuple[Ints, Ints]:

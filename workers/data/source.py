@@ -106,6 +106,4 @@ def check_rows(rows: Ints, info: DataInfo) -> None:
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
         raise DataError(f"rows must be a 1-D array of integers, got {rows.dtype} of shape {rows.shape}.")
     if rows.size and not 0 <= rows.min() <= rows.max() < info.num_rows:
-        raise DataError(
-            f"rows must lie in 0..{info.num_rows - 1}, got rows from {rows.min()} to {rows.max()}."
-        )
+        raise DataError(f"rows must lie in 0..{info.num_rows - 1}, got rows from {rows.min()} to {rows.max()}.")

@@ -22,9 +22,7 @@ def train_test(num_rows: int, test_fraction: float, seed: int) -> tuple[Ints, In
         raise DataError(f"the seed must lie in 0..4294967295, got {seed}.")
     num_test = ceil(test_fraction * num_rows)
     if num_test >= num_rows:
-        raise DataError(
-            f"a test fraction of {test_fraction} of {num_rows} rows leaves none for training. Lower it."
-        )
+        raise DataError(f"a test fraction of {test_fraction} of {num_rows} rows leaves none for training. Lower it.")
     shuffled: Ints = np.random.RandomState(seed).permutation(num_rows).astype(np.int64, copy=False)
     shuffled.flags.writeable = False
     return shuffled[num_test:], shuffled[:num_test]

@@ -34,15 +34,11 @@ def class_numbers(labels: Iterable[Label], classes: Classes) -> Floats:
     def place(label: Label) -> int:
         key = str(label) if texts else number(label)
         if key is None or key not in places:
-            raise DataError(
-                f"the value {label!r} was not there when the data was described. Describe it again."
-            )
+            raise DataError(f"the value {label!r} was not there when the data was described. Describe it again.")
         return places[key]
 
     known: dict[Label, int] = {}
-    return np.array(
-        [known[x] if x in known else known.setdefault(x, place(x)) for x in labels], dtype=np.float64
-    )
+    return np.array([known[x] if x in known else known.setdefault(x, place(x)) for x in labels], dtype=np.float64)
 
 
 class Tally:
@@ -69,9 +65,7 @@ class Tally:
     def info(self, feature_names: tuple[str, ...], columns: tuple[Column, ...] = ()) -> DataInfo:
         """Return what was seen; raise `DataError` for no rows, no features, or labels that are no classes."""
         if not feature_names:
-            raise DataError(
-                f"{self.file}: no feature is left beside the target {self.target_name!r}. Add one."
-            )
+            raise DataError(f"{self.file}: no feature is left beside the target {self.target_name!r}. Add one.")
         if not self.num_rows:
             raise DataError(
                 f"{self.file}: no rows, or none without a missing cell. Add rows, or remove an empty column."

@@ -24,13 +24,13 @@ class Softmax(Classification):
 
     def residuals(self, Z: Floats, y: Floats) -> Floats:
         """Return the probabilities less the one-hot target, shape ``(rows, classes)``."""
-        residuals = self.probabilities(Z)
+        residuals: Floats = self.probabilities(Z)
         residuals[np.arange(len(y)), y.astype(int)] -= 1.0
         return residuals
 
     def probabilities(self, Z: Floats) -> Floats:
         """Return the probability of each class, shape ``(rows, classes)``."""
-        exponentials = np.exp(Z - Z.max(axis=1, keepdims=True))
+        exponentials: Floats = np.exp(Z - Z.max(axis=1, keepdims=True))
         probabilities: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
         return probabilities
 

@@ -6,9 +6,7 @@ from workers.solvers.gradient_descent import GradientDescent
 from workers.solvers.local_sgd import LocalSgd
 from workers.solvers.local_svrg import LocalSvrg
 
-SOLVERS: dict[str, Solver] = {
-    solver.name: solver for solver in (LocalSvrg(), LocalSgd(), GradientDescent(), Exact())
-}
+SOLVERS: dict[str, Solver] = {solver.name: solver for solver in (LocalSvrg(), LocalSgd(), GradientDescent(), Exact())}
 """Every solver by the name that a job file gives it."""
 
 __all__ = ["SOLVERS", "Solver", "State"]

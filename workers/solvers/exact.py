@@ -63,6 +63,7 @@ class Exact(Solver):
         gram[np.triu_indices(width)] = means[: -width - 1]
         gram = np.triu(gram) + np.triu(gram, 1).T
         moment, square = means[-width - 1 : -1], means[-1]
-        parameters = np.linalg.lstsq(gram + np.diag(problem.penalised), moment, rcond=None)[0]
+        solution = np.linalg.lstsq(gram + np.diag(problem.penalised), moment, rcond=None)[0]
+        parameters = solution.astype(np.float64)
         loss = 0.5 * (parameters @ gram @ parameters - 2.0 * moment @ parameters + square)
         return State(parameters, state.round + 1, float(loss) + problem.penalty(parameters), solved=True)

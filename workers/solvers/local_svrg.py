@@ -62,12 +62,12 @@ class LocalSvrg(Solver):
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Keep the full gradient, or move by the average change, or take the last move back."""
         if state.round % 2:
-            memory = {**state.memory, "anchor": state.parameters}
-            return State(state.parameters + sums / problem.num_rows, state.round + 1, memory=memory)
+            moved = state.parameters + sums / problem.num_rows
+            return State(moved, state.round + 1, memory={**state.memory, "anchor": state.parameters})
         loss, gradient = mean_loss_and_gradient(problem, state.parameters, sums)
         memory = state.memory
         if "anchor" in memory and loss > float(memory["loss"]) * (1.0 + NOISE):
-            memory = {**memory, "factor": memory["factor"] / 2.0}
-            return State(memory["anchor"], state.round + 1, memory=memory)
-        memory = {"factor": memory["factor"], "gradient": gradient, "loss": np.array(loss)}
-        return State(state.parameters, state.round + 1, loss, memory)
+            halved = {**memory, "factor": memory["factor"] / 2.0}
+            return State(memory["anchor"], state.round + 1, memory=halved)
+        kept = {"factor": memory["factor"], "gradient": gradient, "loss": np.array(loss)}
+        return State(state.parameters, state.round + 1, loss, kept)

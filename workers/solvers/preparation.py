@@ -42,9 +42,11 @@ class Moments(Solver):
         """Return the columns' sums, or the sums of their squared distances from the mean."""
         del problem, round_
         if "mean" not in payload:
-            return shard.X.sum(axis=0)
+            totals: Floats = shard.X.sum(axis=0)
+            return totals
         centred = shard.X - payload["mean"]
-        return np.einsum("nf,nf->f", centred, centred)
+        squares: Floats = np.einsum("nf,nf->f", centred, centred)
+        return squares
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Keep the means, then the standard deviations (1 for a constant column)."""
