@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +30,22 @@ class Section(BaseModel):
     """A part of the job file: unknown keys are errors, and nothing changes after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_stray_truth(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse YAML's true and false (yes, no, on, off) where they would pass for 1 and 0."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError(f"got {_shown(value)} (yes, no, on and off mean true and false); quote what is text")
+        return value
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a file has it, in one line."""
+    text = repr(value)
+    if value is None or isinstance(value, bool):
+        text = "nothing" if value is None else str(value).lower()
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _known(kind: str, name: str, choices: Sequence[str]) -> str:
@@ -59,16 +78,26 @@ class DataSpec(Section):
     def _bundled_exists(cls, name: str | None) -> str | None:
         return name if name is None else _known("data set", name, list(BUNDLED))
 
-    @field_validator("csv", "npy", "npz")
+    @field_validator("csv", "npy", "npz", mode="before")
     @classmethod
-    def _file_exists(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+    def _file_exists(cls, path: Any, info: ValidationInfo) -> Path | None:
         """Resolve relative paths against the job file's folder."""
         if path is None:
             return None
-        found = Path((info.context or {}).get("folder", ".")) / path
-        if not found.is_file():
-            raise ValueError(f"no such file: {found}")
-        return found.resolve()
+        found = Path((info.context or {}).get("folder", "."), _path(path))
+        try:
+            if found.is_file():
+                return found.resolve()
+        except OSError as error:
+            raise ValueError(f"{_shown(str(found))} cannot be read: {error.strerror}") from None
+        raise ValueError(f"no such file: {found}" + (", it is a folder" if found.is_dir() else ""))
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _target_is_name_or_number(cls, target: Any) -> Any:
+        if not isinstance(target, str | int | None):
+            raise ValueError(f"must be a column's name (csv) or number (npy), got {_shown(target)}")
+        return target
 
     @checks_model(mode="after")
     def _one_source(self) -> DataSpec:
@@ -76,7 +105,7 @@ class DataSpec(Section):
         if len(given) != 1:
             raise ValueError(f"give exactly one of bundled, csv, npy, npz; got {', '.join(given) or 'none'}")
         if self.csv is not None and not isinstance(self.target, str):
-            raise ValueError("csv needs 'target', the name of the column to predict")
+            raise ValueError("csv needs 'target', the name of the column to predict (in quotes if it is a number)")
         if self.npy is not None and isinstance(self.target, str):
             raise ValueError("npy needs 'target' as a column number (default -1, the last)")
         if self.target is not None and given[0] in ("bundled", "npz"):
@@ -124,6 +153,16 @@ class TrainingSpec(Section):
     schedule: str = "constant"
     standardise: bool = True
 
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _rate_is_auto_or_positive(cls, rate: Any) -> Any:
+        try:
+            if rate == "auto" or 0.0 < float(rate) < math.inf:
+                return rate
+        except (TypeError, ValueError, OverflowError):
+            pass
+        raise ValueError(f"must be 'auto' or a finite number greater than 0, got {_shown(rate)}")
+
     @field_validator("solver")
     @classmethod
     def _solver_exists(cls, name: str) -> str:
@@ -141,6 +180,20 @@ class BundleSpec(Section):
     cpu: float = Field(1.0, ge=0.0)
     gpu: float = Field(0.0, ge=0.0)
     memory: ByteSize = ByteSize(512 * 1024**2)
+
+    @field_validator("gpu")
+    @classmethod
+    def _whole_above_one(cls, gpu: float) -> float:
+        if gpu > 1.0 and not gpu.is_integer():
+            raise ValueError(f"must be a whole number, or a part of one GPU (at most 1), got {gpu:g}")
+        return gpu
+
+    @field_validator("memory")
+    @classmethod
+    def _room_for_something(cls, memory: ByteSize) -> ByteSize:
+        if memory < 1:
+            raise ValueError(f"must be more than 0 bytes, got {int(memory)}")
+        return memory
 
     def resources(self) -> Resources:
         """Return the amounts as policies see them."""
@@ -175,7 +228,7 @@ class WorkersSpec(Section):
 class Job(Section):
     """A job: data, model, training, and the resources to do it with."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str
     data: DataSpec
     test_fraction: float = Field(0.2, ge=0.0, lt=1.0)
     model: ModelSpec
@@ -191,6 +244,36 @@ class Job(Section):
         if isinstance(fields, dict) and "output" not in fields:
             return {**fields, "output": f"runs/{fields.get('name', '')}"}
         return fields
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_plain(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+            raise ValueError(
+                "must be 1 to 64 letters, digits, '.', '_' or '-' of ASCII, a letter or digit first, "
+                f"got {_shown(name)}"
+            )
+        return name
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _policy_is_name_or_parts(cls, policy: Any) -> Any:
+        if isinstance(policy, str) or (isinstance(policy, dict) and all(isinstance(key, str) for key in policy)):
+            return policy
+        raise ValueError(f"must be a name, or a mapping of order, place and balance, got {_shown(policy)}")
+
+    @field_validator("output", mode="before")
+    @classmethod
+    def _output_can_be_a_folder(cls, output: Any) -> Path:
+        """Find out before training what would go wrong after it."""
+        folder = _path(output)
+        try:
+            for part in (folder, *folder.parents):
+                if part.exists() and not part.is_dir():
+                    raise ValueError(f"{part} is there already, and is no folder; name another output")
+        except OSError as error:
+            raise ValueError(f"{_shown(str(folder))} cannot be a folder: {error.strerror}") from None
+        return folder
 
 
 def load_job(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
@@ -210,7 +293,9 @@ def load_job(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
     try:
         return Job.model_validate(fields, context={"folder": path.parent})
     except ValidationError as error:
-        lines = [_explain(document, detail, overrides or {}) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        details.sort(key=lambda detail: document.line(detail["loc"]))  # as they stand in the file
+        lines = [_explain(document, detail, overrides or {}) for detail in details]
         raise UserError("\n".join(dict.fromkeys(lines))) from None
 
 
@@ -223,12 +308,12 @@ def parse_override(text: str) -> tuple[str, Any]:
         If there is no ``=``, or the value is no YAML.
     """
     name, equals, value = text.partition("=")
-    if not equals or not name:
+    if not equals or not all(name.split(".")):
         raise UserError(f"--set {text}: expected FIELD=VALUE, such as training.rounds=50")
     try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"--set {text}: '{value}' is not a YAML value") from None
+        return name, located_yaml.parse(value)
+    except (yaml.YAMLError, RecursionError):
+        raise UserError(f"--set {name}: {_shown(value)} is not a YAML value") from None
 
 
 def _replaced(fields: Any, parts: Sequence[str], value: Any) -> Any:
@@ -238,25 +323,63 @@ def _replaced(fields: Any, parts: Sequence[str], value: Any) -> Any:
     return {**inner, parts[0]: _replaced(inner.get(parts[0]), parts[1:], value)}
 
 
+_EXPECTED = {
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "byte_size": "must be an amount of memory, such as 512MiB or 2GiB",
+    "byte_size_unit": "must be an amount of memory, such as 512MiB or 2GiB",
+}
+"""What pydantic's errors are called here; the others speak for themselves."""
+
+
 def _explain(document: located_yaml.LocatedYaml, detail: ErrorDetails, overrides: Mapping[str, Any]) -> str:
-    location = [part for part in detail["loc"] if part not in ("float", "literal['auto']", "constrained-float")]
-    field = ".".join(str(part) for part in location)
-    where = f"--set {field}" if field in overrides else f"{document.path}:{document.line(location)}"
-    if detail["type"] == "extra_forbidden":
-        return f"{where}: {field}: {unknown('key', str(location[-1]), _keys_beside(location))}"
-    if detail["type"] == "missing":
-        return f"{where}: {field}: is missing; it is needed"
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "value_error":
-        return f"{where}: {field + ': ' if field else ''}{message}"
-    got = str(detail["input"])
-    return f"{where}: {field}: {message[:1].lower()}{message[1:]}, got {got if len(got) <= 80 else got[:77] + '...'}"
+    location = detail["loc"]
+    where = _place(document, location, overrides)
+    kind, message = detail["type"], detail["msg"]
+    if kind == "extra_forbidden":
+        return f"{where} {unknown('key', str(location[-1]), _keys(location[:-1]))}"
+    if kind == "missing":
+        return f"{where} is missing; it is needed"
+    if kind == "value_error":
+        return f"{where} {message.removeprefix('Value error, ')}"
+    if kind in ("model_type", "model_attributes_type"):
+        message = f"must be a mapping of {', '.join(_keys(location))}"
+    message = _EXPECTED.get(kind, message.replace("Input should be", "must be"))
+    return f"{where} {message[:1].lower()}{message[1:]}, got {_shown(detail['input'])}"
 
 
-def _keys_beside(location: Sequence[str | int]) -> list[str]:
+def _place(document: located_yaml.LocatedYaml, location: Sequence[str | int], overrides: Mapping[str, Any]) -> str:
+    """Return whence a field comes: the command line, the file, or both."""
+    parts = [str(part) for part in location]
+    field, line = ".".join(parts), f"{document.path}:{document.line(location)}"
+    for name in overrides:
+        given = name.split(".")
+        if parts[: len(given)] == given:
+            return f"--set {field}:"
+        if parts == given[: len(parts)]:
+            return f"{line} with --set {name}: {field}:"
+    return f"{line}: {field}:"
+
+
+def _path(value: Any) -> Path:
+    try:
+        if isinstance(value, str | Path) and b"\0" not in os.fsencode(value):
+            return Path(value)
+    except UnicodeEncodeError:
+        pass
+    raise ValueError(f"must be a path, got {_shown(value)}")
+
+
+def _keys(location: Sequence[str | int]) -> list[str]:
+    """Return the fields of the section at ``location``."""
     section: type[BaseModel] = Job
-    for part in location[:-1]:
-        inner = section.model_fields[str(part)].annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            section = inner
+    for part in location:
+        section = section.model_fields[str(part)].annotation  # type: ignore[assignment]  # a section has sections
     return list(section.model_fields)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from policies.interface import ClusterPlan, ClusterSnapshot, Grant, JobView, NodeTable
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Everything that is promised to anybody; each event returns a new ledger of the next version."""
+    """Everything that is promised to anybody; each event returns a new ledger of the next version.
+
+    Attributes
+    ----------
+    state
+        The policy's memory from the last plan that was carried out.
+    """
 
     version: int = 0
     jobs: tuple[JobView, ...] = ()
     leases: tuple[Grant, ...] = ()
+    state: Mapping[str, Any] = field(default_factory=dict)
 
     def submit(self, job: JobView) -> Ledger:
         """Let a job wait for its workers."""
@@ -24,7 +33,7 @@ class Ledger:
     def record(self, plan: ClusterPlan) -> Ledger:
         """Enter a plan that was carried out."""
         kept = tuple(lease for lease in self.leases if lease not in plan.revokes)
-        return replace(self, version=self.version + 1, leases=kept + plan.grants)
+        return replace(self, version=self.version + 1, leases=(*kept, *plan.grants), state=plan.state)
 
     def drop(self, job: str) -> Ledger:
         """Forget a job that has ended, and its leases."""
@@ -34,4 +43,4 @@ class Ledger:
 
     def snapshot(self, nodes: NodeTable, now_s: float, seed: int) -> ClusterSnapshot:
         """Return what a policy is to see."""
-        return ClusterSnapshot(self.version, now_s, seed, nodes, self.jobs, self.leases)
+        return ClusterSnapshot(self.version, now_s, seed, nodes, self.jobs, self.leases, self.state)

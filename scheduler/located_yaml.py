@@ -14,6 +14,22 @@ from scheduler.errors import UserError
 LARGEST_FILE_BYTES = 1024 * 1024
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain YAML without dates (``name: 2024-01-31`` is text); whatever cannot be read is named with its line."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError) as error:
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 @dataclass(frozen=True)
 class LocatedYaml:
     """A YAML document: its ``value``, and where its parts stand.
@@ -56,21 +72,31 @@ def read(path: Path) -> LocatedYaml:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise UserError(f"{path}: aliases (*name) are not allowed here; write the value out")
-        value = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=_Loader)
+        for token in yaml.scan(text):
+            if isinstance(token, yaml.AliasToken):
+                line = token.start_mark.line + 1
+                raise UserError(f"{path}:{line}: aliases (*{token.value}) are not allowed; write the value out")
+        value = parse(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{path}:{line}: not valid YAML: {error.problem or error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UserError(f"{path}:{line}: not valid YAML: {error.reason}") from None
+    except RecursionError:
+        raise UserError(f"{path}: not valid YAML: nested too deeply") from None
     if root is None or not isinstance(value, dict):
         raise UserError(f"{path}:1: expected a mapping of fields, such as 'name: my-job'")
     twice = list(_repeated_keys(root))
     if twice:
         raise UserError("\n".join(f"{path}:{line}: '{key}' is given twice" for line, key in twice))
     return LocatedYaml(path, value, root)
+
+
+def parse(text: str) -> Any:
+    """Return the value of a YAML text; raises ``yaml.YAMLError`` or ``RecursionError``."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
 
 
 def _child(node: yaml.Node, part: str | int) -> tuple[int, yaml.Node] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from policies.feasibility import violations
 from policies.interface import ClusterPlan, ClusterSnapshot, NodeTable, Policy
@@ -64,13 +64,27 @@ def checked_plan(policy: Policy, snapshot: ClusterSnapshot) -> ClusterPlan:
         plan = policy.plan(snapshot)
     except Exception as error:  # a user's own code may raise anything
         raise UserError(f"policy '{policy.name}' raised {type(error).__name__}: {error}") from error
-    found = violations(plan, snapshot)
-    if found:
-        raise UserError(refusal(policy.name, found))
+    judge(policy.name, plan, snapshot, ClusterPlan)
     return plan
 
 
-def refusal(policy: str, found: tuple[str, ...]) -> str:
+def judge(policy: str, plan: Any, view: Any, kind: type) -> None:
+    """Let the referee judge what a policy answered; raises ``UserError`` unless it is a ``kind`` that passes."""
+    if not isinstance(plan, kind):
+        raise UserError(f"policy '{policy}' must return {_a(kind)}, but returned {_a(type(plan))}")
+    try:
+        found = violations(plan, view)
+    except Exception as error:  # noqa: BLE001  (a user's own plan may hold anything)
+        found = (f"its {kind.__name__} cannot be read: {type(error).__name__}: {error}",)
+    if found:
+        raise UserError(_refusal(policy, found))
+
+
+def _a(kind: type) -> str:
+    return f"{'an' if kind.__name__[0] in 'AEIOUaeiou' else 'a'} {kind.__name__}"
+
+
+def _refusal(policy: str, found: tuple[str, ...]) -> str:
     """Return the message for a plan that breaks rules: all of them."""
     listed = "\n".join(f"  - {violation}" for violation in found[:20])
     more = f"\n  - and {len(found) - 20} more" if len(found) > 20 else ""

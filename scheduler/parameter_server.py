@@ -19,6 +19,7 @@ from workers.parameter_store import ParameterStore
 from workers.problem import Problem
 from workers.training import Outcome, RoundReport, Stopping, Training
 from workers.update import Message
+from workers.wire import decode, encode
 from workers.worker_state import CallResult
 
 INLINE_BYTES = 100 * 1024
@@ -196,8 +197,10 @@ class ParameterServer:
             calls = ()
             while not calls and training.outcome is None:
                 done, _ = ray.wait(list(out), num_returns=1)
-                call, result = out.pop(done[0]), ray.get(done[0])
-                _count(tally, call, result)
+                call, blob = out.pop(done[0]), ray.get(done[0])
+                result: CallResult = decode(blob)
+                tally.busy_s[call.worker] += result.busy_s
+                tally.updates += len(blob)
                 instructions = rounds.answered(call, result)
                 calls = instructions.calls
                 if instructions.report is not None:
@@ -207,9 +210,10 @@ class ParameterServer:
         self._flush(metrics, tally)
 
     def _addressed(self, message: Message, num_calls: int, tally: _Tally) -> Any:
-        size = sum(values.nbytes for values in message.payload.values())
-        tally.parameters += size * num_calls
-        return message if size < INLINE_BYTES else ray.put(message)
+        """Return the message as it is sent: a blob, or a reference to one in the object store."""
+        blob = encode(message)
+        tally.parameters += len(blob) * num_calls
+        return blob if len(blob) < INLINE_BYTES else ray.put(blob)
 
     def _note(self, report: RoundReport, seconds: float, tally: _Tally, metrics: RunMetrics) -> None:
         self._reports.append(report)
@@ -239,10 +243,3 @@ def _worker_table(spec: RunSpec, s_per_work: Floats) -> WorkerTable:
         s_fixed=frozen(np.zeros(num)),
         s_per_byte=frozen(np.zeros(num)),
     )
-
-
-def _count(tally: _Tally, call: Call, result: CallResult) -> None:
-    tally.busy_s[call.worker] += result.busy_s
-    if result.sums is not None:
-        size = result.sums.peaks.nbytes
-        tally.updates += size if result.sums.total is None else size + result.sums.total.nbytes

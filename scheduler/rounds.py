@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policies.feasibility import violations
+import numpy as np
+
 from policies.interface import Assignment, Balance, Call, RoundView, ShardTable, Unplaced, WorkerTable
 from scheduler.errors import UserError
-from scheduler.loop import refusal
+from scheduler.loop import judge
 from workers.exact_sum import NonFiniteError
 from workers.parameter_store import ParameterStore
 from workers.training import RoundReport
@@ -51,17 +52,15 @@ class Rounds:
     def _divide(self) -> Assignment:
         """Ask the policy for the first hand-out, and let the referee judge it."""
         view = RoundView(self.job, self.seed, self.workers, self.shards)
-        name = type(self.balance).name
+        name = self.balance.name
         try:
             answer = self.balance.divide(view)
         except Exception as error:  # noqa: BLE001  (a user's own code may raise anything)
             raise UserError(f"policy '{name}' raised {type(error).__name__}: {error}") from None
         if isinstance(answer, Unplaced):
             raise UserError(f"{answer}\ngive the workers more memory (workers.bundle.memory), or more workers")
-        found = violations(answer, view)
-        if found:
-            raise UserError(refusal(name, found))
-        return answer
+        judge(name, answer, view, Assignment)
+        return Assignment(np.asarray(answer.worker_of))  # a list passes the referee too
 
     def begin(self) -> Instructions:
         """Open a round: every worker gets its queue as one call."""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from scheduler.errors import RunFailedError, UserError
 from scheduler.inventory import Inspection, NodeView
 from scheduler.job import Job
 from scheduler.ledger import Ledger
-from scheduler.loop import StalePlanError, step
+from scheduler.loop import StalePlanError, checked_plan, step
 from scheduler.outputs import Finished, Summary, conclude
 from scheduler.parameter_server import ParameterServer, RunResult, RunSpec, WorkerReport
 from scheduler.preparation import Prepared, prepare
@@ -32,6 +32,9 @@ from workers.training import DivergedError, RoundReport
 
 POLL_S = 0.1
 """How often the driver asks for progress; the rounds do not wait for it."""
+
+FREED_LATE_S = 3.0
+"""Ray reports freed resources late: how long to look again before saying that a job does not fit."""
 
 
 class Observer:
@@ -118,19 +121,31 @@ def run_connected(prepared: Prepared, policy: Policy, observer: Observer) -> Fin
 
 
 def _lease(cluster: RayCluster, prepared: Prepared, policy: Policy) -> tuple[Grant, ...]:
-    """Let the policy place the job's gang."""
+    """Let the policy place the job's gang; what others have just given back may show a little late."""
     ledger = Ledger().submit(prepared.view(cluster.now_s()))
-    try:
-        _, plan = step(cluster, policy, ledger, prepared.problem.seed)
-    except StalePlanError as error:
-        raise RunFailedError(f"the cluster's free resources kept changing: {error}; try again") from None
-    if plan.unplaced:
-        reasons = "\n".join(str(item) for item in plan.unplaced)
-        raise UserError(
-            f"{reasons}\nask for fewer workers (workers.count, --workers) or a smaller workers.bundle, "
-            "or use a larger cluster (an embedded one: --cpus)"
-        )
-    return tuple(sorted(plan.grants, key=lambda grant: grant.worker))
+    deadline_s = time.monotonic() + FREED_LATE_S
+    while True:
+        try:
+            _, plan = step(cluster, policy, ledger, prepared.problem.seed)
+        except StalePlanError as error:
+            raise RunFailedError(f"the cluster's free resources kept changing: {error}; try again") from None
+        if not plan.unplaced:
+            return tuple(sorted(plan.grants, key=lambda grant: grant.worker))
+        if time.monotonic() >= deadline_s or not _would_fit_if_free(cluster, prepared, policy):
+            break
+        time.sleep(POLL_S)
+    reasons = "\n".join(str(item) for item in plan.unplaced)
+    raise UserError(
+        f"job {reasons}\nask for fewer workers (workers.count, --workers) or a smaller workers.bundle, "
+        "or use a larger cluster (an embedded one: --cpus)"
+    )
+
+
+def _would_fit_if_free(cluster: RayCluster, prepared: Prepared, policy: Policy) -> bool:
+    """Say whether the job would fit on the cluster if nobody else used it."""
+    nodes = cluster.observe()
+    snapshot = Ledger().submit(prepared.view(0.0)).snapshot(replace(nodes, free=nodes.capacity), 0.0, 0)
+    return not checked_plan(policy, snapshot).unplaced
 
 
 class _Actors:
@@ -156,6 +171,7 @@ class _Actors:
         )
         self.server: Any = server.remote(spec)
         self.workers: list[Any] = []
+        data = ray.put(prepared.data)
         for grant in grants:
             amounts = ray_resources(spec.bundle)
             worker = ray.remote(SgdWorker).options(
@@ -165,7 +181,7 @@ class _Actors:
                 memory=amounts.get("memory", 0),
                 scheduling_strategy=PlacementGroupSchedulingStrategy(cluster.groups[grant]),
             )
-            self.workers.append(worker.remote(job.name, grant.worker, prepared.data, spec.bundle.memory))
+            self.workers.append(worker.remote(job.name, grant.worker, data, spec.bundle.memory))
 
     def stop(self) -> None:
         """End every actor."""

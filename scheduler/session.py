@@ -7,7 +7,6 @@ import importlib.util
 import logging
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,12 +17,17 @@ from pathlib import Path
 import ray
 from ray import cloudpickle
 
+from scheduler import authentication
+from scheduler.authentication import Door
 from scheduler.errors import UserError
 
 PACKAGES = ("scheduler", "workers", "policies")
 HOME = Path(__file__).resolve().parent.parent
-CONNECT_TIMEOUT_S = 3.0
 NAMESPACE = "apportion"
+HOW_TO_BE_LET_IN = (
+    "set RAY_AUTH_MODE=token, and have the cluster's token (on its head: 'ray get-auth-token') "
+    "in ~/.ray/auth_token or in RAY_AUTH_TOKEN"
+)
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,7 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Ses
     shipped = None if embedded or _is_submitted() else _stage_packages()
     try:
         if not embedded:
-            _check_answers(where)
-            _find_token(where)
+            _check_door(where)
         _init(where, cpus, shipped)
         url = ray._private.worker.get_dashboard_url()
         yield Session(ray.get_runtime_context().gcs_address, f"http://{url}" if url else None, embedded)
@@ -105,7 +108,7 @@ def _init(where: str, cpus: int | None, shipped: str | None) -> None:
             runtime_env=None if shipped is None else {"working_dir": shipped},
         )
     except (ConnectionError, TimeoutError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise UserError(f"cannot connect to the Ray cluster at {where}: {error}\n{_token_hint()}") from error
+        raise UserError(f"cannot connect to the Ray cluster at {where}: {error}\n{HOW_TO_BE_LET_IN}") from error
 
 
 def _is_submitted() -> bool:
@@ -121,32 +124,33 @@ def _stage_packages() -> str:
     return staged
 
 
-def _check_answers(where: str) -> None:
-    """Ask for a TCP connection first: Ray itself retries for many seconds before it gives up."""
+def _check_door(where: str) -> None:
+    """Refuse an address where nobody answers, or where we are not let in: Ray itself retries for many seconds."""
     if where.startswith("ray://"):
         raise UserError(
             f"address {where}: Ray Client is not supported; give HOST:PORT of the head, or use 'ray job submit'"
         )
     if where == "auto":
-        return
+        running = sorted(ray._private.services.find_gcs_addresses())
+        if not running:
+            raise UserError("address 'auto': no Ray cluster runs on this machine; start one with 'ray start --head'")
+        where = running[0]
     host, _, port = where.rpartition(":")
     if not host or not port.isdigit():
         raise UserError(f"address '{where}': expected HOST:PORT of a Ray head (port 6379 by default), or 'auto'")
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
-    except (OSError, OverflowError) as error:
-        raise UserError(f"no Ray cluster answers at {where}: {error}; is 'ray start --head' running there?") from None
+    reason = authentication.reaches(host, int(port))
+    if reason is not None:
+        raise UserError(f"no Ray cluster answers at {where}: {reason}; is 'ray start --head' running there?")
+    token = authentication.find_token()
+    door = authentication.knock(where, token)
+    if door is Door.TOKEN_WRONG:
+        raise UserError(f"the Ray cluster at {where} refuses our authentication token\n{HOW_TO_BE_LET_IN}")
+    if door is Door.TOKEN_NEEDED or (token and os.environ.get("RAY_AUTH_MODE") != "token" and _wants_token(where)):
+        raise UserError(f"the Ray cluster at {where} asks for an authentication token\n{HOW_TO_BE_LET_IN}")
 
 
-def _find_token(where: str) -> None:
-    del where
-
-
-def _token_hint() -> str:
-    return (
-        "if the cluster asks for a token: set RAY_AUTH_MODE=token, and have the cluster's token in "
-        "~/.ray/auth_token (on the head: 'ray get-auth-token') or in RAY_AUTH_TOKEN"
-    )
+def _wants_token(where: str) -> bool:
+    return authentication.knock(where, None) is Door.TOKEN_NEEDED
 
 
 def ship_by_value(policy: object) -> None:

@@ -10,10 +10,9 @@ import ray
 from threadpoolctl import threadpool_limits
 
 from workers.data.shard import DataSet
-from workers.exact_sum import Ints
 from workers.problem import Problem
-from workers.update import Message
-from workers.worker_state import CallResult, WorkerState
+from workers.wire import decode, encode
+from workers.worker_state import WorkerState
 
 
 class SgdWorker:
@@ -45,6 +44,6 @@ class SgdWorker:
         """Take the job's constants."""
         self._state.configure(problem)
 
-    def run(self, message: Message, shards: Ints | None = None) -> CallResult:
-        """Compute a call."""
-        return self._state.run(message, shards)
+    def run(self, message: bytes) -> bytes:
+        """Compute the queue for an encoded ``Message``, and return the encoded ``CallResult``."""
+        return encode(self._state.run(decode(message)))

@@ -94,34 +94,26 @@ class WorkerState:
             If they do not fit into the worker's memory, or cannot be read.
         """
         wanted = sorted({int(shard) for shard in shards})
-        self._cache = {shard: self._cache[shard] for shard in wanted if shard in self._cache}
-        self.queue = np.array(wanted, dtype=np.int64)
-        return self._fetch(wanted)
-
-    def _fetch(self, wanted: Sequence[int]) -> int:
-        """Read what is absent; whatever else is in the cache makes room if it must."""
         need = int(self._nbytes[wanted].sum())
         if need > self.memory_bytes:
             raise DataError(
                 f"worker {self.name}: {need:,} bytes of shards do not fit into its {self.memory_bytes:,.0f} bytes"
             )
-        absent = [shard for shard in wanted if shard not in self._cache]
-        if self.resident_bytes + int(self._nbytes[absent].sum()) > self.memory_bytes:
-            self._cache = {shard: self._cache[shard] for shard in wanted if shard in self._cache}
-        loaded = self.data.load(absent)
+        self._cache = {shard: self._cache[shard] for shard in wanted if shard in self._cache}
+        loaded = self.data.load([shard for shard in wanted if shard not in self._cache])
         self._cache.update((shard.index, shard) for shard in loaded)
+        self.queue = np.array(wanted, dtype=np.int64)
         return sum(shard.nbytes for shard in loaded)
 
-    def run(self, message: Message, shards: Ints | None = None) -> CallResult:
-        """Compute and add up the updates of ``shards`` (default: the queue); those not in the cache are read first."""
+    def run(self, message: Message) -> CallResult:
+        """Compute and add up the updates of the queue's shards."""
         start = self._clock()
         if self._problem is None:
             raise RuntimeError("configure() comes before run()")
         if self._held_for != (message.stage, message.round):
             self._held.clear()
             self._held_for = (message.stage, message.round)
-        chosen = (self.queue if shards is None else shards).tolist()
-        self._fetch(chosen)
+        chosen = self.queue.tolist()
         sums, failure = None, None
         try:
             sums = call_update(self._problem, message, (self._cache[shard] for shard in chosen), self._held)

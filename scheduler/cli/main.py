@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import traceback
 from typing import Annotated, NoReturn
 
 import typer
@@ -60,14 +62,13 @@ def main() -> NoReturn:
     except RunFailedError as error:
         _fail(error, FAILED, debug)
     except KeyboardInterrupt:
-        _fail(KeyboardInterrupt("interrupted"), INTERRUPTED, debug=False)
+        _exit("interrupted", INTERRUPTED)
+    except SystemExit as ended:  # typer makes one of every end, of KeyboardInterrupt too
+        if ended.code == INTERRUPTED:
+            _exit("interrupted", INTERRUPTED)
+        raise
     except Exception as error:  # noqa: BLE001  (a defect of ours: say so, without a wall of text)
-        _fail(
-            RuntimeError(f"unexpected {type(error).__name__}: {error}; '--debug' shows where"),
-            FAILED,
-            debug,
-            error,
-        )
+        _fail(error, FAILED, debug, f"unexpected {type(error).__name__}: {error}; '--debug' shows where")
     sys.exit(0)
 
 
@@ -76,10 +77,14 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _fail(error: BaseException, code: int, debug: bool, origin: BaseException | None = None) -> NoReturn:
+def _fail(error: Exception, code: int, debug: bool, message: str | None = None) -> NoReturn:
     if debug:
-        raise origin or error
-    typer.secho(f"error: {error}", fg="red", err=True)
+        traceback.print_exception(error)
+    _exit(f"error: {message or error}", code)
+
+
+def _exit(message: str, code: int) -> NoReturn:
+    typer.secho(message, fg="red", err=True, color=False if os.environ.get("NO_COLOR") else None)
     sys.exit(code)
 
 

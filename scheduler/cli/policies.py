@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from policies.presets import catalogue
@@ -22,5 +23,5 @@ def policies(as_json: AsJson = False) -> None:
     for column in ("family", "name", "what it does", "source"):
         table.add_column(column, overflow="fold", no_wrap=column in ("family", "name"))
     for entry in entries:
-        table.add_row(*entry)
+        table.add_row(*map(escape, entry))
     Console().print(table)

@@ -60,7 +60,7 @@ class TerminalObserver(Observer):
         """Say where the cluster is."""
         kind = "embedded Ray cluster" if session.embedded else "Ray cluster"
         dashboard = f", dashboard {session.dashboard_url}" if session.dashboard_url else ""
-        self._console.print(f"{kind} at {session.address}{dashboard}", style="dim", highlight=False)
+        self._console.print(f"{kind} at {escape(session.address)}{escape(dashboard)}", style="dim", highlight=False)
         if session.dashboard_url:
             self._console.print("the dashboard asks for the token that 'ray get-auth-token' prints", style="dim")
 
@@ -80,7 +80,9 @@ class TerminalObserver(Observer):
         """Print which worker has which shards, and show the progress bar."""
         training = prepared.job.training
         self._solver, self._objective = training.solver, prepared.problem.objective.name
-        self._step(2, f"Split: {prepared.data.num_shards} shards over {len(workers)} workers, policy {policy.name}")
+        self._step(
+            2, f"Split: {prepared.data.num_shards} shards over {len(workers)} workers, policy {escape(policy.name)}"
+        )
         self._console.print(assignment_table(workers))
         self._step(3, f"Train on each: {self._solver} on its own shards, objective {self._objective}")
         self._progress.update(self._task, total=training.rounds)
@@ -100,8 +102,9 @@ class TerminalObserver(Observer):
     def communicated(self, result: RunResult) -> None:
         """Print the losses, and what was sent."""
         self.close()
-        self._console.print(loss_table(self._losses))
-        self._console.print(f"stopped: {result.outcome.reason}", highlight=False)
+        if self._losses:
+            self._console.print(loss_table(self._losses))
+        self._console.print(f"stopped: {escape(result.outcome.reason)}", highlight=False)
         moved, seconds = result.bytes_moved, sorted(result.seconds_by_round)
         self._step(4, "Communicate: the parameter server sums the workers' updates, exactly, in any order")
         self._console.print(
@@ -149,7 +152,7 @@ def nodes_table(nodes: Sequence[NodeView]) -> Table:
         pairs = zip(logical.free, logical.capacity, strict=True)
         cpu, gpu, memory = (f"{free:g} / {all_:g}" for free, all_ in pairs)
         memory = f"{size(logical.free[2])} / {size(logical.capacity[2])}"
-        name = f"{logical.id[:8]} {logical.address}{' (head)' if logical.is_head else ''}"
+        name = escape(f"{logical.id[:8]} {logical.address}{' (head)' if logical.is_head else ''}")
         seen = ("no answer", "", "")
         if physical is not None:
             free = f"{physical.num_cpus} CPU, {size(physical.memory_free_bytes)} / {size(physical.memory_bytes)}"
@@ -166,7 +169,9 @@ def assignment_table(workers: Sequence[WorkerReport]) -> Table:
     for number, worker in enumerate(workers[:MAX_ROWS]):
         shards = f"{len(worker.shards)}: {_ranges(worker.shards)}" if worker.shards else "none"
         speed = f"{worker.probed_rows_per_s:,.0f}"
-        table.add_row(f"worker-{number}", worker.node[:8], shards, f"{worker.rows:,}", size(worker.bytes), speed)
+        table.add_row(
+            f"worker-{number}", escape(worker.node[:8]), shards, f"{worker.rows:,}", size(worker.bytes), speed
+        )
     if len(workers) > MAX_ROWS:
         table.caption = f"and {len(workers) - MAX_ROWS} more"
     return table

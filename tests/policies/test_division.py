@@ -70,9 +70,7 @@ def test_largest_remainder_moves_with_its_rows(shares: list[int], total: int, da
     assert pairs[0] == pairs[1]
 
 
-@pytest.mark.parametrize(
-    ("shares", "total"), [([-1.0], 1), ([np.nan], 1), ([np.inf], 1), ([1.0], -1), ([], 1)]
-)
+@pytest.mark.parametrize(("shares", "total"), [([-1.0], 1), ([np.nan], 1), ([np.inf], 1), ([1.0], -1), ([], 1)])
 def test_largest_remainder_refuses(shares: list[float], total: int) -> None:
     with pytest.raises(ValueError, match="must be"):
         largest_remainder(np.array(shares), total)
@@ -146,9 +144,7 @@ def test_best_fit_is_the_textbooks(sizes: np.ndarray, room: np.ndarray) -> None:
 @given(view=round_views(), data=st.data())
 def test_any_wish_ends_within_memory(view: Any, data: st.DataObject) -> None:
     num = len(view.workers)
-    wish = data.draw(
-        st.lists(st.integers(0, max(num - 1, 0)), min_size=len(view.shards), max_size=len(view.shards))
-    )
+    wish = data.draw(st.lists(st.integers(0, max(num - 1, 0)), min_size=len(view.shards), max_size=len(view.shards)))
     shares = data.draw(st.lists(st.sampled_from((0.0, 1.0, 3.0)), min_size=num, max_size=num))
     answer = within_memory(view, np.array(wish, dtype=np.int64), np.array(shares))
     assert violations(answer, view) == ()
@@ -160,9 +156,7 @@ def test_any_wish_ends_within_memory(view: Any, data: st.DataObject) -> None:
 def test_a_million_shards_on_ten_thousand_workers(limit_shards: int) -> None:
     num_shards, num_workers = 1_000_000, 10_000
     speeds = np.random.default_rng(0).random(num_workers) + 0.1
-    bundle = np.column_stack(
-        [np.ones(num_workers), np.zeros(num_workers), np.full(num_workers, limit_shards * 8.0)]
-    )
+    bundle = np.column_stack([np.ones(num_workers), np.zeros(num_workers), np.full(num_workers, limit_shards * 8.0)])
     view = round_view(
         worker_table(list(bundle), list(1 / speeds)),
         shard_table(np.ones(num_shards), np.full(num_shards, 8.0)),
@@ -170,9 +164,6 @@ def test_a_million_shards_on_ten_thousand_workers(limit_shards: int) -> None:
     start = time.perf_counter()
     answer = by_weight(view, speeds)
     elapsed_s = time.perf_counter() - start
-    assert (
-        counts_of(answer, num_workers) == largest_remainder(speeds, num_shards).tolist()
-        or limit_shards == 101
-    )
+    assert counts_of(answer, num_workers) == largest_remainder(speeds, num_shards).tolist() or limit_shards == 101
     assert max(counts_of(answer, num_workers)) <= limit_shards
     assert elapsed_s < (1.0 if limit_shards == 10_000 else 5.0)

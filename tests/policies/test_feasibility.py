@@ -136,6 +136,4 @@ def test_shortfalls_name_every_resource_on_every_node() -> None:
         "node b: cpu 3 requested, 2 free",
         "node b: gpu 1 requested, 0 free",
     ]
-    assert (
-        str(Shortfall("memory", 2**21, 2**20, "node a")) == "node a: memory 2.0 MiB requested, 1.0 MiB free"
-    )
+    assert str(Shortfall("memory", 2**21, 2**20, "node a")) == "node a: memory 2.0 MiB requested, 1.0 MiB free"

@@ -40,17 +40,13 @@ def claim_of(fewest: int, most: int, cpu: float = 1.0) -> Claim:
     return Claim("j", Resources(cpu=cpu), fewest, most)
 
 
-def view_of(
-    num_shards: int, s_per_work: list[float], bundle: Any = None, seed: int = 0, job: str = "j"
-) -> Any:
+def view_of(num_shards: int, s_per_work: list[float], bundle: Any = None, seed: int = 0, job: str = "j") -> Any:
     workers = worker_table(bundle or [(1.0, 0.0, 1e9)] * len(s_per_work), s_per_work)
     return round_view(workers, shard_table(np.full(num_shards, 10.0), np.ones(num_shards)), seed, job)
 
 
 def test_fifo_ranks_by_time_then_id_and_skips_who_runs() -> None:
-    jobs = tuple(
-        JobView(name, at, Resources(cpu=1), 1, 2) for name, at in [("c", 2), ("b", 1), ("a", 2), ("r", 0)]
-    )
+    jobs = tuple(JobView(name, at, Resources(cpu=1), 1, 2) for name, at in [("c", 2), ("b", 1), ("a", 2), ("r", 0)])
     snapshot = ClusterSnapshot(0, 5.0, 0, nodes_of(n=4), jobs, (Grant("r", 0, "n"),))
     assert [claim.job for claim in Fifo().rank(snapshot)] == ["b", "a", "c"]
 

@@ -152,23 +152,15 @@ def test_users_errors(folder: Path) -> None:
     assert "no module 'mime' in" in refused("mime:LastTakesAll", folder)
     assert "did you mean 'mine'?" in refused("mime:LastTakesAll", folder)
     found = refused("mine:LastTakesAl", folder)
-    assert (
-        "has no 'LastTakesAl'; its policies are: LastTakesAll, ready; did you mean 'LastTakesAll'?" in found
-    )
-    assert "'mine:number' is a int, but must be a Policy, Order, Place or Balance" in refused(
-        "mine:number", folder
-    )
+    assert "has no 'LastTakesAl'; its policies are: LastTakesAll, ready; did you mean 'LastTakesAll'?" in found
+    assert "'mine:number' is a int, but must be a Policy, Order, Place or Balance" in refused("mine:number", folder)
     assert "'mine:np' is a module" in refused("mine:np", folder)
     assert "broken' failed to import: SyntaxError" in refused("broken:X", folder)
     assert "needy' failed to import: No module named 'no_such_thing_at_all'" in refused("needy:X", folder)
     options = {"balance": {"mine:LastTakesAll": {"extra": -1}}}
     assert "LastTakesAll(extra=-1) raised RuntimeError: extra is negative" in refused(options, folder)
-    assert "is an instance, which takes no options" in refused(
-        {"balance": {"mine:ready": {"extra": 1}}}, folder
-    )
-    assert "order must be a Order, but 'mine:ready' is a LastTakesAll" in refused(
-        {"order": "mine:ready"}, folder
-    )
+    assert "is an instance, which takes no options" in refused({"balance": {"mine:ready": {"extra": 1}}}, folder)
+    assert "order must be a Order, but 'mine:ready' is a LastTakesAll" in refused({"order": "mine:ready"}, folder)
     assert "'whole:Nameless' must have the attribute 'name'" in refused("whole:Nameless", folder)
     assert "Balance() raised TypeError" in refused("policies.interface:Balance")
 
@@ -185,9 +177,7 @@ def test_files_of_the_same_name_are_not_mixed_up(tmp_path: Path) -> None:
 
 def test_a_file_may_not_shadow_a_loaded_module(tmp_path: Path) -> None:
     (tmp_path / "numpy.py").write_text(LAST_TAKES_ALL)
-    assert "would shadow the module 'numpy', which is loaded already: rename the file" in refused(
-        "numpy:X", tmp_path
-    )
+    assert "would shadow the module 'numpy', which is loaded already: rename the file" in refused("numpy:X", tmp_path)
 
 
 def test_catalogue_describes_every_member() -> None:

@@ -1,7 +1,7 @@
 """The small data sets that come with scikit-learn, by name."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -41,10 +41,24 @@ class BundledSource(ArraySource):
 
     def open(self) -> Arrays:
         """Return the set's arrays, loaded once for each process."""
-        return _load(self.name)
+        if self.name not in _loaded:
+            _loaded[self.name] = _load(self.name)
+        return _loaded[self.name]
+
+    def __reduce__(self) -> tuple[Callable[..., "BundledSource"], tuple[str, Arrays | None]]:
+        """Travel with the arrays once they are loaded: under 1 MB, where scikit-learn's import takes over a second."""
+        return _restore, (self.name, _loaded.get(self.name))
 
 
-@lru_cache(maxsize=len(BUNDLED))
+_loaded: dict[str, Arrays] = {}
+
+
+def _restore(name: str, arrays: Arrays | None) -> BundledSource:
+    if arrays is not None:
+        _loaded.setdefault(name, arrays)
+    return BundledSource(name)
+
+
 def _load(name: str) -> Arrays:
     from sklearn import datasets  # noqa: PLC0415  (takes a second to import)
 

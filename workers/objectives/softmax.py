@@ -36,4 +36,5 @@ class Softmax(Classification):
 
     def predict(self, Z: Floats) -> Floats:
         """Return the class with the largest margin, the first of equals."""
-        return Z.argmax(axis=1).astype(np.float64)
+        classes: Floats = Z.argmax(axis=1).astype(np.float64)
+        return classes

@@ -16,9 +16,7 @@ from workers.data.csv_source import CsvSource
 from workers.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[3]
-HOUSING = (
-    Path(os.environ.get("APPORTION_DATA", ROOT.parent / "shared/data")) / "tabular/california_housing.csv"
-)
+HOUSING = Path(os.environ.get("APPORTION_DATA", ROOT.parent / "shared/data")) / "tabular/california_housing.csv"
 
 
 @pytest.fixture
@@ -135,9 +133,7 @@ def test_complaints(table, text, parts):
 def test_complaints_about_classes(table):
     assert "one class 'a'" in refusal(CsvSource(table("x,t\n1,a\n2,a\n"), "t"), "classification")
     assert "got 1.5 where a class" in refusal(CsvSource(table("x,t\n1,1\n2,1.5\n"), "t"), "classification")
-    assert "'inf', which is not finite" in refusal(
-        CsvSource(table("x,t\n1,1\n2,inf\n"), "t"), "classification"
-    )
+    assert "'inf', which is not finite" in refusal(CsvSource(table("x,t\n1,1\n2,inf\n"), "t"), "classification")
     many = "x,t\n" + "".join(f"1,{i}\n" for i in range(1001))
     assert "more than 1000 classes" in refusal(CsvSource(table(many), "t"), "classification")
     assert "Did you mean 'classification'?" in refusal(CsvSource(table("x,t\n1,2\n"), "t"), "clasification")
@@ -145,9 +141,7 @@ def test_complaints_about_classes(table):
 
 def test_too_many_categories(table):
     text = "name,t\n" + "".join(f"n{i},1\n" for i in range(1001))
-    assert "column 'name': more than 1000 different texts" in refusal(
-        CsvSource(table(text), "t", text="one-hot")
-    )
+    assert "column 'name': more than 1000 different texts" in refusal(CsvSource(table(text), "t", text="one-hot"))
 
 
 def test_every_row_missing(table):
@@ -209,15 +203,11 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=
 
 
 @settings(deadline=None, max_examples=50)
-@given(
-    data=st.data(), num_rows=st.integers(1, 20), columns=st.lists(names, min_size=2, max_size=5, unique=True)
-)
+@given(data=st.data(), num_rows=st.integers(1, 20), columns=st.lists(names, min_size=2, max_size=5, unique=True))
 def test_round_trip_in_any_order(tmp_path_factory, data, num_rows, columns):
     if not all(columns):
         columns = [f"c{name}" for name in columns]
-    values = np.array(
-        data.draw(st.lists(finite, min_size=num_rows * len(columns), max_size=num_rows * len(columns)))
-    )
+    values = np.array(data.draw(st.lists(finite, min_size=num_rows * len(columns), max_size=num_rows * len(columns))))
     values = values.reshape(num_rows, len(columns))
     path = tmp_path_factory.mktemp("csv") / "table.csv"
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -1,6 +1,8 @@
 """The split into training and test rows, and shards."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -110,10 +112,24 @@ def test_loading_is_one_pass(tmp_path, monkeypatch):
     assert len(calls) == 1
 
 
-def test_a_pickled_data_set_is_small():
-    data = dataset(name="digits")
+def test_a_pickled_data_set_is_small(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((5000, 20)))
+    source = NpySource(tmp_path / "a.npy")
+    data = DataSet(source, source.describe("regression"), 0.2, 0, 4)
     data.load([0])
     assert len(pickle.dumps(data)) < 4000
+
+
+def test_a_bundled_set_travels_with_its_arrays():
+    data = dataset(name="digits")
+    pickled = pickle.dumps(data)
+    assert len(pickled) < 1_000_000
+    code = (
+        "import pickle, sys; data = pickle.load(sys.stdin.buffer); shard = data.load([1])[0]; "
+        "assert 'sklearn' not in sys.modules; sys.stdout.write(str(shard.X.sum()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=pickled, capture_output=True, check=True)
+    assert float(done.stdout) == data.load([1])[0].X.sum()
 
 
 def test_what_cannot_be_cut():

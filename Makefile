@@ -1,0 +1,55 @@
+# `make run` and `make test` need nothing but Python >= 3.11 and make: they set up a virtual environment of their own.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+JOB ?= examples/diabetes.yaml
+export RAY_USAGE_STATS_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try: make PYTHON=python3.12"; exit 2; }
+	@echo "setting up $(VENV) (once, a minute or two)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.installed  ## Set up the virtual environment
+
+.PHONY: run
+run: setup  ## Run the main job (JOB=examples/...) on an embedded Ray cluster
+	@$(BIN)/apportion run $(JOB)
+
+.PHONY: test
+test: setup  ## Run the tests, under 10 minutes
+	@$(BIN)/python -m pytest -m "not long"
+
+.PHONY: test-all
+test-all: setup  ## Run all tests, the long ones too
+	@$(BIN)/python -m pytest
+
+.PHONY: check
+check: setup  ## Check format, lint, types and import rules, and run the fast tests (before each commit)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/python -m pytest -m "not cluster and not long" -x
+
+.PHONY: format
+format: setup  ## Format the code and mend what the linter can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: bench-overhead
+bench-overhead: setup  ## Time a round and the start-up beside bare Ray
+	@$(BIN)/python -m benchmarks.overhead
+
+.PHONY: clean
+clean:  ## Remove the virtual environment, caches and runs
+	@rm -rf $(VENV) runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

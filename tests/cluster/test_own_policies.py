@@ -1,0 +1,53 @@
+"""A user's own policy, beside the job file: it works, and its defects are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from policies.presets import resolve
+from scheduler.errors import UserError
+from scheduler.job import load_job
+from scheduler.preparation import prepare
+from scheduler.runner import Observer, run_connected
+from scheduler.session import Session
+
+pytestmark = pytest.mark.cluster
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+HEAD = """
+import numpy as np
+from policies.interface import Assignment, Balance
+
+class Mine(Balance):
+    "Give everything to one worker."
+    name = "mine"
+    source = "a test"
+
+    def divide(self, view):
+"""
+
+BODIES = {
+    "works": ("return Assignment(np.zeros(len(view.shards), dtype=int))", None),
+    "raises": ("return 1 / 0", "policy 'mine' raised ZeroDivisionError: division by zero"),
+    "forgets": ("return Assignment(np.zeros(1, dtype=int))", "but there are 4 shards"),
+    "invents": ("return Assignment(np.full(len(view.shards), 7))", "shard 3 is assigned to worker 7"),
+    "nonsense": ("return 'equal'", "returned a str"),
+}
+
+
+@pytest.mark.parametrize("case", BODIES)
+def test_a_policy_of_the_users_own(session: Session, tmp_path: Path, case: str) -> None:
+    del session
+    body, message = BODIES[case]
+    (tmp_path / "mine.py").write_text(f"{HEAD}        {body}\n")
+    job = load_job(EXAMPLES / "diabetes.yaml", {"training.rounds": 2})
+    policy = resolve("mine:Mine", search=[tmp_path])
+    if message is None:
+        summary = run_connected(prepare(job), policy, Observer()).summary
+        assert [len(worker.shards) for worker in summary.workers] == [4, 0]
+        return
+    with pytest.raises(UserError) as error:
+        run_connected(prepare(job), policy, Observer())
+    assert message in str(error.value)

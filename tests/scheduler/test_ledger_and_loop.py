@@ -1,0 +1,210 @@
+"""The ledger and the loop, on a cluster that is a table in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policies.interface import (
+    Assignment,
+    ClusterPlan,
+    ClusterSnapshot,
+    Grant,
+    JobView,
+    NodeTable,
+    Policy,
+    Resources,
+    frozen,
+)
+from policies.presets import resolve
+from scheduler.errors import UserError
+from scheduler.ledger import Ledger
+from scheduler.loop import MAX_REPLANS, StalePlanError, checked_plan, step
+
+
+class Table:
+    """A cluster of two nodes with four processors each; ``changes`` applications in a row find it changed."""
+
+    def __init__(self, cpus: float = 4.0, changes: int = 0) -> None:
+        self.capacity = frozen([[cpus, 0.0, 1e9], [cpus, 0.0, 1e9]])
+        self.free = self.capacity
+        self.changes = changes
+        self.applied: list[ClusterPlan] = []
+        self.num_observed = 0
+
+    def observe(self) -> NodeTable:
+        self.num_observed += 1
+        return NodeTable(("ant", "bee"), self.capacity, self.free, ("cpu", "cpu"))
+
+    def now_s(self) -> float:
+        return 7.0
+
+    def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot) -> None:
+        if self.changes:
+            self.changes -= 1
+            raise StalePlanError("node ant has changed")
+        bundles = {job.id: job.bundle.vector() for job in snapshot.jobs}
+        free = self.free.copy()
+        for grant in plan.grants:
+            free[snapshot.nodes.ids.index(grant.node)] -= bundles[grant.job]
+        self.free = frozen(free)
+        self.applied.append(plan)
+
+
+class Scripted(Policy):
+    """Answers what a function of the snapshot answers."""
+
+    name = "scripted"
+    balance = resolve("equal").balance
+
+    def __init__(self, answer: Callable[[ClusterSnapshot], Any]) -> None:
+        self.answer = answer
+
+    def plan(self, snapshot: ClusterSnapshot) -> Any:
+        return self.answer(snapshot)
+
+
+def job(name: str = "j", fewest: int = 2, most: int = 3, cpu: float = 1.0) -> JobView:
+    return JobView(name, 0.0, Resources(cpu=cpu), fewest, most)
+
+
+def test_each_event_makes_a_new_ledger_of_the_next_version() -> None:
+    empty = Ledger()
+    waiting = empty.submit(job())
+    grants = (Grant("j", 0, "ant"), Grant("j", 1, "bee"))
+    running = waiting.record(ClusterPlan(1, grants, state={"seen": 1}))
+    shrunk = running.record(ClusterPlan(2, revokes=(grants[0],)))
+    ended = shrunk.submit(job("k")).drop("j")
+    assert [ledger.version for ledger in (empty, waiting, running, shrunk, ended)] == [0, 1, 2, 3, 5]
+    assert (empty.jobs, waiting.leases) == ((), ())
+    assert running.leases == grants
+    assert shrunk.leases == grants[1:]
+    assert ([known.id for known in ended.jobs], ended.leases) == (["k"], ())
+
+
+def test_a_job_is_submitted_once() -> None:
+    with pytest.raises(ValueError, match="job j is in the ledger already"):
+        Ledger().submit(job()).submit(job())
+
+
+def test_dropping_an_unknown_job_changes_nothing_but_the_version() -> None:
+    ledger = Ledger().submit(job())
+    assert ledger.drop("nobody") == replace(ledger, version=2)
+
+
+def test_a_snapshot_shows_the_ledger_and_the_policys_memory() -> None:
+    ledger = Ledger().submit(job()).record(ClusterPlan(1, (Grant("j", 0, "ant"),), state={"seen": 1}))
+    snapshot = ledger.snapshot(Table().observe(), 3.0, 9)
+    assert (snapshot.version, snapshot.now_s, snapshot.seed) == (2, 3.0, 9)
+    assert (snapshot.jobs, snapshot.leases, snapshot.state) == (ledger.jobs, ledger.leases, {"seen": 1})
+
+
+def test_a_gang_is_granted_whole() -> None:
+    cluster = Table()
+    ledger, plan = step(cluster, resolve("equal"), Ledger().submit(job()), seed=0)
+    assert sorted(grant.worker for grant in plan.grants) == [0, 1, 2]
+    assert cluster.applied == [plan]
+    assert (ledger.leases, ledger.version) == (plan.grants, 2)
+    assert cluster.free[:, 0].sum() == 8.0 - 3.0
+
+
+def test_who_runs_is_left_alone_and_who_waits_is_served() -> None:
+    cluster, policy = Table(), resolve("equal")
+    ledger, first = step(cluster, policy, Ledger().submit(job("j")), seed=0)
+    ledger, second = step(cluster, policy, ledger.submit(job("k")), seed=0)
+    assert {grant.job for grant in second.grants} == {"k"}
+    assert ledger.leases == first.grants + second.grants
+    assert ledger.drop("j").leases == second.grants
+
+
+def test_what_does_not_fit_is_unplaced_with_every_reason_and_holds_nothing() -> None:
+    cluster = Table()
+    ledger, plan = step(cluster, resolve("equal"), Ledger().submit(job(fewest=2, cpu=5.0)), seed=0)
+    (unplaced,) = plan.unplaced
+    assert (unplaced.placed, unplaced.wanted) == (0, 2)
+    assert [str(reason) for reason in unplaced.shortfalls] == [
+        "node ant: cpu 5 requested, 4 free",
+        "node bee: cpu 5 requested, 4 free",
+    ]
+    assert (plan.grants, ledger.leases) == ((), ())
+
+
+def test_a_stale_plan_is_planned_again_on_a_new_observation() -> None:
+    cluster = Table(changes=MAX_REPLANS - 1)
+    ledger, plan = step(cluster, resolve("equal"), Ledger().submit(job()), seed=0)
+    assert (cluster.num_observed, cluster.applied) == (MAX_REPLANS, [plan])
+    assert ledger.version == 2, "plans that were not carried out are not recorded"
+
+
+def test_a_cluster_that_keeps_changing_ends_the_step() -> None:
+    cluster = Table(changes=MAX_REPLANS)
+    with pytest.raises(StalePlanError, match="node ant has changed"):
+        step(cluster, resolve("equal"), Ledger().submit(job()), seed=0)
+    assert (cluster.num_observed, cluster.applied) == (MAX_REPLANS, [])
+
+
+def test_grants_may_be_a_list() -> None:
+    grants = [Grant("j", 0, "ant"), Grant("j", 1, "ant")]
+    policy = Scripted(lambda snapshot: ClusterPlan(snapshot.version, grants))  # type: ignore[arg-type]
+    ledger, _ = step(Table(), policy, Ledger().submit(job()), seed=0)
+    assert ledger.leases == tuple(grants)
+
+
+def refusal(answer: Callable[[ClusterSnapshot], Any]) -> str:
+    """Return why a policy's answer is refused; nothing is applied."""
+    cluster = Table()
+    with pytest.raises(UserError) as caught:
+        step(cluster, Scripted(answer), Ledger().submit(job()).submit(job("k")), seed=0)
+    assert cluster.applied == []
+    return str(caught.value)
+
+
+def test_a_policy_that_raises_is_named() -> None:
+    def divide(snapshot: ClusterSnapshot) -> Any:
+        return snapshot.version / 0
+
+    assert refusal(divide) == "policy 'scripted' raised ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize("answer", [None, 3, (), Assignment(np.zeros(2, dtype=np.int64))])
+def test_an_answer_of_another_type_is_named(answer: Any) -> None:
+    kind = type(answer).__name__
+    article = "an" if kind[0] in "Ai" else "a"
+    expected = f"policy 'scripted' must return a ClusterPlan, but returned {article} {kind}"
+    assert refusal(lambda _: answer) == expected
+
+
+def test_a_plan_that_cannot_even_be_read_is_refused() -> None:
+    message = refusal(lambda snapshot: ClusterPlan(snapshot.version, (("j", 0, "ant"),)))  # type: ignore[arg-type]
+    assert "its ClusterPlan cannot be read: AttributeError: 'tuple' object has no attribute 'node'" in message
+
+
+def test_a_bad_plan_is_refused_with_every_violation() -> None:
+    def bad(snapshot: ClusterSnapshot) -> ClusterPlan:
+        grants = (Grant("j", 0, "cat"), Grant("nobody", 0, "ant"))
+        return ClusterPlan(snapshot.version - 1, grants)
+
+    assert refusal(bad).splitlines() == [
+        "policy 'scripted' returned a plan that breaks 5 rule(s):",
+        "  - the plan is for snapshot 1, but this is snapshot 2",
+        "  - job j: worker 0 is on node cat, which does not exist",
+        "  - job nobody is granted a worker, but no such job waits",
+        "  - job j: 1 workers granted, the gang is 2 to 3",
+        "  - job k is forgotten: neither granted nor unplaced",
+    ]
+
+
+def test_a_very_bad_plan_is_cut_after_twenty_violations() -> None:
+    message = refusal(lambda s: ClusterPlan(s.version, tuple(Grant("j", w, "cat") for w in range(30))))
+    assert len(message.splitlines()) == 1 + 20 + 1
+    assert message.endswith("  - and 12 more")
+
+
+def test_a_good_plan_is_returned_as_it_is() -> None:
+    snapshot = Ledger().submit(job()).snapshot(Table().observe(), 0.0, 0)
+    plan = resolve("equal").plan(snapshot)
+    assert checked_plan(Scripted(lambda _: plan), snapshot) is plan

@@ -1,0 +1,124 @@
+"""Small problems and their shards, for the tests of learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hypothesis import settings
+
+from workers.data.array_source import Arrays, ArraySource
+from workers.data.shard import DataSet, Shard
+from workers.data.source import Task
+from workers.exact_sum import Floats, Ints
+from workers.objectives import OBJECTIVES
+from workers.problem import Problem, SolverOptions
+from workers.sequential import train
+from workers.training import Outcome, Stopping, Training
+
+quick = settings(max_examples=60, deadline=None)
+
+
+@dataclass(frozen=True, eq=False)
+class MemorySource(ArraySource):
+    """Arrays that are there already; ``reads`` counts the rows that were read."""
+
+    X: Floats
+    y: Floats
+    reads: list[int] = field(default_factory=list)
+
+    def open(self) -> Arrays:
+        names = tuple(f"x{column}" for column in range(self.X.shape[1]))
+        return Arrays("memory", self.X, np.arange(self.X.shape[1]), self.y, names, "y")
+
+    def read(self, rows: Ints, info: Any) -> tuple[Floats, Floats]:
+        self.reads.append(len(rows))
+        return super().read(rows, info)
+
+
+def data_set(X: Floats, y: Floats, num_shards: int, task: Task = "regression", test: float = 0.2) -> DataSet:
+    """Return a data set in memory; its split does not depend on a problem's seed."""
+    source = MemorySource(X, y.astype(np.int64) if task == "classification" else y)
+    return DataSet(source, source.describe(task), test, 11, num_shards)
+
+
+def cut(X: Floats, y: Floats, num_shards: int) -> list[Shard]:
+    """Return neighbouring rows as shards, without test rows."""
+    ends = np.arange(num_shards + 1) * len(y) // num_shards
+    return [
+        Shard(place, X[a:b].copy(), y[a:b].astype(np.float64), X[:0], y[:0].astype(np.float64))
+        for place, (a, b) in enumerate(zip(ends[:-1], ends[1:], strict=True))
+    ]
+
+
+def problem_for(
+    X: Floats,
+    y: Floats,
+    num_shards: int,
+    objective: str = "squared",
+    *,
+    intercept: bool = True,
+    l2: float = 0.0,
+    seed: int = 0,
+    **options: Any,
+) -> Problem:
+    """Return the problem of learning ``y`` from ``X``."""
+    chosen = OBJECTIVES[objective]
+    num_classes = int(y.max()) + 1 if chosen.task == "classification" else 0
+    return Problem(
+        objective=chosen,
+        num_features=X.shape[1],
+        num_outputs=chosen.num_outputs(num_classes),
+        intercept=intercept,
+        l2=l2,
+        num_rows=len(y),
+        num_shards=num_shards,
+        seed=seed,
+        options=SolverOptions(**options),
+        center=np.zeros(X.shape[1]),
+        scale=np.ones(X.shape[1]),
+    )
+
+
+def learn(
+    problem: Problem,
+    shards: list[Shard],
+    solver: str,
+    max_rounds: int = 1,
+    tolerance: float = 0.0,
+    standardise: bool = True,
+) -> tuple[Outcome, Training]:
+    """Train in one process, and return the outcome and the training that led to it."""
+    training = Training(problem, solver, Stopping(max_rounds, tolerance), standardise)
+    return train(training, shards), training
+
+
+def fused(training: Training) -> Floats:
+    """Return the parameters that the solver arrived at, on standardised columns."""
+    assert training.fused is not None
+    return training.fused.parameters
+
+
+def objective_at(training: Training, shards: list[Shard]) -> float:
+    """Return the training objective, penalty included, of the parameters that the solver arrived at."""
+    problem, parameters = training.problem, fused(training)
+    total = sum(problem.loss_sum(parameters, shard.X, shard.y) for shard in shards)
+    return total / problem.num_rows + problem.penalty(parameters)
+
+
+def regression(num_rows: int = 240, seed: int = 3) -> tuple[Floats, Floats]:
+    """Return rows with columns of very different size and place, and a noisy linear target."""
+    random = np.random.default_rng(seed)
+    X = random.standard_normal((num_rows, 4)) * [1.0, 300.0, 1e-3, 7.0] + [0.0, 1e3, 5.0, -2.0]
+    y = X @ [1.0, -0.01, 400.0, 0.3] + 0.5 * random.standard_normal(num_rows)
+    return X, y
+
+
+def classification(num_classes: int, num_rows: int = 240, seed: int = 5) -> tuple[Floats, Floats]:
+    """Return overlapping clusters of classes 0, 1, ..."""
+    random = np.random.default_rng(seed)
+    y = np.arange(num_rows) % num_classes
+    centers = random.standard_normal((num_classes, 3)) * 1.2
+    X = (centers[y] + random.standard_normal((num_rows, 3))) * [1.0, 50.0, 0.01] + [0.0, 100.0, 0.0]
+    return X, y.astype(np.float64)
