@@ -7,8 +7,10 @@ import importlib.util
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,6 +100,7 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Ses
 
 
 def _init(where: str, cpus: int | None, shipped: str | None) -> None:
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=where,
@@ -109,6 +112,8 @@ def _init(where: str, cpus: int | None, shipped: str | None) -> None:
         )
     except (ConnectionError, TimeoutError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise UserError(f"cannot connect to the Ray cluster at {where}: {error}\n{HOW_TO_BE_LET_IN}") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place, which does not clean up
 
 
 def _is_submitted() -> bool:

@@ -91,8 +91,9 @@ class Scale:
         return scaled
 
     def restore(self, total: Ints) -> Floats:
-        """Return a sum of integers as floats, rounded once."""
-        restored: Floats = total.astype(np.float64) * self._factors(-1)
+        """Return a sum of integers as floats, rounded once; infinite where it is beyond them."""
+        with np.errstate(over="ignore"):
+            restored: Floats = total.astype(np.float64) * self._factors(-1)
         return restored
 
     def _factors(self, sign: int) -> Floats:

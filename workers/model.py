@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import _TemporaryFileWrapper
 from typing import IO, Any
 
 import numpy as np
@@ -75,9 +76,9 @@ class Model:
         A run that is cut off leaves no ``model.json`` that matches its weights. Returns the path of ``model.json``.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".weights-", suffix=".npz", delete=False) as file:
+        file = tempfile.NamedTemporaryFile(dir=folder, prefix=".weights-", delete=False)  # noqa: SIM115
+        with _renamed(file, folder / WEIGHTS_FILE):
             np.savez(file, weights=self.weights, intercepts=self.intercepts)
-        _rename(Path(file.name), folder / WEIGHTS_FILE)
         return write_json(folder / MODEL_FILE, {**self._description(), "weights": self._weights_entry(folder)})
 
     def _description(self) -> dict[str, Any]:
@@ -173,18 +174,22 @@ def write_json(path: Path, value: Any) -> Path:
 def atomic_text(path: Path) -> Iterator[IO[str]]:
     """Open a temporary file beside ``path`` for writing; it is renamed to ``path`` if all goes well, else removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
+    file = tempfile.NamedTemporaryFile(  # noqa: SIM115
         "w", encoding="utf-8", newline="", dir=path.parent, prefix=".writing-", delete=False
-    ) as file:
-        temporary = Path(file.name)
-        try:
-            yield file.file
-        except BaseException:
-            temporary.unlink()
-            raise
-    _rename(temporary, path)
+    )
+    with _renamed(file, path):
+        yield file.file
 
 
-def _rename(temporary: Path, path: Path) -> None:
-    temporary.chmod(0o644)
-    temporary.replace(path)
+@contextmanager
+def _renamed(file: _TemporaryFileWrapper[Any], path: Path) -> Iterator[None]:
+    """Close ``file`` and rename it to ``path`` if all goes well, else remove it."""
+    temporary = Path(file.name)
+    try:
+        with file:
+            yield
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

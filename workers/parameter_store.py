@@ -77,12 +77,16 @@ class ParameterStore:
         Raises
         ------
         ValueError
-            If the sums have another length than this round's, or a shard is named twice.
+            If the sums have another length than this round's, or the shards are none, unknown or named twice.
         """
         if version != self._version:
             return Verdict.STALE
         if len(np.unique(shards)) != len(shards):
             raise ValueError(f"a call names a shard twice: {shards.tolist()}")
+        if not len(shards) or shards.min() < 0 or shards.max() >= len(self._arrived):
+            raise ValueError(f"shards {shards.tolist()}, expected some of 0..{len(self._arrived) - 1}")
+        if sums.peaks.shape != self._starts.shape:
+            raise ValueError(f"peaks of shape {sums.peaks.shape}, expected {self._starts.shape}")
         if sums.total is not None and sums.total.shape != (self._size,):
             raise ValueError(f"sums of shape {sums.total.shape}, expected ({self._size},)")
         arrived = self._arrived[shards]

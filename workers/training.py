@@ -127,18 +127,21 @@ class Training:
         Raises
         ------
         DivergedError
-            If the loss or the parameters are not finite any more.
+            If the sums, the loss or the parameters are not finite any more.
         """
         report_stage = self.stage
+        if not np.isfinite(sums).all():
+            raise self.diverged("the sums over all shards are not finite")
         with np.errstate(all="ignore"):  # judged just below
-            self.state = STAGES[self.stage].combine(self.problem, self.state, sums)
-        loss = self.state.loss
-        if not np.isfinite(self.state.parameters).all() or (loss is not None and not np.isfinite(loss)):
+            state = STAGES[self.stage].combine(self.problem, self.state, sums)
+        loss = state.loss
+        if not np.isfinite(state.parameters).all() or (loss is not None and not np.isfinite(loss)):
             raise self.diverged("the parameters are not finite")
         if loss is not None and self.stage == self.solver.name:
             self._first_loss = loss if self._first_loss is None else self._first_loss
             if abs(loss) > WORST_GROWTH * abs(self._first_loss) > 0:
                 raise self.diverged(f"the loss has grown from {self._first_loss:.4g} to {loss:.4g}")
+        self.state = state
         report = RoundReport(report_stage, self.state.round, loss)
         if self._stage_is_over():
             self._leave()

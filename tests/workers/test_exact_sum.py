@@ -76,8 +76,7 @@ def test_any_order_and_grouping_gives_the_sum_of_big_integers(case: tuple[Floats
             partial += scale.quantise(rows[index])
         total += partial
     assert total.tolist() == expected
-    with np.errstate(over="ignore"):
-        restored = scale.restore(total).tolist()
+    restored = scale.restore(total).tolist()
     for position, number in enumerate(expected):
         try:
             rounded = float(Fraction(number) / Fraction(2) ** exponent_of(scale, position))
@@ -142,7 +141,7 @@ def test_peaks_are_the_least_powers_of_two_above(values: list[float], data: st.D
 @pytest.mark.parametrize("number", [1, 2, 3, 1000])
 def test_zeros_subnormals_and_the_largest_numbers(number: int) -> None:
     starts = np.array([0, 1, 2, 3])
-    row = np.array([0.0, 5e-324, 1.0, np.finfo(float).max / number])
+    row = np.array([0.0, 5e-324, 1.0, 0.999 * (np.finfo(float).max / number)])
     scale = scale_for(np.tile(row, (number, 1)), starts)
     restored = scale.restore(number * scale.quantise(row))
     assert restored[0] == 0.0
@@ -164,7 +163,7 @@ def test_a_sum_beyond_the_floats_is_infinite_and_does_not_wrap() -> None:
     scale = scale_for(np.tile(row, (2, 1)), np.array([0]))
     total = 2 * scale.quantise(row)
     assert total[0] > 0
-    with np.errstate(over="ignore"):
+    with np.errstate(over="raise"):
         assert scale.restore(total).tolist() == [math.inf]
 
 

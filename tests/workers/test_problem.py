@@ -33,7 +33,7 @@ def test_the_gradient_is_the_derivative_of_the_loss(objective: str, intercept: b
     loss, gradient = problem.loss_and_gradient(parameters, X, y)
     assert loss == problem.loss_sum(parameters, X, y)
     np.testing.assert_array_equal(gradient, problem.gradient(parameters, X, y))
-    step = 1e-6
+    step = 1e-2 if objective == "squared" else 1e-5  # a parabola has no error but rounding
     for position in range(problem.num_parameters):
         unit = np.zeros(problem.num_parameters)
         unit[position] = step

@@ -1,0 +1,228 @@
+"""The program as people start it: interrupted, killed, submitted to a running head, with and without its token."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.cluster
+HOME = Path(__file__).resolve().parents[2]
+JOB = "examples/diabetes.yaml"
+ENDLESS = ["--set", "training.rounds=1000000", "--set", "training.tolerance=0"]
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+def environment(home: Path, **extra: str) -> dict[str, str]:
+    dropped = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return {**kept, "HOME": str(home), "PYTHONUNBUFFERED": "1", **extra}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "scheduler", *arguments]
+
+
+@dataclass
+class Running:
+    process: subprocess.Popen[str]
+    family: list[psutil.Process]
+
+
+def start_endless(tmp_path: Path) -> Running:
+    """Start a run that does not end, and wait until its rounds have begun."""
+    arguments = command("run", JOB, "--cpus", "2", "--output", str(tmp_path / "out"), *ENDLESS)
+    process = subprocess.Popen(
+        arguments, cwd=HOME, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("[3/5]"):
+            break
+    time.sleep(0.5)
+    return Running(process, psutil.Process(process.pid).children(recursive=True))
+
+
+def survivors(family: list[psutil.Process]) -> list[psutil.Process]:
+    gone, alive = psutil.wait_procs(family, timeout=20)
+    del gone
+    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_no_process_and_no_model(tmp_path: Path, sent: signal.Signals) -> None:
+    running = start_endless(tmp_path)
+    running.process.send_signal(sent)
+    output, _ = running.process.communicate(timeout=60)
+    assert running.process.returncode == 130, output
+    assert "Traceback" not in output
+    assert "interrupted" in output
+    assert survivors(running.family) == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dead_worker_ends_the_run_with_its_name(tmp_path: Path) -> None:
+    running = start_endless(tmp_path)
+    worker = next(process for process in running.family if "SgdWorker" in " ".join(process.cmdline()))
+    worker.kill()
+    output, _ = running.process.communicate(timeout=60)
+    assert running.process.returncode == 1, output
+    assert "a worker died" in output
+    assert "Traceback" not in output
+    assert survivors(running.family) == []
+
+
+@dataclass(frozen=True)
+class Head:
+    address: str
+    dashboard: str
+    home: Path
+    token: str
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """Start a head of our own that asks for a token, as `ray start --head` does."""
+    home, temporary = tmp_path_factory.mktemp("head-home"), tmp_path_factory.mktemp("r")
+    port, dashboard = free_port(), free_port()
+    token = "a" * 64
+    (home / ".ray").mkdir()
+    (home / ".ray" / "auth_token").write_text(token)
+    arguments = [RAY, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}"]
+    arguments += ["--num-cpus=4", f"--temp-dir={temporary}", "--include-dashboard=true"]
+    log = (home / "log").open("w")
+    process = subprocess.Popen(
+        arguments, env=environment(home, RAY_AUTH_MODE="token"), stdout=log, stderr=subprocess.STDOUT
+    )
+    try:
+        for wanted in (port, dashboard):
+            wait_for(wanted, process)
+        host = re.search(r"Local node IP: (\S+)", (home / "log").read_text())
+        yield Head(f"{host[1] if host else '127.0.0.1'}:{port}", f"http://127.0.0.1:{dashboard}", home, token)
+    finally:
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        process.wait(timeout=60)
+        for orphan in survivors(family):
+            orphan.kill()
+        log.close()
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise AssertionError(f"nothing listens on port {port}")
+
+
+def apportion(home: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        cwd=HOME,
+        env=environment(home, **extra),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_run_on_a_running_head(head: Head, tmp_path: Path) -> None:
+    arguments = ("run", JOB, "--address", head.address, "--output", str(tmp_path / "out"), "--json")
+    done = apportion(head.home, *arguments, RAY_AUTH_MODE="token")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((tmp_path / "out" / "summary.json").read_text())
+    nodes = apportion(head.home, "nodes", "--json", RAY_AUTH_MODE="token", RAY_ADDRESS=head.address)
+    assert json.loads(nodes.stdout)[0]["logical"]["capacity"][0] == 4
+
+
+@pytest.mark.parametrize(
+    ("token", "mode", "message"),
+    [
+        (None, "", "asks for an authentication token"),
+        (None, "token", "asks for an authentication token"),
+        ("a" * 64, "", "asks for an authentication token"),
+        ("b" * 64, "token", "refuses our authentication token"),
+    ],
+)
+def test_a_missing_or_wrong_token_is_told_at_once(
+    head: Head, tmp_path: Path, token: str | None, mode: str, message: str
+) -> None:
+    extra = ({"RAY_AUTH_TOKEN": token} if token else {}) | ({"RAY_AUTH_MODE": mode} if mode else {})
+    started_s = time.monotonic()
+    done = apportion(tmp_path, "run", JOB, "--address", head.address, **extra)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "RAY_AUTH_MODE=token" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - started_s < 20  # Ray itself takes 20 s to say less
+
+
+def test_ray_job_submit_with_nothing_installed(head: Head) -> None:
+    output = head.home / "submitted"
+    submit = [RAY, "job", "submit", "--address", head.dashboard, "--working-dir", ".", "--"]
+    run = f"{sys.executable} -m scheduler run {JOB} --output {output}"
+    done = subprocess.run(
+        [*submit, *run.split()],
+        cwd=packages_alone(head.home),
+        env=environment(head.home, RAY_AUTH_MODE="token"),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[5/5] Fuse and evaluate" in done.stdout
+    assert (output / "model.json").is_file()
+
+
+def packages_alone(folder: Path) -> Path:
+    """Copy what a checkout has, without its environments and caches, to submit it."""
+    target = folder / "checkout"
+    for name in ("scheduler", "workers", "policies", "examples"):
+        for path in (HOME / name).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                copy = target / path.relative_to(HOME)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(path.read_bytes())
+    return target
+
+
+def test_a_shadowed_package_is_named(tmp_path: Path) -> None:
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers" / "__init__.py").write_text("")
+    script = "from scheduler.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(HOME)!r}); {script}", "nodes"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert str(tmp_path / "workers" / "__init__.py") in done.stderr
