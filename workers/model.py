@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import _TemporaryFileWrapper
 from typing import IO, Any
 
 import numpy as np
@@ -182,7 +181,7 @@ def atomic_text(path: Path) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def _renamed(file: _TemporaryFileWrapper[Any], path: Path) -> Iterator[None]:
+def _renamed(file: IO[Any], path: Path) -> Iterator[None]:
     """Close ``file`` and rename it to ``path`` if all goes well, else remove it."""
     temporary = Path(file.name)
     try:

@@ -24,13 +24,13 @@ class SgdWorker:
     def __init__(self, job: str, index: int, data: DataSet, memory_bytes: float) -> None:
         self._limits = threadpool_limits(limits=1)
         self._job = job
+        self._memory = f"up to {memory_bytes / 2**20:,.0f} MiB of shards"
         self._state = WorkerState(f"worker-{index}", data, memory_bytes, time.perf_counter)
 
     def __repr__(self) -> str:
         """Say what the dashboard is to show."""
-        state = self._state
         node = ray.get_runtime_context().get_node_id()[:8]
-        return f"SgdWorker({self._job}, {state.name}, node {node}, {state.data.num_shards} shards in the job)"
+        return f"SgdWorker({self._job}, {self._state.name} on node {node}, {self._memory})"
 
     def probe(self, problem: Problem) -> tuple[float, int]:
         """Return seconds per row of the job's own objective, and the process id."""

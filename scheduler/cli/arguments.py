@@ -38,6 +38,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 def job_of(path: Path, workers: int | None, output: Path | None, settings: Sequence[str] | None) -> Job:
     """Return the job of a file, with what the command line replaces."""
     overrides: dict[str, Any] = dict(parse_override(setting) for setting in settings or ())
+    for name in ("data.csv", "data.npy", "data.npz"):
+        if name in overrides:  # what is typed here is relative to here; in the file, to the file
+            overrides[name] = str(Path(str(overrides[name])).resolve())
     if workers is not None:
         overrides["workers.count"] = workers
         overrides |= {"workers.min": None, "workers.max": None}

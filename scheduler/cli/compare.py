@@ -49,7 +49,7 @@ def compare(
     if not resolved:
         raise typer.BadParameter("name at least one policy", param_hint="--policies")
     console = Console(stderr=as_json)
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_interactive) as progress:
         task = progress.add_task("starting", total=len(resolved) * repeats)
         comparison = compare_policies(
             chosen,

@@ -46,7 +46,7 @@ class TerminalObserver(Observer):
             TextColumn("rounds"),
             TimeElapsedColumn(),
         )
-        self._progress = Progress(*columns, console=console, transient=True)
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
         self._task = self._progress.add_task("training", total=None)
 
     def _step(self, number: int, title: str) -> None:

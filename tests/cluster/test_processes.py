@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +41,16 @@ class Running:
     family: list[psutil.Process]
 
 
-def start_endless(tmp_path: Path) -> Running:
+def start_endless(tmp_path: Path, *options: str, env: dict[str, str] | None = None) -> Running:
     """Start a run that does not end, and wait until its rounds have begun."""
-    arguments = command("run", JOB, "--cpus", "2", "--output", str(tmp_path / "out"), *ENDLESS)
+    arguments = command("run", JOB, "--output", str(tmp_path / "out"), *ENDLESS, *(options or ("--cpus", "2")))
     process = subprocess.Popen(
-        arguments, cwd=HOME, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        arguments,
+        cwd=HOME,
+        env=env or environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert process.stdout is not None
     for line in process.stdout:
@@ -89,6 +95,7 @@ class Head:
     dashboard: str
     home: Path
     token: str
+    metrics: str
 
 
 def free_port() -> int:
@@ -102,12 +109,17 @@ def free_port() -> int:
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     """Start a head of our own that asks for a token, as `ray start --head` does."""
     home, temporary = tmp_path_factory.mktemp("head-home"), tmp_path_factory.mktemp("r")
-    port, dashboard = free_port(), free_port()
+    port, dashboard, metrics = free_port(), free_port(), free_port()
     token = "a" * 64
     (home / ".ray").mkdir()
     (home / ".ray" / "auth_token").write_text(token)
     arguments = [RAY, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}"]
-    arguments += ["--num-cpus=4", f"--temp-dir={temporary}", "--include-dashboard=true"]
+    arguments += [
+        f"--metrics-export-port={metrics}",
+        "--num-cpus=4",
+        f"--temp-dir={temporary}",
+        "--include-dashboard=true",
+    ]
     log = (home / "log").open("w")
     process = subprocess.Popen(
         arguments, env=environment(home, RAY_AUTH_MODE="token"), stdout=log, stderr=subprocess.STDOUT
@@ -116,7 +128,13 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         for wanted in (port, dashboard):
             wait_for(wanted, process)
         host = re.search(r"Local node IP: (\S+)", (home / "log").read_text())
-        yield Head(f"{host[1] if host else '127.0.0.1'}:{port}", f"http://127.0.0.1:{dashboard}", home, token)
+        yield Head(
+            f"{host[1] if host else '127.0.0.1'}:{port}",
+            f"http://127.0.0.1:{dashboard}",
+            home,
+            token,
+            f"http://127.0.0.1:{metrics}/metrics",
+        )
     finally:
         family = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
@@ -157,6 +175,39 @@ def test_a_run_on_a_running_head(head: Head, tmp_path: Path) -> None:
     assert json.loads(done.stdout) == json.loads((tmp_path / "out" / "summary.json").read_text())
     nodes = apportion(head.home, "nodes", "--json", RAY_AUTH_MODE="token", RAY_ADDRESS=head.address)
     assert json.loads(nodes.stdout)[0]["logical"]["capacity"][0] == 4
+
+
+METRICS = ("rounds_total", "loss", "round_seconds_count", "worker_rows_per_second", "bytes_moved_total")
+
+
+def test_metrics_names_and_reprs_while_a_run_goes_on(head: Head, tmp_path: Path) -> None:
+    env = environment(head.home, RAY_AUTH_MODE="token")
+    running = start_endless(tmp_path, "--address", head.address, env=env)
+    try:
+        deadline_s = time.monotonic() + 60
+        missing: list[str] = list(METRICS)
+        while missing and time.monotonic() < deadline_s:
+            time.sleep(0.5)
+            with urllib.request.urlopen(head.metrics, timeout=5) as answer:  # noqa: S310
+                text = answer.read().decode()
+            missing = [
+                name for name in METRICS if not re.search(rf'^ray_apportion_{name}{{.*job="diabetes"', text, re.M)
+            ]
+        assert missing == []
+        listed = subprocess.run(
+            [RAY, "list", "actors", "--detail", "--format=json", "--filter=state=ALIVE", f"--address={head.dashboard}"],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        actors = {re.sub("/.*/", "/", actor["name"]): actor["repr_name"] for actor in json.loads(listed.stdout)}
+    finally:
+        running.process.send_signal(signal.SIGINT)
+        running.process.communicate(timeout=60)
+    assert sorted(actors) == ["diabetes/parameter-server", "diabetes/worker-0", "diabetes/worker-1"]
+    assert actors["diabetes/parameter-server"] == "ParameterServer(diabetes, local-svrg, 2 workers)"
+    assert actors["diabetes/worker-1"].startswith("SgdWorker(diabetes, worker-1 on node ")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -52,8 +53,19 @@ def bits(finished: Finished) -> bytes:
     return finished.model.weights.tobytes() + finished.model.intercepts.tobytes()
 
 
-@pytest.mark.parametrize("policy", PRESETS)
-@pytest.mark.parametrize("workers", [1, 2, 3, 5])
+PAIRS = list(zip(PRESETS, [1, 2, 3, 5, 5], strict=True))
+"""Every policy once and every number of workers: the others are tested where there is more time."""
+
+
+@pytest.mark.parametrize(
+    ("policy", "workers"),
+    PAIRS
+    + [
+        pytest.param(*pair, marks=pytest.mark.long)
+        for pair in itertools.product(PRESETS, [1, 2, 3, 5])
+        if pair not in PAIRS
+    ],
+)
 def test_every_policy_and_number_of_workers_gives_the_same_model(launch: Launch, policy: str, workers: int) -> None:
     wanted = sequential(job_of())
     for _ in range(2):

@@ -380,7 +380,7 @@ def test_an_error_of_the_file_is_not_laid_on_an_override(tmp_path: Path) -> None
 
 
 garbage = st.one_of(
-    st.sampled_from(list("{}[]:,&*!|>%@`'\"#-?~=\t\\") + [".nan", "!!", "<<", "2024-13-45", "1e999", "yes"]),
+    st.sampled_from([*"{}[]:,&*!|>%@`'\"#-?~=\t\\", ".nan", "!!", "<<", "2024-13-45", "1e999", "yes"]),
     st.text(max_size=8),
 )
 

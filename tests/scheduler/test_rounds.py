@@ -125,6 +125,7 @@ def test_an_answer_that_comes_twice_or_late_counts_once() -> None:
     job = prepared(solver="exact")
     rounds = rounds_of(job, Scripted(Assignment(np.zeros(NUM_SHARDS, dtype=np.int64))), num_workers=1)
     state = WorkerState("w0", job.data, 1e9, lambda: 0.0)
+    state.prepare(rounds.assignment.queue(0).tolist())
     training = rounds.store.training
     late: list[tuple[Any, CallResult]] = []
     (call,) = rounds.begin().calls
@@ -132,7 +133,7 @@ def test_an_answer_that_comes_twice_or_late_counts_once() -> None:
         if training.outcome is not None:
             break
         state.configure(training.problem)
-        result = state.run(rounds.store.message, call.shards)
+        result = state.run(rounds.store.message)
         for old in late:
             assert rounds.answered(*old).calls == ()
         rounds.answered(call, result)

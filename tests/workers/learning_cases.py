@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def cut(X: Floats, y: Floats, num_shards: int) -> list[Shard]:
     ends = np.arange(num_shards + 1) * len(y) // num_shards
     return [
         Shard(place, X[a:b].copy(), y[a:b].astype(np.float64), X[:0], y[:0].astype(np.float64))
-        for place, (a, b) in enumerate(zip(ends[:-1], ends[1:], strict=True))
+        for place, (a, b) in enumerate(pairwise(ends))
     ]
 
 

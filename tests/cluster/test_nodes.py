@@ -1,0 +1,95 @@
+"""Several nodes of different size: workers run where the policy put them, and the model does not care."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+HOME = Path(__file__).resolve().parents[2]
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from ray.cluster_utils import Cluster
+from policies.presets import resolve
+from scheduler.inventory import Inspection
+from scheduler.job import load_job
+from scheduler.preparation import prepare
+from scheduler.runner import Observer, run_connected
+from scheduler.session import connect
+
+MIB = 1024**2
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "memory": 512 * MIB})
+cluster.add_node(num_cpus=4, memory=512 * MIB)
+cluster.add_node(num_cpus=4, num_gpus=2, memory=64 * MIB)
+answers = {}
+try:
+    with connect(cluster.address):
+        cpus = {view.logical.id: view.logical.capacity[0] for view in Inspection().result()}
+        answers["physical"] = sum(view.physical is not None for view in Inspection().result())
+        for place, count, gpu in (("spread", 3, 0), ("pack", 3, 0), ("spread", 2, 1), ("spread", 9, 0)):
+            bundle = {"cpu": 1, "gpu": gpu, "memory": "16MiB"}
+            job = load_job(Path("examples/diabetes.yaml"), {
+                "training.rounds": 4, "shards": 12, "workers": {"count": count, "bundle": bundle}})
+            policy = resolve({"place": place, "balance": "capacity-proportional"})
+            finished = run_connected(prepare(job), policy, Observer())
+            answers[f"{place}-{count}-{gpu}"] = {
+                "sha": finished.summary.model_sha256,
+                "cpus": sorted(cpus[worker.node] for worker in finished.summary.workers),
+                "nodes": len({worker.node for worker in finished.summary.workers}),
+                "shards": {str(cpus[worker.node]): len(worker.shards) for worker in finished.summary.workers},
+            }
+finally:
+    cluster.shutdown()
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Run on a cluster of three raylets, in a process of its own."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".ray").mkdir()
+    (home / ".ray" / "auth_token").write_text("c" * 64)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=HOME,
+        env={**os.environ, "HOME": str(home), "RAY_AUTH_MODE": "token"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_every_node_is_inspected(answers: dict[str, Any]) -> None:
+    assert answers["physical"] == 3
+
+
+def test_spread_takes_every_node_and_pack_the_fewest(answers: dict[str, Any]) -> None:
+    assert answers["spread-3-0"]["nodes"] == 3
+    assert answers["pack-3-0"]["nodes"] == 1
+    assert answers["spread-9-0"]["cpus"] == [1, 4, 4, 4, 4, 4, 4, 4, 4]
+
+
+def test_workers_with_a_gpu_go_where_gpus_are(answers: dict[str, Any]) -> None:
+    assert answers["spread-2-1"]["nodes"] == 1
+
+
+def test_the_model_does_not_depend_on_the_nodes(answers: dict[str, Any]) -> None:
+    assert len({answer["sha"] for name, answer in answers.items() if name != "physical"}) == 1
+
+
+def test_a_larger_node_gets_more_shards(answers: dict[str, Any]) -> None:
+    shards = answers["spread-3-0"]["shards"]
+    assert shards["4.0"] > shards["1.0"]
