@@ -21,7 +21,7 @@ import ray
 
 from benchmarks import textbook
 from policies.presets import resolve
-from scheduler.job import load_job
+from scheduler.job_file import load_job
 from scheduler.preparation import Prepared, prepare
 from scheduler.runner import Observer, run_connected
 from scheduler.session import connect

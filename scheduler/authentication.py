@@ -36,7 +36,7 @@ def reaches(host: str, port: int) -> str | None:
     """Try a TCP connection, and return why there is none, or None."""
     try:
         socket.create_connection((host, port), timeout=TIMEOUT_S).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         return str(error)
     return None
 

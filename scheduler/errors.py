@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from workers.errors import did_you_mean
 
@@ -18,3 +19,11 @@ class RunFailedError(Exception):
 def unknown(kind: str, got: str, choices: Iterable[str]) -> str:
     """Return the message for a name that does not exist, with the nearest one that does."""
     return f"unknown {kind} '{got}'. {did_you_mean(got, choices)}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as a file has it, in one line."""
+    text = repr(value)
+    if value is None or isinstance(value, bool):
+        text = "nothing" if value is None else str(value).lower()
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,22 +1,19 @@
-"""The job file: what a user asks for, validated; all errors at once, each with file, line and field."""
+"""What a job file may say: its sections and fields, with their bounds."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic import model_validator as checks_model
-from pydantic_core import ErrorDetails
 
 from policies.interface import Resources
-from scheduler import located_yaml
-from scheduler.errors import UserError, unknown
+from scheduler.errors import shown, unknown
 from workers.data.bundled import BUNDLED, BundledSource
 from workers.data.csv_source import CsvSource
 from workers.data.numpy_source import NpySource, NpzSource
@@ -36,16 +33,17 @@ class Section(BaseModel):
     def _no_stray_truth(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse YAML's true and false (yes, no, on, off) where they would pass for 1 and 0."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(f"got {_shown(value)} (yes, no, on and off mean true and false); quote what is text")
+            raise ValueError(f"got {shown(value)} (yes, no, on and off mean true and false); quote what is text")
         return value
 
 
-def _shown(value: Any) -> str:
-    """Return a value as a file has it, in one line."""
-    text = repr(value)
-    if value is None or isinstance(value, bool):
-        text = "nothing" if value is None else str(value).lower()
-    return text if len(text) <= 80 else text[:77] + "..."
+def _path(value: Any) -> Path:
+    try:
+        if isinstance(value, str | Path) and b"\0" not in os.fsencode(value):
+            return Path(value)
+    except UnicodeEncodeError:
+        pass
+    raise ValueError(f"must be a path, got {shown(value)}")
 
 
 def _known(kind: str, name: str, choices: Sequence[str]) -> str:
@@ -89,14 +87,14 @@ class DataSpec(Section):
             if found.is_file():
                 return found.resolve()
         except OSError as error:
-            raise ValueError(f"{_shown(str(found))} cannot be read: {error.strerror}") from None
+            raise ValueError(f"{shown(str(found))} cannot be read: {error.strerror}") from None
         raise ValueError(f"no such file: {found}" + (", it is a folder" if found.is_dir() else ""))
 
     @field_validator("target", mode="before")
     @classmethod
     def _target_is_name_or_number(cls, target: Any) -> Any:
         if not isinstance(target, str | int | None):
-            raise ValueError(f"must be a column's name (csv) or number (npy), got {_shown(target)}")
+            raise ValueError(f"must be a column's name (csv) or number (npy), got {shown(target)}")
         return target
 
     @checks_model(mode="after")
@@ -161,7 +159,7 @@ class TrainingSpec(Section):
                 return rate
         except (TypeError, ValueError, OverflowError):
             pass
-        raise ValueError(f"must be 'auto' or a finite number greater than 0, got {_shown(rate)}")
+        raise ValueError(f"must be 'auto' or a finite number greater than 0, got {shown(rate)}")
 
     @field_validator("solver")
     @classmethod
@@ -250,8 +248,7 @@ class Job(Section):
     def _name_is_plain(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
             raise ValueError(
-                "must be 1 to 64 letters, digits, '.', '_' or '-' of ASCII, a letter or digit first, "
-                f"got {_shown(name)}"
+                f"must be 1 to 64 letters, digits, '.', '_' or '-' of ASCII, a letter or digit first, got {shown(name)}"
             )
         return name
 
@@ -260,7 +257,7 @@ class Job(Section):
     def _policy_is_name_or_parts(cls, policy: Any) -> Any:
         if isinstance(policy, str) or (isinstance(policy, dict) and all(isinstance(key, str) for key in policy)):
             return policy
-        raise ValueError(f"must be a name, or a mapping of order, place and balance, got {_shown(policy)}")
+        raise ValueError(f"must be a name, or a mapping of order, place and balance, got {shown(policy)}")
 
     @field_validator("output", mode="before")
     @classmethod
@@ -271,115 +268,9 @@ class Job(Section):
             for part in (folder, *folder.parents):
                 if part.exists() and not part.is_dir():
                     raise ValueError(f"{part} is there already, and is no folder; name another output")
+            nearest = next(part for part in (folder, *folder.parents) if part.exists())
+            if not os.access(nearest, os.W_OK):
+                raise ValueError(f"{nearest} cannot be written to; name another output")
         except OSError as error:
-            raise ValueError(f"{_shown(str(folder))} cannot be a folder: {error.strerror}") from None
+            raise ValueError(f"{shown(str(folder))} cannot be a folder: {error.strerror}") from None
         return folder
-
-
-def load_job(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
-    """Read and validate a job file; ``overrides`` replaces fields by dotted name (``training.rounds``).
-
-    Paths of data are relative to the job file, ``output`` to the current folder.
-
-    Raises
-    ------
-    UserError
-        With every error of the file at once: file, line, field, what was got, what to do.
-    """
-    document = located_yaml.read(path)
-    fields = document.value
-    for name, value in (overrides or {}).items():
-        fields = _replaced(fields, name.split("."), value)
-    try:
-        return Job.model_validate(fields, context={"folder": path.parent})
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        details.sort(key=lambda detail: document.line(detail["loc"]))  # as they stand in the file
-        lines = [_explain(document, detail, overrides or {}) for detail in details]
-        raise UserError("\n".join(dict.fromkeys(lines))) from None
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """Split ``training.rounds=50`` into its field and its YAML value.
-
-    Raises
-    ------
-    UserError
-        If there is no ``=``, or the value is no YAML.
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not all(name.split(".")):
-        raise UserError(f"--set {text}: expected FIELD=VALUE, such as training.rounds=50")
-    try:
-        return name, located_yaml.parse(value)
-    except (yaml.YAMLError, RecursionError):
-        raise UserError(f"--set {name}: {_shown(value)} is not a YAML value") from None
-
-
-def _replaced(fields: Any, parts: Sequence[str], value: Any) -> Any:
-    if not parts:
-        return value
-    inner = fields if isinstance(fields, dict) else {}
-    return {**inner, parts[0]: _replaced(inner.get(parts[0]), parts[1:], value)}
-
-
-_EXPECTED = {
-    "string_type": "must be text",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_parsing_size": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "byte_size": "must be an amount of memory, such as 512MiB or 2GiB",
-    "byte_size_unit": "must be an amount of memory, such as 512MiB or 2GiB",
-}
-"""What pydantic's errors are called here; the others speak for themselves."""
-
-
-def _explain(document: located_yaml.LocatedYaml, detail: ErrorDetails, overrides: Mapping[str, Any]) -> str:
-    location = detail["loc"]
-    where = _place(document, location, overrides)
-    kind, message = detail["type"], detail["msg"]
-    if kind == "extra_forbidden":
-        return f"{where} {unknown('key', str(location[-1]), _keys(location[:-1]))}"
-    if kind == "missing":
-        return f"{where} is missing; it is needed"
-    if kind == "value_error":
-        return f"{where} {message.removeprefix('Value error, ')}"
-    if kind in ("model_type", "model_attributes_type"):
-        message = f"must be a mapping of {', '.join(_keys(location))}"
-    message = _EXPECTED.get(kind, message.replace("Input should be", "must be"))
-    return f"{where} {message[:1].lower()}{message[1:]}, got {_shown(detail['input'])}"
-
-
-def _place(document: located_yaml.LocatedYaml, location: Sequence[str | int], overrides: Mapping[str, Any]) -> str:
-    """Return whence a field comes: the command line, the file, or both."""
-    parts = [str(part) for part in location]
-    field, line = ".".join(parts), f"{document.path}:{document.line(location)}"
-    for name in overrides:
-        given = name.split(".")
-        if parts[: len(given)] == given:
-            return f"--set {field}:"
-        if parts == given[: len(parts)]:
-            return f"{line} with --set {name}: {field}:"
-    return f"{line}: {field}:"
-
-
-def _path(value: Any) -> Path:
-    try:
-        if isinstance(value, str | Path) and b"\0" not in os.fsencode(value):
-            return Path(value)
-    except UnicodeEncodeError:
-        pass
-    raise ValueError(f"must be a path, got {_shown(value)}")
-
-
-def _keys(location: Sequence[str | int]) -> list[str]:
-    """Return the fields of the section at ``location``."""
-    section: type[BaseModel] = Job
-    for part in location:
-        section = section.model_fields[str(part)].annotation  # type: ignore[assignment]  # a section has sections
-    return list(section.model_fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import io
 import math
 import platform
 from collections.abc import Sequence
@@ -143,9 +144,16 @@ def max_over_mean(workers: Sequence[WorkerReport]) -> float:
     return max(busy_s) / mean if mean else 1.0
 
 
+def predictions_csv(target: str, answers: Sequence[float | str]) -> str:
+    """Return predictions as the text of a CSV of one column."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([target])
+    writer.writerows([answer] for answer in answers)
+    return text.getvalue()
+
+
 def write_predictions(path: Path, target: str, answers: Sequence[float | str]) -> None:
-    """Write predictions as a CSV of one column, under a temporary name and renamed."""
+    """Write predictions as a CSV, whole or not at all."""
     with atomic_text(path) as file:
-        writer = csv.writer(file)
-        writer.writerow([target])
-        writer.writerows([answer] for answer in answers)
+        file.write(predictions_csv(target, answers))

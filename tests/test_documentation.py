@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 import scheduler
 from policies.presets import catalogue
 from scheduler.cli.main import app
-from scheduler.job import Job, load_job
+from scheduler.job import Job
+from scheduler.job_file import load_job
 from scheduler.outputs import Summary
 from scheduler.parameter_server import WorkerReport
 from workers.data.bundled import BUNDLED

@@ -11,7 +11,8 @@ import typer
 
 from policies.interface import Policy
 from policies.presets import resolve
-from scheduler.job import Job, load_job, parse_override
+from scheduler.job import Job
+from scheduler.job_file import load_job, parse_override
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="A job file, such as examples/diabetes.yaml.")]
 Address = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scheduler.cli.arguments import AsJson, print_json
-from scheduler.outputs import write_predictions
+from scheduler.outputs import predictions_csv, write_predictions
 from workers.data.features import read_table
 from workers.model import load_model
 
@@ -27,7 +27,7 @@ def predict(model: ModelFolder, data: DataFile, output: Predictions = None, as_j
     if output is not None:
         write_predictions(output, fitted.target_name, answers)
         typer.echo(f"{len(answers):,} predictions written to {output}", err=True)
-    elif as_json:
+    if as_json:
         print_json({"target": fitted.target_name, "predictions": answers})
-    else:
-        typer.echo("\n".join([fitted.target_name, *map(str, answers)]))
+    elif output is None:
+        typer.echo(predictions_csv(fitted.target_name, answers), nl=False)

@@ -20,7 +20,7 @@ from pathlib import Path
 from ray.cluster_utils import Cluster
 from policies.presets import resolve
 from scheduler.inventory import Inspection
-from scheduler.job import load_job
+from scheduler.job_file import load_job
 from scheduler.preparation import prepare
 from scheduler.runner import Observer, run_connected
 from scheduler.session import connect

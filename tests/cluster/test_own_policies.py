@@ -8,7 +8,7 @@ import pytest
 
 from policies.presets import resolve
 from scheduler.errors import UserError
-from scheduler.job import load_job
+from scheduler.job_file import load_job
 from scheduler.preparation import prepare
 from scheduler.runner import Observer, run_connected
 from scheduler.session import Session

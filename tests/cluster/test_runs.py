@@ -15,7 +15,8 @@ import ray
 from policies.presets import PRESETS, resolve
 from scheduler.errors import UserError
 from scheduler.inventory import logical_views
-from scheduler.job import Job, load_job
+from scheduler.job import Job
+from scheduler.job_file import load_job
 from scheduler.outputs import Finished
 from scheduler.preparation import prepare
 from scheduler.runner import Observer, run_connected

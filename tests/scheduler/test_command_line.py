@@ -314,7 +314,7 @@ class TestPredict:
     def test_output_that_fails_leaves_what_was_there(
         self, apportion: Program, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def full(*_: Any) -> Any:
+        def full(*_: Any, **__: Any) -> Any:
             raise OSError(28, "No space left on device")
 
         folder = tmp_path / "out"

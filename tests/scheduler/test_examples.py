@@ -9,7 +9,7 @@ import yaml
 
 from policies.presets import resolve
 from scheduler.errors import UserError
-from scheduler.job import load_job
+from scheduler.job_file import load_job
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scheduler.errors import UserError
-from scheduler.job import Job, load_job, parse_override
+from scheduler.job import Job
+from scheduler.job_file import load_job, parse_override
 
 VALID = """\
 name: my-job

@@ -14,7 +14,7 @@ from policies.interface import frozen
 from policies.presets import resolve
 from scheduler.comparison import Comparison, Row
 from scheduler.inventory import LogicalView, NodeView, PhysicalView
-from scheduler.job import load_job
+from scheduler.job_file import load_job
 from scheduler.outputs import Score, Summary
 from scheduler.parameter_server import BytesMoved, RunResult, WorkerReport
 from scheduler.preparation import prepare

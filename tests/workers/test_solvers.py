@@ -238,7 +238,7 @@ def test_a_falling_rate_brings_local_sgd_closer() -> None:
 def test_local_svrg_takes_back_steps_that_are_too_long() -> None:
     X, y, shards = heterogeneous_shards()
     _, exact = learn(problem_for(X, y, 4), shards, "exact")
-    options = {"local_epochs": 2, "batch_size": 10, "learning_rate": RATE}
+    options = {"local_epochs": 2, "batch_size": 10, "learning_rate": 1.2}
     _, training = learn(problem_for(X, y, 4, **options), shards, "local-svrg", 121)
     assert training.fused is not None and float(training.fused.memory["factor"]) < 1.0
     assert objective_at(training, shards) == pytest.approx(objective_at(exact, shards), rel=1e-8)
