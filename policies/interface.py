@@ -329,15 +329,7 @@ class Place(Described):
 
 
 class Balance(Described):
-    """Answers how much each.
-
-    Attributes
-    ----------
-    needs_speed
-        Whether ``workers.s_per_work`` must be measured before the first round.
-    """
-
-    needs_speed: ClassVar[bool] = False
+    """Answers how much each."""
 
     @abstractmethod
     def divide(self, view: RoundView) -> Assignment | Unplaced:

@@ -21,7 +21,6 @@ class SpeedProportional(Balance):
 
     name: ClassVar[str] = "speed-proportional"
     source: ClassVar[str] = "Beaumont et al., IEEE TPDS 2001"
-    needs_speed: ClassVar[bool] = True
 
     def divide(self, view: RoundView) -> Assignment | Unplaced:
         """Hand out every shard once, by ``1 / s_per_work``; within memory (bytes)."""

@@ -190,7 +190,6 @@ def test_capacity_checks_its_options(weights: Any, message: str) -> None:
 def test_speed_proportional() -> None:
     answer = SpeedProportional().divide(view_of(12, [0.1, 0.2, np.nan]))  # speeds 10, 5, unmeasured: 7.5
     assert np.bincount(answer.worker_of).tolist() == [5, 3, 4]  # quotas 5.33, 2.67, 4
-    assert SpeedProportional.needs_speed
 
 
 @pytest.mark.parametrize(
