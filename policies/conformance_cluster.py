@@ -71,10 +71,15 @@ class PlaceConformance(Conformance):
     @given(nodes=node_tables(), job=job_views(), data=st.data())
     def test_order_of_rows_does_not_matter(self, nodes: NodeTable, job: JobView, data: st.DataObject) -> None:
         """The same nodes in another order get the same workers."""
-        other = _permuted(nodes, data.draw(st.permutations(range(len(nodes)))))
+        drawn = data.draw(st.permutations(range(len(nodes))))
+        for rows in (drawn, range(len(nodes) - 1, -1, -1)):
+            self.check_order_of_rows(nodes, job, rows)
+
+    def check_order_of_rows(self, nodes: NodeTable, job: JobView, rows: Sequence[int]) -> None:
+        """Assert that ``nodes`` and the same ``nodes`` in the order ``rows`` get the same workers."""
         chosen = [
             answer if isinstance(answer, Unplaced) else Counter(table.ids[row] for row in answer)
-            for table in (nodes, other)
+            for table in (nodes, _permuted(nodes, rows))
             for answer in [self.policy().place(_claim(job), table, 0)]
         ]
         if isinstance(chosen[0], Unplaced):

@@ -114,12 +114,14 @@ def _same_file(origin: str | None, module: ModuleType) -> bool:
 
 @contextmanager
 def _searching(search: Sequence[Path]) -> Iterator[list[str]]:
-    """Put the folders first on ``sys.path``, and forget user modules of the same name from other folders."""
+    """Put the folders first on ``sys.path``, and forget user modules from other folders."""
     folders = [str(Path(folder).resolve()) for folder in search]
     importlib.invalidate_caches()
     for name, origin in list(_user_modules.items()):
-        here = PathFinder.find_spec(name, folders) if "." not in name else None
-        if here and here.origin != origin:
+        if "." in name:
+            continue
+        here = PathFinder.find_spec(name, folders)
+        if here is None or here.origin != origin:
             for loaded in [key for key in _user_modules if key == name or key.startswith(f"{name}.")]:
                 del _user_modules[loaded]
                 sys.modules.pop(loaded, None)

@@ -44,14 +44,15 @@ class ParameterStore:
     def __init__(self, training: Training) -> None:
         self.training = training
         self._version = 0
-        self._peaks_of_last: dict[tuple[str, int], Peaks] = {}
+        self._peaks_of_last: dict[tuple[str, ...], Peaks] = {}
         self.message = self._open()
 
     def _open(self) -> Message:
         training = self.training
         payload = training.payload()
         self._starts, self._size = STAGES[training.stage].blocks(training.problem, payload)
-        known = self._peaks_of_last.get((training.stage, self._size))
+        self._kind = (training.stage, *sorted(payload))  # a stage may sum different things in turn
+        known = self._peaks_of_last.get(self._kind)
         num_shards = training.problem.num_shards
         scale = None if known is None else Scale.fitting(known, self._starts, self._size, num_shards)
         self._total: Ints = np.zeros(self._size, dtype=np.int64)
@@ -112,7 +113,7 @@ class ParameterStore:
         """
         if not self.complete or self._peaks is None:
             raise RuntimeError(f"shards {self.missing.tolist()} are missing")
-        self._peaks_of_last[self.message.stage, self._size] = self._peaks
+        self._peaks_of_last[self._kind] = self._peaks
         report = None
         if not self._overflowed and self.message.scale is not None:
             report = self.training.advance(self.message.scale.restore(self._total))

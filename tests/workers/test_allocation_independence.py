@@ -165,17 +165,18 @@ def learnt_with_fractions(data: DataSet, problem: Problem, solver: str) -> str:
     """Train without ``Scale``, ``ParameterStore`` and ``call_update``: sums of fractions on the same grid."""
     training = training_for(problem, solver)
     shards = data.load(range(data.num_shards))
-    grids: dict[tuple[str, int], list[int]] = {}
+    grids: dict[tuple[str, ...], list[int]] = {}
     while training.outcome is None:
         stage, payload = STAGES[training.stage], training.payload()
-        starts, size = stage.blocks(training.problem, payload)
+        starts, _ = stage.blocks(training.problem, payload)
         with np.errstate(all="ignore"):
             terms = [stage.contribute(training.problem, payload, shard, training.state.round) for shard in shards]
         fitting = exponents_of(terms, starts)
-        grid = grids.get((training.stage, size), fitting)
+        kind = (training.stage, *sorted(payload))
+        grid = grids.get(kind, fitting)
         if not fits(terms, grid):
             grid = fitting
-        grids[training.stage, size] = fitting
+        grids[kind] = fitting
         sums = [
             float(
                 sum(round(Fraction(term[place].item()) * Fraction(2) ** exponent) for term in terms)
