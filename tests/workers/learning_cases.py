@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import settings
 
 from workers.data.array_source import Arrays, ArraySource
+from workers.data.rows import Rows
 from workers.data.shard import DataSet, Shard
 from workers.data.source import Task
 from workers.exact_sum import Floats, Ints
@@ -33,7 +34,7 @@ class MemorySource(ArraySource):
         names = tuple(f"x{column}" for column in range(self.X.shape[1]))
         return Arrays("memory", self.X, np.arange(self.X.shape[1]), self.y, names, "y")
 
-    def read(self, rows: Ints, info: Any) -> tuple[Floats, Floats]:
+    def read(self, rows: Ints, info: Any) -> Rows:
         self.reads.append(len(rows))
         return super().read(rows, info)
 
@@ -48,7 +49,7 @@ def cut(X: Floats, y: Floats, num_shards: int) -> list[Shard]:
     """Return neighbouring rows as shards, without test rows."""
     ends = np.arange(num_shards + 1) * len(y) // num_shards
     return [
-        Shard(place, X[a:b].copy(), y[a:b].astype(np.float64), X[:0], y[:0].astype(np.float64))
+        Shard(place, Rows(X[a:b].copy(), y[a:b].astype(np.float64)), Rows(X[:0], y[:0].astype(np.float64)))
         for place, (a, b) in enumerate(pairwise(ends))
     ]
 
@@ -104,7 +105,7 @@ def fused(training: Training) -> Floats:
 def objective_at(training: Training, shards: list[Shard]) -> float:
     """Return the training objective, penalty included, of the parameters that the solver arrived at."""
     problem, parameters = training.problem, fused(training)
-    total = sum(problem.loss_sum(parameters, shard.X, shard.y) for shard in shards)
+    total = sum(problem.loss_sum(parameters, shard.train.X, shard.train.y) for shard in shards)
     return total / problem.num_rows + problem.penalty(parameters)
 
 

@@ -13,6 +13,7 @@ from learning_cases import classification, cut, fused, learn, objective_at, prob
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
+from workers.data.rows import Rows
 from workers.data.shard import Shard
 from workers.exact_sum import Floats, NonFiniteError
 from workers.sequential import rounds
@@ -162,7 +163,7 @@ def test_iterative_solvers_arrive_at_the_exact_optimum(
 
 
 def replace_columns(shard: Shard, X: Floats) -> Shard:
-    return replace(shard, X=shard.X - X.mean(axis=0))
+    return replace(shard, train=replace(shard.train, X=shard.train.X - X.mean(axis=0)))
 
 
 @pytest.mark.parametrize("solver", ["gradient-descent", "local-svrg", "local-sgd"])
@@ -192,7 +193,9 @@ def test_local_svrg_arrives_at_the_logistic_regression_of_sklearn(l2: float) -> 
     reference = LogisticRegression(C=1.0 / (l2 * len(y)), tol=1e-10, max_iter=1000).fit(columns_of(X), y)
     best = np.append(reference.coef_[0], reference.intercept_)
     problem = training.problem
-    optimum = sum(problem.loss_sum(best, shard.X, shard.y) for shard in shards) / len(y) + problem.penalty(best)
+    optimum = sum(problem.loss_sum(best, shard.train.X, shard.train.y) for shard in shards) / len(y) + problem.penalty(
+        best
+    )
     assert objective_at(training, shards) == pytest.approx(optimum, rel=1e-9)
     assert outcome.loss == pytest.approx(optimum, rel=1e-9)
     np.testing.assert_allclose(fused(training), best, rtol=1e-3, atol=1e-4)
@@ -349,7 +352,7 @@ def test_test_rows_are_judged_and_not_learnt() -> None:
     plain, _ = learn(problem_for(X[:180], y[:180], 3), shards, "exact")
     assert np.isnan(plain.metric[1])
     kept = [X[180:], y[180:]]
-    shards[1] = replace(shards[1], X_test=kept[0], y_test=kept[1])
+    shards[1] = replace(shards[1], test=Rows(*kept))
     outcome, _ = learn(problem_for(X[:180], y[:180], 3), shards, "exact")
     np.testing.assert_array_equal(outcome.weights, plain.weights)
     errors = kept[0] @ outcome.weights[:, 0] + outcome.intercepts - kept[1]

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.data.source import DataInfo, Floats, Ints, Source, Task, aligned_empty, check_rows
+from workers.data.rows import Floats, Rows
+from workers.data.source import DataInfo, Ints, Source, Task, aligned_empty, check_rows
 from workers.data.tally import Tally, class_numbers
 from workers.errors import DataError, Problems
 
@@ -56,8 +57,8 @@ class ArraySource(Source):
         problems.check()
         return tally.info(arrays.feature_names)
 
-    def read(self, rows: Ints, info: DataInfo) -> tuple[Floats, Floats]:
-        """Return X (n, d) and y (n,) of the n `rows`; only these are touched in a mapped file."""
+    def read(self, rows: Ints, info: DataInfo) -> Rows:
+        """Return the n `rows`; only these are touched in a mapped file."""
         check_rows(rows, info)
         arrays = self.open()
         if (len(arrays.values), arrays.feature_names) != (info.num_rows, info.feature_names):
@@ -68,7 +69,7 @@ class ArraySource(Source):
             X[block] = arrays.features(rows[block])
             targets = arrays.y[rows[block]]
             y[block] = class_numbers(targets.tolist(), info.classes) if info.classes else targets
-        return X, y
+        return Rows(X, y)
 
 
 def default_names(positions: Ints) -> tuple[str, ...]:

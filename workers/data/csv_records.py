@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workers.data.source import Column, Floats
+from workers.data.rows import Floats
+from workers.data.source import Column
 from workers.data.tally import Label, class_numbers, number
 from workers.errors import DataError, Problems
 

@@ -9,7 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from workers.data import csv_records as rec
-from workers.data.source import Column, DataInfo, Floats, Ints, Source, Task, aligned_empty, check_rows
+from workers.data.rows import Floats, Rows
+from workers.data.source import Column, DataInfo, Ints, Source, Task, aligned_empty, check_rows
 from workers.data.tally import Label, Tally, class_numbers, number
 from workers.errors import DataError, Problems, did_you_mean
 
@@ -60,8 +61,8 @@ class CsvSource(Source):
         problems.check()
         return tally.info(tuple(name for column in columns for name in column.feature_names), columns)
 
-    def read(self, rows: Ints, info: DataInfo) -> tuple[Floats, Floats]:
-        """Return X (n, d) and y (n,) of the n `rows`, counted after dropping; only these are parsed."""
+    def read(self, rows: Ints, info: DataInfo) -> Rows:
+        """Return the n `rows`, counted after dropping; only these are parsed."""
         check_rows(rows, info)
         target = self._check_header(info.columns)
         X, y = aligned_empty((len(rows), info.num_features)), aligned_empty((len(rows),))
@@ -80,7 +81,7 @@ class CsvSource(Source):
         problems.check()
         if done < len(rows):
             raise DataError(f"{self.path} had {info.num_rows} rows, now {start}. Describe it again.")
-        return X, y
+        return Rows(X, y)
 
     def _check_header(self, columns: tuple[Column, ...]) -> Column:
         """Return the target's column; raise `DataError` if it or one of `columns` is not in the file."""

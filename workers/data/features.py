@@ -8,7 +8,8 @@ import numpy as np
 
 from workers.data.csv_source import read_features
 from workers.data.numpy_source import load_array
-from workers.data.source import Column, Floats
+from workers.data.rows import Floats
+from workers.data.source import Column
 from workers.errors import DataError
 
 

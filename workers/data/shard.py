@@ -5,25 +5,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.data.source import DataInfo, Floats, Ints, Source, aligned_copy
+from workers.data.rows import Rows
+from workers.data.source import DataInfo, Ints, Source, aligned_copy
 from workers.data.split import shard_ranges, train_test
 from workers.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """A fixed range of the training rows, X (n, d) and y (n,), and the same share of the test rows."""
+    """A fixed range of the training rows, and the same share of the test rows."""
 
     index: int
-    X: Floats
-    y: Floats
-    X_test: Floats
-    y_test: Floats
+    train: Rows
+    test: Rows
 
     @property
     def nbytes(self) -> int:
-        """The memory that the four arrays take."""
-        return self.X.nbytes + self.y.nbytes + self.X_test.nbytes + self.y_test.nbytes
+        """The memory that the rows take."""
+        return self.train.nbytes + self.test.nbytes
 
 
 @dataclass(frozen=True)
@@ -83,11 +82,11 @@ class DataSet:
         if not len(shards):
             return []
         parts = [rows for shard in shards for rows in self.rows(shard)]
-        X, y = self.source.read(np.concatenate(parts), self.info)
+        read = self.source.read(np.concatenate(parts), self.info)
         ends = np.cumsum([len(part) for part in parts])[:-1]
-        Xs, ys = np.split(X, ends), np.split(y, ends)
-        arrays = [(aligned_copy(a), aligned_copy(b)) for a, b in zip(Xs, ys, strict=True)]
-        return [Shard(int(shard), *arrays[2 * place], *arrays[2 * place + 1]) for place, shard in enumerate(shards)]
+        pieces = zip(np.split(read.X, ends), np.split(read.y, ends), strict=True)
+        rows = [Rows(aligned_copy(X), aligned_copy(y)) for X, y in pieces]
+        return [Shard(int(shard), rows[2 * place], rows[2 * place + 1]) for place, shard in enumerate(shards)]
 
     @property
     def _split(self) -> tuple[Ints, Ints]:

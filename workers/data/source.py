@@ -8,10 +8,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.data.rows import Floats, Rows
 from workers.errors import DataError
 
 Task = Literal["classification", "regression"]
-Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Classes: TypeAlias = tuple[str, ...] | tuple[int, ...]
 
@@ -75,8 +75,8 @@ class Source(ABC):
         """Read everything once, check it, and say what is there; raise `DataError` for unusable data."""
 
     @abstractmethod
-    def read(self, rows: Ints, info: DataInfo) -> tuple[Floats, Floats]:
-        """Return X (n, d) and y (n,) of the n `rows`, in their order, in memory of their own.
+    def read(self, rows: Ints, info: DataInfo) -> Rows:
+        """Return the n `rows`, in their order, in memory of their own.
 
         y holds class numbers 0..k-1 or the target's values. Raise `DataError` if a row is not there or the
         data is no longer what `info` says.

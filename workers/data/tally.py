@@ -9,7 +9,8 @@ from typing import TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.data.source import Classes, Column, DataInfo, Floats, Task
+from workers.data.rows import Floats
+from workers.data.source import Classes, Column, DataInfo, Task
 from workers.errors import DataError, did_you_mean
 
 Label: TypeAlias = str | float

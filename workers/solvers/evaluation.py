@@ -29,9 +29,9 @@ class Evaluation(Solver):
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
         """Return the number of test rows, then each candidate's metric sums over training and test rows."""
         del round_
-        sums = [float(len(shard.y_test))]
+        sums = [float(len(shard.test.y))]
         for parameters in payload.values():
-            for X, y in ((shard.X, shard.y), (shard.X_test, shard.y_test)):
+            for X, y in ((shard.train.X, shard.train.y), (shard.test.X, shard.test.y)):
                 sums.append(problem.objective.metric_sum(problem.margins(parameters, X), y) if len(y) else 0.0)
         return np.array(sums)
 

@@ -48,12 +48,12 @@ class Exact(Solver):
         del payload, round_
         width = problem.num_parameters
         gram, moment = np.zeros((width, width)), np.zeros(width)
-        for start in range(0, len(shard.y), ROWS_AT_ONCE):
+        for start in range(0, len(shard.train.y), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
-            columns = problem.standardised(shard.X[rows])
+            columns = problem.standardised(shard.train.X[rows])
             gram += columns.T @ columns
-            moment += columns.T @ shard.y[rows]
-        return np.concatenate([gram[np.triu_indices(width)], moment, [(shard.y * shard.y).sum()]])
+            moment += columns.T @ shard.train.y[rows]
+        return np.concatenate([gram[np.triu_indices(width)], moment, [(shard.train.y * shard.train.y).sum()]])
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Solve the penalised normal equations."""

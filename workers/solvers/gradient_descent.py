@@ -24,7 +24,7 @@ class GradientDescent(Solver):
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
         """Return the sums of the gradients and of the losses over the shard's rows."""
         del round_
-        loss, gradient = problem.loss_and_gradient(payload["parameters"], shard.X, shard.y)
+        loss, gradient = problem.loss_and_gradient(payload["parameters"], shard.train.X, shard.train.y)
         return np.append(gradient, loss)
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:

@@ -35,11 +35,11 @@ class LocalSgd(Solver):
         parameters, loss = start.copy(), 0.0
         rate = problem.options.rate(round_)
         for rows in batches(problem, shard, round_):
-            X, y = shard.X[rows], shard.y[rows]
+            X, y = shard.train.X[rows], shard.train.y[rows]
             batch_loss, gradient = problem.loss_and_gradient(parameters, X, y)
             parameters -= rate * (gradient / len(y) + problem.penalised * parameters)
             loss += batch_loss
-        return np.append(len(shard.y) * (parameters - start), loss / problem.options.local_epochs)
+        return np.append(len(shard.train.y) * (parameters - start), loss / problem.options.local_epochs)
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Move by the average change; the loss is the mean over the batches before their steps."""
@@ -55,7 +55,7 @@ def batches(problem: Problem, shard: Shard, round_: int) -> Iterator[slice]:
     """
     size = problem.options.batch_size
     random = generator(problem, round_, shard.index)
-    starts = np.arange(0, len(shard.y), size)
+    starts = np.arange(0, len(shard.train.y), size)
     for _ in range(problem.options.local_epochs):
         for start in random.permutation(starts):
             yield slice(start, start + size)

@@ -54,10 +54,10 @@ class LocalSvrg(Solver):
         rate = problem.options.rate(round_ // 2) * float(payload["factor"])
         parameters = anchor.copy()
         for rows in batches(problem, shard, round_):
-            X, y = shard.X[rows], shard.y[rows]
+            X, y = shard.train.X[rows], shard.train.y[rows]
             change = problem.gradient(parameters, X, y) - problem.gradient(anchor, X, y)
             parameters -= rate * (change / len(y) + penalised * (parameters - anchor) + full)
-        return len(shard.y) * (parameters - anchor)
+        return len(shard.train.y) * (parameters - anchor)
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Keep the full gradient, or move by the average change, or take the last move back."""

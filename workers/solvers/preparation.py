@@ -42,9 +42,9 @@ class Moments(Solver):
         """Return the columns' sums, or the sums of their squared distances from the mean."""
         del problem, round_
         if "mean" not in payload:
-            totals: Floats = shard.X.sum(axis=0)
+            totals: Floats = shard.train.X.sum(axis=0)
             return totals
-        centred = shard.X - payload["mean"]
+        centred = shard.train.X - payload["mean"]
         squares: Floats = np.einsum("nf,nf->f", centred, centred)
         return squares
 
@@ -87,7 +87,7 @@ class Curvature(Solver):
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
         """Return the sums of ``a (a' v)``, ``|a|**2``, ``|a|**4`` and ``|a|**32`` over the shard's rows."""
         del round_
-        columns = problem.standardised(shard.X)
+        columns = problem.standardised(shard.train.X)
         second = np.einsum("nf,nf->n", columns, columns)
         fourth = second * second
         sixteenth = (fourth * fourth) * (fourth * fourth)

@@ -48,7 +48,8 @@ def test_bundled_sets_are_those_of_sklearn(name):
     info = source.describe(source.natural_task)
     expected = getattr(datasets, f"load_{name}")()
     rows = np.random.default_rng(0).permutation(info.num_rows)
-    X, y = source.read(rows, info)
+    read = source.read(rows, info)
+    X, y = read.X, read.y
     np.testing.assert_array_equal(X, expected.data[rows])
     np.testing.assert_array_equal(y, expected.target[rows])
     assert info.feature_names == tuple(expected.feature_names)
@@ -77,7 +78,8 @@ def test_npy_equals_direct_indexing(tmp_path_factory, target, dtype, order, rows
     np.save(path, values)
     source, picked = NpySource(path, target), np.array(rows, dtype=np.int64)
     info = source.describe("regression")
-    X, y = source.read(picked, info)
+    read = source.read(picked, info)
+    X, y = read.X, read.y
     np.testing.assert_array_equal(X, np.delete(values, target, axis=1)[picked].astype(float))
     np.testing.assert_array_equal(y, values[picked, target].astype(float))
     assert info.target_name == f"x{target % 3}" and info.target_name not in info.feature_names
@@ -96,7 +98,7 @@ def test_npz_classes_and_names(npz, labels, classes, numbers):
     source = NpzSource(npz(A=TABLE, b=labels, feature_names=np.array(["u", "v", "w"])), "A", "b")
     info = source.describe("classification")
     assert (info.classes, info.feature_names, info.target_name) == (classes, ("u", "v", "w"), "b")
-    np.testing.assert_array_equal(source.read(np.arange(4), info)[1], numbers)
+    np.testing.assert_array_equal(source.read(np.arange(4), info).y, numbers)
 
 
 def test_the_fingerprint_is_of_the_values_alone(npy, npz, tmp_path):
@@ -113,10 +115,10 @@ def test_the_fingerprint_is_of_the_values_alone(npy, npz, tmp_path):
 def test_blocks_do_not_show(npy, monkeypatch):
     source = NpySource(npy(TABLE))
     info = source.describe("regression")
-    expected = source.read(np.array([3, 1, 0]), info)[0]
+    expected = source.read(np.array([3, 1, 0]), info).X
     monkeypatch.setattr("workers.data.array_source.BLOCK_BYTES", 1)
     assert source.describe("regression") == info
-    np.testing.assert_array_equal(source.read(np.array([3, 1, 0]), info)[0], expected)
+    np.testing.assert_array_equal(source.read(np.array([3, 1, 0]), info).X, expected)
 
 
 def test_complaints_about_values(npy, npz):

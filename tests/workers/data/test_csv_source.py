@@ -37,7 +37,8 @@ def refusal(source, task="regression"):
 
 def everything(source, task="regression"):
     info = source.describe(task)
-    return info, *source.read(np.arange(info.num_rows), info)
+    read = source.read(np.arange(info.num_rows), info)
+    return info, read.X, read.y
 
 
 def test_numbers_and_target_in_the_middle(table):
@@ -216,7 +217,8 @@ def test_round_trip_in_any_order(tmp_path_factory, data, num_rows, columns):
     info = source.describe("regression")
     assert info.feature_names == tuple(columns[:-1])
     rows = np.array(data.draw(st.lists(st.integers(0, num_rows - 1), max_size=30)), dtype=np.int64)
-    X, y = source.read(rows, info)
+    read = source.read(rows, info)
+    X, y = read.X, read.y
     assert X.tobytes() == values[rows, :-1].tobytes()
     assert y.tobytes() == values[rows, -1].tobytes()
     assert X.flags.c_contiguous and X.dtype == y.dtype == np.float64
@@ -240,11 +242,12 @@ def test_batches_do_not_show(table, monkeypatch):
     source = CsvSource(table(text), "t", missing="drop", text="one-hot")
     rows = np.random.default_rng(0).permutation(60)
     info = source.describe("regression")
-    X, y = source.read(rows, info)
+    read = source.read(rows, info)
+    X, y = read.X, read.y
     monkeypatch.setattr("workers.data.csv_records.BATCH_ROWS", 3)
     assert source.describe("regression") == info
     again = source.read(rows, info)
-    assert (X.tobytes(), y.tobytes()) == (again[0].tobytes(), again[1].tobytes())
+    assert (X.tobytes(), y.tobytes()) == (again.X.tobytes(), again.y.tobytes())
 
 
 @pytest.mark.skipif(not HOUSING.exists(), reason=f"{HOUSING} is not there; set APPORTION_DATA")
@@ -259,7 +262,8 @@ def test_california_housing():
     with HOUSING.open(newline="", encoding="utf-8") as file:
         kept = [row for row in csv.DictReader(file) if all(row.values())]
     rows = np.array([20432, 0, 7000, 7000])
-    X, y = source.read(rows, info)
+    read = source.read(rows, info)
+    X, y = read.X, read.y
     for got, target, row in zip(X, y, rows, strict=True):
         expected = {name: float(value) for name, value in kept[row].items() if name in info.feature_names}
         assert [expected[name] for name in info.feature_names[:8]] == got[:8].tolist()
@@ -274,7 +278,7 @@ def test_california_housing():
 def test_importing_the_data_package_stays_light():
     code = (
         "import sys, workers.data, workers.data.shard, workers.data.bundled, workers.data.csv_source, "
-        "workers.data.numpy_source; print(sorted({'sklearn', 'pandas', 'scipy', 'ray'} & set(sys.modules)))"
+        "workers.data.numpy_source; print(sorted({'sklearn', 'pandas', 'pyarrow', 'ray'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

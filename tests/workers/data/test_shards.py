@@ -79,7 +79,7 @@ def test_shards_partition_the_rows_and_know_their_size(num_shards, fraction):
     np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), train)
     np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), test)
     shards = data.load(range(num_shards))
-    assert [len(shard.y) for shard in shards] == data.work.tolist()
+    assert [len(shard.train) for shard in shards] == data.work.tolist()
     assert [shard.nbytes for shard in shards] == data.nbytes.tolist()
     assert (data.num_train, data.num_test) == (len(train), len(test))
 
@@ -87,17 +87,18 @@ def test_shards_partition_the_rows_and_know_their_size(num_shards, fraction):
 def test_a_shard_is_the_same_whatever_it_is_loaded_with():
     data = pickle.loads(pickle.dumps(dataset()))  # noqa: S301
     alone = {shard: data.load([shard])[0] for shard in range(7)}
-    X, y = data.source.read(np.arange(150), data.info)
+    read = data.source.read(np.arange(150), data.info)
+    X, y = read.X, read.y
     for shard in data.load([5, 0, 3, 5]):
         train, test = data.rows(shard.index)
         pairs = zip(
-            (shard.X, shard.y, shard.X_test, shard.y_test),
+            (shard.train.X, shard.train.y, shard.test.X, shard.test.y),
             (X[train], y[train], X[test], y[test]),
             strict=True,
         )
         assert all(got.tobytes() == expected.tobytes() for got, expected in pairs)
-        assert shard.X.tobytes() == alone[shard.index].X.tobytes()
-        for array in (shard.X, shard.y, shard.X_test, shard.y_test):
+        assert shard.train.X.tobytes() == alone[shard.index].train.X.tobytes()
+        for array in (shard.train.X, shard.train.y, shard.test.X, shard.test.y):
             assert array.ctypes.data % 64 == 0 and array.flags.c_contiguous
     assert data.load([]) == []
 
@@ -126,10 +127,10 @@ def test_a_bundled_set_travels_with_its_arrays():
     assert len(pickled) < 1_000_000
     code = (
         "import pickle, sys; data = pickle.load(sys.stdin.buffer); shard = data.load([1])[0]; "
-        "assert 'sklearn' not in sys.modules; sys.stdout.write(str(shard.X.sum()))"
+        "assert 'sklearn' not in sys.modules; sys.stdout.write(str(shard.train.X.sum()))"
     )
     done = subprocess.run([sys.executable, "-c", code], input=pickled, capture_output=True, check=True)
-    assert float(done.stdout) == data.load([1])[0].X.sum()
+    assert float(done.stdout) == data.load([1])[0].train.X.sum()
 
 
 def test_what_cannot_be_cut():
