@@ -1,7 +1,7 @@
 """What a source of data is: it describes itself once, and then reads any of its rows."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Literal, TypeAlias
 
@@ -46,7 +46,9 @@ class Column:
 class DataInfo:
     """What a source holds: `num_rows` usable rows, named features, and `classes` for classification.
 
-    `fingerprint` is the SHA-256 of X and y, whatever they were read from; `columns` is a CSV's layout.
+    `fingerprint` is the SHA-256 of X, y and the weights, whatever they were read from; `columns` is a CSV's layout;
+    `dtype` is the type of X and y in memory; `row_values` (num_rows,) counts the stored values of each row of sparse
+    data, None for dense data; `weighted` says whether rows have weights.
     """
 
     num_rows: int
@@ -55,6 +57,9 @@ class DataInfo:
     classes: Classes | None
     fingerprint: str
     columns: tuple[Column, ...] = ()
+    dtype: Literal["float64", "float32"] = "float64"
+    row_values: Ints | None = field(default=None, compare=False)
+    weighted: bool = False
 
     @property
     def num_features(self) -> int:
