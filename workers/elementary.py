@@ -55,7 +55,7 @@ LOG_TERMS = tuple(
 BEYOND = 800.0
 """The exponential of this is infinite, and of minus this 0."""
 
-BLOCK = 8192
+BLOCK = 16384
 """So many values at a time, for the intermediate results to stay in the cache."""
 
 

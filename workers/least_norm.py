@@ -44,8 +44,7 @@ def least_norm(A: Floats, b: Floats) -> Floats:
     """
     if not np.isfinite(A).all():
         raise np.linalg.LinAlgError(f"{np.count_nonzero(~np.isfinite(A))} of {A.size} entries are not finite")
-    size = len(A)
-    x = b.reshape(size, -1).astype(np.float64)
+    x = (b[:, None] if b.ndim == 1 else b).astype(np.float64)
     exponent = int(np.frexp(np.abs(A).max(initial=0.0))[1])
     factor = _cholesky(np.ldexp(A.astype(np.float64, copy=False), -exponent))
     rank = len(factor)
@@ -74,7 +73,7 @@ def _cholesky(A: Floats) -> Floats:
         A -= np.multiply(row[:, None], row, out=update)
         A[pivot] = A[:, pivot] = 0.0
         rows.append(row)
-    return np.array(rows).reshape(-1, size)
+    return np.array(rows).reshape(len(rows), size)
 
 
 def _triangularise(factor: Floats) -> list[Floats]:

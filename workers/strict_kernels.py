@@ -1,6 +1,6 @@
 """The arithmetic of ``reproducible: strict``: the same bits whatever the processor, BLAS, C library or threads.
 
-IEEE 754 rounds ``+ - * /`` and the square root correctly, so these have the same bits everywhere, and only the *order* of
+IEEE 754 rounds ``+ - * /`` and the square root correctly, so these have the same bits everywhere; only the *order* of
 sums and *fused* multiply-adds can differ. Three means keep both out:
 
 * products and sums are separate NumPy operations, and the order of a sum is written here (``tree_sum``) or is that of
@@ -24,11 +24,14 @@ from workers.data.rows import Dense, Floats, Matrix
 from workers.kernels import Kernels
 from workers.least_norm import least_norm, tree_sum
 
-BLOCK_ELEMENTS = 65536
+BLOCK_ELEMENTS = 131072
 """Elements of a block of rows whose products stay in the cache."""
 
 SHORT = 24
-"""Rows shorter than this are summed column by column, longer ones each on its own: what is faster."""
+"""Rows shorter than this are transposed and summed across, longer ones each on its own: what is faster."""
+
+MANY = 4
+"""For so many outputs it is faster to transpose long rows, too."""
 
 FEW = 8
 """Up to so many columns, integers cost more than they save."""
@@ -38,9 +41,6 @@ INTEGER_ROWS = 2048
 
 DIGIT_BITS = 20
 """Integers up to ``2**20`` in size: the sum of 8192 products of two is exact in a float64."""
-
-LEAST_EXPONENT = -1000
-"""Columns below ``2**-1000`` are cut as if they reached it, for the factors to stay finite."""
 
 
 class StrictKernels(Kernels):
@@ -112,7 +112,7 @@ def _blocks(X: Dense) -> list[slice]:
 
 def _product(X: Dense, W: Dense, result: Dense) -> None:
     """Put ``X W`` into ``result`` for one block."""
-    if X.shape[1] < SHORT:
+    if X.shape[1] < SHORT or W.shape[1] >= MANY:
         columns = np.ascontiguousarray(X.T)
         for k in range(W.shape[1]):
             result[:, k] = tree_sum(columns * W[:, k, None])
@@ -163,8 +163,8 @@ def _digit_products(left: list[Floats], right: list[Floats], order: int) -> Floa
 
 def _digits(A: Dense, number: int) -> tuple[list[Floats], NDArray[np.int32]]:
     """Cut columns into integers, the first digit first; return the exponents of the first ones, too."""
-    exponents = np.maximum(np.frexp(np.abs(A).max(axis=0))[1], LEAST_EXPONENT).astype(np.int32) - DIGIT_BITS
-    rest = A * np.ldexp(1.0, -exponents)
+    exponents = np.frexp(np.abs(A).max(axis=0))[1] - np.int32(DIGIT_BITS)
+    rest = np.ldexp(A.astype(np.float64, copy=False), -exponents)
     digits = []
     for _ in range(number):
         digit = np.rint(rest)
