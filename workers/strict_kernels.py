@@ -33,7 +33,7 @@ SHORT = 24
 MANY = 4
 """For so many outputs it is faster to transpose long rows, too."""
 
-FEW = 8
+FEW = 16
 """Up to so many columns, integers cost more than they save."""
 
 INTEGER_ROWS = 2048
@@ -118,7 +118,7 @@ def _product(X: Dense, W: Dense, result: Dense) -> None:
             result[:, k] = tree_sum(columns * W[:, k, None])
         return
     for k in range(W.shape[1]):
-        np.add.reduce(X * W[:, k], axis=1, out=result[:, k])
+        np.add.reduce(np.multiply(X, W[:, k], order="C"), axis=1, out=result[:, k])
 
 
 def _with_data(X: csr_array, data: Dense) -> csr_array:

@@ -16,7 +16,7 @@ from workers.strict_kernels import STRICT
 def results(kernels: Kernels, dtype: Any) -> dict[str, Any]:
     random = np.random.default_rng(7)
     wide = (random.random((3000, 70)) * 8 - 4).astype(dtype)
-    w, r = (random.random((70, 5)) - 0.5).astype(dtype), (random.random((3000, 12)) - 0.5).astype(dtype)
+    w, r = (random.random((70, 5)) - 0.5).astype(dtype), (random.random((3000, 20)) - 0.5).astype(dtype)
     sparse = csr_array(np.where(np.abs(wide) < 0.5, wide, dtype(0)))
     whole = np.rint(wide[:200, :60].astype(np.float64) * 9)
     values = np.abs(wide[:, :9]) * dtype(20)
@@ -24,7 +24,7 @@ def results(kernels: Kernels, dtype: Any) -> dict[str, Any]:
     for name, X in {"short": wide[:, :13], "long": wide[::2], "across": np.asfortranarray(wide)}.items():
         for outputs in (1, 5):
             found[f"product {name} {outputs}"] = kernels.product(X, w[: X.shape[1], :outputs])
-        for outputs in (1, 12):
+        for outputs in (1, 20):
             found[f"pull_back {name} {outputs}"] = kernels.pull_back(X, r[: len(X), :outputs])
         found[f"gram {name}"] = kernels.gram(X, X)
         found[f"gram {name} of two"] = kernels.gram(X, X * dtype(0.3))

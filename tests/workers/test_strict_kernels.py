@@ -25,7 +25,7 @@ from scipy.sparse import csr_array
 
 from workers.data.rows import Dense, Floats
 from workers.kernels import FAST
-from workers.strict_kernels import INTEGER_ROWS, STRICT
+from workers.strict_kernels import FEW, INTEGER_ROWS, STRICT
 
 SCRIPT = Path(__file__).with_name("strict_bits.py")
 SWITCHES = (
@@ -149,7 +149,7 @@ def peaks(A: Dense, B: Dense) -> Floats:
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("features", [1, 3, 40])
-@pytest.mark.parametrize("outputs", [1, 3, 11])
+@pytest.mark.parametrize("outputs", [1, 3, 17])
 def test_products_match_fractions(features: int, outputs: int, dtype: Any) -> None:
     random = np.random.default_rng(features + outputs)
     sizes = 10.0 ** random.integers(-6, 6, features)
@@ -162,8 +162,23 @@ def test_products_match_fractions(features: int, outputs: int, dtype: Any) -> No
         close(STRICT.pull_back(matrix, R[: len(plain)]), plain.T, r, peaks(plain.T, r))
 
 
+@pytest.mark.parametrize("features", [5, 200])
+def test_bits_depend_on_the_values_only_not_on_their_place_in_memory(features: int) -> None:
+    random = np.random.default_rng(features)
+    X, W, R = (random.normal(size=shape) for shape in ((900, features), (features, 5), (900, 18)))
+    placed = np.zeros((1800, features + 1))[::2, 1:]
+    placed[:] = X
+    for other in (np.asfortranarray(X), placed):
+        for few in (1, 5):
+            assert (STRICT.product(other, W[:, :few]) == STRICT.product(X, W[:, :few])).all()
+        for few in (1, 18):
+            assert (STRICT.pull_back(other, R[:, :few]) == STRICT.pull_back(X, R[:, :few])).all()
+    one_by_one = np.vstack([STRICT.product(X[k : k + 1], W) for k in range(len(X))])
+    assert (one_by_one == STRICT.product(X, W)).all()
+
+
 @quick
-@given(arrays(np.float64, (7, 11), elements=moderate), arrays(np.float64, (7, 9), elements=moderate))
+@given(arrays(np.float64, (7, 18), elements=moderate), arrays(np.float64, (7, 17), elements=moderate))
 def test_gram_matches_fractions(A: Floats, B: Floats) -> None:
     close(STRICT.gram(A, B), A.T, B, peaks(A.T, B))
     close(STRICT.gram(A, A), A.T, A, peaks(A.T, A))
@@ -173,7 +188,7 @@ def test_gram_matches_fractions(A: Floats, B: Floats) -> None:
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("rows", [0, 1, INTEGER_ROWS, 2 * INTEGER_ROWS + 3])
 def test_gram_of_many_rows(rows: int, dtype: Any) -> None:
-    A = np.random.default_rng(rows).normal(size=(rows, 12)).astype(dtype)
+    A = np.random.default_rng(rows).normal(size=(rows, FEW + 2)).astype(dtype)
     got = STRICT.gram(A, A)
     assert got.dtype == dtype
     expected = A.astype(np.longdouble).T @ A.astype(np.longdouble)
@@ -182,14 +197,14 @@ def test_gram_of_many_rows(rows: int, dtype: Any) -> None:
 
 
 def test_gram_at_the_ends_of_the_range() -> None:
-    A = np.random.default_rng(1).normal(size=(20, 9)) * np.array([0, 1e-320, 1e-200, 1e-150, 1, 1e100, 1e150, 3, 4])
+    A = np.random.default_rng(1).normal(size=(20, 18)) * np.tile([0, 1e-320, 1e-200, 1e-150, 1, 1e100, 1e150, 3, 4], 2)
     largest = np.abs(A).max(axis=0)
     assert (np.abs(STRICT.gram(A, A) - A.T @ A) <= 1e-13 * np.outer(largest, largest) + 1e-318).all()
-    A[3, 8] = np.nan
+    A[3, 17] = np.nan
     with np.errstate(invalid="ignore"):
         G = STRICT.gram(A, A)
-    assert np.isnan(G[8]).all()
-    assert np.isfinite(G[:8, :8]).all()
+    assert np.isnan(G[17]).all()
+    assert np.isfinite(G[:17, :17]).all()
 
 
 @quick
@@ -205,7 +220,7 @@ def test_products_without_rows_or_features_are_zero(kernel: str, shape: tuple[in
     X = np.empty(shape)
     inner = shape[1] if kernel == "product" else shape[0]
     for matrix in (X, csr_array(X)):
-        for outputs in (1, 9):
+        for outputs in (1, 18):
             got = getattr(STRICT, kernel)(matrix, np.ones((inner, outputs)))
             np.testing.assert_array_equal(got, np.zeros((sum(shape) - inner, outputs)))
 
