@@ -21,9 +21,8 @@ class MatrixHash:
 
     A chunk of dense rows, or of a vector, is hashed as little-endian float64 in row order, so float32 data have the
     digest of the same numbers in float64. A chunk of sparse rows is hashed as three runs of numbers: how many values
-    each row stores (int64), their columns (int64), the values (float64); it has another digest than the same rows dense.
-    For one digest of the same sparse rows they are to hold no stored zeros, and columns in rising order, as the
-    sources give them.
+    each row stores (int64), their columns (int64), the values (float64). So sparse rows have one digest if they store
+    no zeros and have their columns in rising order, as the sources give them; it is another than that of dense rows.
     """
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import count
 from math import isfinite
-from typing import TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +63,8 @@ class Tally:
         else:
             self._targets.add(y)
 
-    def info(self, feature_names: tuple[str, ...], columns: tuple[Column, ...] = ()) -> DataInfo:
-        """Return what was seen; raise `DataError` for no rows, no features, or labels that are no classes."""
+    def info(self, feature_names: tuple[str, ...], columns: tuple[Column, ...] = (), **facts: Any) -> DataInfo:
+        """Return what was seen, and `facts` besides; raise `DataError` for no rows, no features, or unfit labels."""
         if not feature_names:
             raise DataError(f"{self.file}: no feature is left beside the target {self.target_name!r}. Add one.")
         if not self.num_rows:
@@ -77,7 +77,7 @@ class Tally:
             for codes in self._codes:
                 self._targets.add(places[codes])
         digest = fingerprint(self._features.chunks(), self._targets.chunks())
-        return DataInfo(self.num_rows, feature_names, self.target_name, classes, digest, columns)
+        return DataInfo(self.num_rows, feature_names, self.target_name, classes, digest, columns, **facts)
 
     def _add_labels(self, labels: list[Label]) -> None:
         fresh = count(len(self._labels))
