@@ -71,7 +71,8 @@ class Tally:
             raise DataError(
                 f"{self.file}: no rows, or none without a missing cell. Add rows, or remove an empty column."
             )
-        classes = self._classes() if self.task == "classification" else None
+        where = f"{self.file}, target {self.target_name!r}"
+        classes = class_names(self._labels, where, self.num_rows) if self.task == "classification" else None
         if classes:
             places = class_numbers(self._labels, classes)
             for codes in self._codes:
@@ -91,21 +92,23 @@ class Tally:
             )
         self._codes.append(np.array([self._labels[label] for label in labels], dtype=np.uint16))
 
-    def _classes(self) -> Classes:
-        where = f"{self.file}, target {self.target_name!r}"
-        numbers = [number(label) for label in self._labels]
-        values = {value for value in numbers if value is not None and isfinite(value)}
-        classes: Classes = tuple(sorted({str(label) for label in self._labels}))
-        if None not in numbers and all(isfinite(value) for value in numbers if value is not None):
-            if broken := sorted(value for value in values if not value.is_integer()):
-                raise DataError(
-                    f"{where}: got {broken[0]} where a class is expected (whole number or text). "
-                    "Use task: regression, or another target."
-                )
-            classes = tuple(sorted(int(value) for value in values))
-        if len(classes) == 1:
+
+def class_names(labels: Iterable[Label], where: str, num_rows: int) -> Classes:
+    """Return what `labels` are called, sorted: whole numbers if all are, else texts; raise `DataError` if unfit."""
+    labels = set(labels)
+    numbers = [number(label) for label in labels]
+    values = {value for value in numbers if value is not None and isfinite(value)}
+    classes: Classes = tuple(sorted({str(label) for label in labels}))
+    if None not in numbers and all(isfinite(value) for value in numbers if value is not None):
+        if broken := sorted(value for value in values if not value.is_integer()):
             raise DataError(
-                f"{where}: got the one class {classes[0]!r} in all {self.num_rows} rows. "
-                "Give rows of at least two classes, or another target."
+                f"{where}: got {broken[0]} where a class is expected (whole number or text). "
+                "Use task: regression, or another target."
             )
-        return classes
+        classes = tuple(sorted(int(value) for value in values))
+    if len(classes) == 1:
+        raise DataError(
+            f"{where}: got the one class {classes[0]!r} in all {num_rows} rows. "
+            "Give rows of at least two classes, or another target."
+        )
+    return classes
