@@ -14,8 +14,8 @@ from pydantic import model_validator as checks_model
 
 from policies.interface import Resources
 from scheduler.errors import shown, unknown
-from workers.data.bundled import BUNDLED, BundledSource
 from workers.data.csv_source import CsvSource
+from workers.data.named_source import BUNDLED, NamedSource
 from workers.data.numpy_source import NpySource, NpzSource
 from workers.data.source import Source
 from workers.objectives import OBJECTIVES
@@ -115,7 +115,7 @@ class DataSpec(Section):
     def source(self) -> Source:
         """Return the source that reads this data."""
         if self.bundled is not None:
-            return BundledSource(self.bundled)
+            return NamedSource(self.bundled)
         if self.csv is not None:
             return CsvSource(self.csv, str(self.target), missing=self.missing, text=self.text)
         if self.npy is not None:

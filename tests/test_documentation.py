@@ -22,7 +22,7 @@ from scheduler.job import Job
 from scheduler.job_file import load_job
 from scheduler.outputs import Summary
 from scheduler.parameter_server import WorkerReport
-from workers.data.bundled import BUNDLED
+from workers.data.named_source import BUNDLED
 from workers.objectives import OBJECTIVES
 from workers.problem import SCHEDULES
 from workers.solvers import SOLVERS

@@ -46,7 +46,8 @@ class MemorySource(Source):
             raise DataError(f"{name}: X has {num_rows} rows, but y has shape {self.y.shape}. Give one target a row.")
         if self.weights is not None and self.weights.shape != (num_rows,):
             raise DataError(f"{name}: X has {num_rows} rows, but the weights have shape {self.weights.shape}.")
-        self.feature_names = tuple(map(str, feature_names or default_names(np.arange(num_features))))
+        names = default_names(np.arange(num_features)) if feature_names is None else feature_names
+        self.feature_names = tuple(map(str, names))
         if len(self.feature_names) != num_features:
             raise DataError(f"{name}: X has {num_features} columns, but {len(self.feature_names)} names were given.")
 

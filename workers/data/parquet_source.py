@@ -194,3 +194,31 @@ def _complete(batch: Any, names: list[str]) -> Any:
 
 def _block_rows(columns: Sequence[Column]) -> int:
     return max(1, BLOCK_BYTES // (8 * (1 + sum(column.width for column in columns))))
+
+
+def read_features(path: str | Path, columns: Sequence[Column]) -> Floats:
+    """Return X (n, d) of all rows of a table, for `columns` that were described, found by their names.
+
+    Raise `DataError` if one of them is not there, or a cell of theirs cannot be used.
+    """
+    parts = files.part_files(path)
+    types = files.schema(parts)
+    problems = Problems(str(path))
+    for column in columns:
+        if column.name not in types:
+            raise DataError(f"{path}: no column {column.name!r}. {did_you_mean(column.name, types)}")
+        if cells.kind(types[column.name]) != ("text" if column.categories else "number"):
+            expected = "text" if column.categories else "numbers"
+            problems.add(column.label, "", f"holds {types[column.name]} where {expected} are expected", OTHER_HINT)
+    problems.check()
+    blocks = []
+    for part in parts:
+        where, first = "" if len(parts) == 1 else f"{part.name}, ", 0
+        with files.opened(part) as file:
+            for batch in file.iter_batches(_block_rows(columns), columns=[column.name for column in columns]):
+                blocks.append(cells.features(batch, columns))
+                rows = np.arange(first, first + batch.num_rows)
+                cells.complain(blocks[-1], columns, rows, problems, FILL_HINT, where)
+                first += batch.num_rows
+    problems.check()
+    return np.concatenate(blocks) if blocks else np.zeros((0, sum(column.width for column in columns)))

@@ -1,14 +1,10 @@
-"""Bundled sets and NumPy files."""
-
-import pickle
+"""NumPy files."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn import datasets
 
-from workers.data.bundled import BUNDLED, BundledSource
 from workers.data.csv_source import CsvSource
 from workers.data.numpy_source import NpySource, NpzSource
 from workers.errors import DataError
@@ -40,29 +36,6 @@ def npz(tmp_path):
         return path
 
     return write
-
-
-@pytest.mark.parametrize("name", BUNDLED)
-def test_bundled_sets_are_those_of_sklearn(name):
-    source = pickle.loads(pickle.dumps(BundledSource(name)))  # noqa: S301
-    info = source.describe(source.natural_task)
-    expected = getattr(datasets, f"load_{name}")()
-    rows = np.random.default_rng(0).permutation(info.num_rows)
-    read = source.read(rows, info)
-    X, y = read.X, read.y
-    np.testing.assert_array_equal(X, expected.data[rows])
-    np.testing.assert_array_equal(y, expected.target[rows])
-    assert info.feature_names == tuple(expected.feature_names)
-    classes = tuple(range(len(expected.target_names))) if "target_names" in expected else None
-    assert info.classes == classes
-    assert X.ctypes.data % 64 == y.ctypes.data % 64 == 0 and X.flags.c_contiguous
-
-
-def test_bundled_names_and_tasks():
-    with pytest.raises(DataError, match=r"no bundled data set 'diabetis'. Did you mean 'diabetes'\?"):
-        BundledSource("diabetis")
-    assert "Use task: regression" in refusal(BundledSource("diabetes"), "classification")
-    assert BundledSource("iris").describe("regression").classes is None
 
 
 @settings(deadline=None, max_examples=40)

@@ -277,7 +277,7 @@ def test_california_housing():
 
 def test_importing_the_data_package_stays_light():
     code = (
-        "import sys, workers.data, workers.data.shard, workers.data.bundled, workers.data.csv_source, "
+        "import sys, workers.data, workers.data.shard, workers.data.named_source, workers.data.csv_source, "
         "workers.data.numpy_source; print(sorted({'sklearn', 'pandas', 'pyarrow', 'ray'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

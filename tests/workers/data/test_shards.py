@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from workers.data.bundled import BundledSource
+from workers.data.named_source import NamedSource
 from workers.data.numpy_source import NpySource
 from workers.data.shard import DataSet
 from workers.data.source import aligned_copy, aligned_empty
@@ -67,7 +67,7 @@ def test_aligned_memory(shape):
 
 
 def dataset(num_shards=7, fraction=0.25, name="iris"):
-    source = BundledSource(name)
+    source = NamedSource(name)
     return DataSet(source, source.describe(source.natural_task), fraction, 3, num_shards)
 
 
