@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workers.data.array_source import Arrays, ArraySource
-from workers.data.source import DataInfo, Task
+from workers.data.source import DataInfo, DtypeChoice, Task
 from workers.errors import DataError, did_you_mean
 
 BUNDLED: dict[str, Task] = {
@@ -23,6 +23,7 @@ class BundledSource(ArraySource):
     """One of `BUNDLED`, with the values and class numbers that scikit-learn's `load_...()` returns."""
 
     name: str
+    dtype: DtypeChoice = "auto"
 
     def __post_init__(self) -> None:
         if self.name not in BUNDLED:
@@ -45,18 +46,18 @@ class BundledSource(ArraySource):
             _loaded[self.name] = _load(self.name)
         return _loaded[self.name]
 
-    def __reduce__(self) -> tuple[Callable[..., "BundledSource"], tuple[str, Arrays | None]]:
+    def __reduce__(self) -> tuple[Callable[..., "BundledSource"], tuple[str, DtypeChoice, Arrays | None]]:
         """Travel with the arrays once they are loaded: under 1 MB, where scikit-learn's import takes over a second."""
-        return _restore, (self.name, _loaded.get(self.name))
+        return _restore, (self.name, self.dtype, _loaded.get(self.name))
 
 
 _loaded: dict[str, Arrays] = {}
 
 
-def _restore(name: str, arrays: Arrays | None) -> BundledSource:
+def _restore(name: str, dtype: DtypeChoice, arrays: Arrays | None) -> BundledSource:
     if arrays is not None:
         _loaded.setdefault(name, arrays)
-    return BundledSource(name)
+    return BundledSource(name, dtype)
 
 
 def _load(name: str) -> Arrays:
