@@ -48,8 +48,9 @@ def data_set(X: Floats, y: Floats, num_shards: int, task: Task = "regression", t
 def cut(X: Floats, y: Floats, num_shards: int) -> list[Shard]:
     """Return neighbouring rows as shards, without test rows."""
     ends = np.arange(num_shards + 1) * len(y) // num_shards
+    none = Rows(X[:0], y[:0].astype(np.float64))
     return [
-        Shard(place, Rows(X[a:b].copy(), y[a:b].astype(np.float64)), Rows(X[:0], y[:0].astype(np.float64)))
+        Shard(place, Rows(X[a:b].copy(), y[a:b].astype(np.float64)), none, none)
         for place, (a, b) in enumerate(pairwise(ends))
     ]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from workers.data.csv_records import FINITE_HINT, MISSING
+from workers.data.csv_cells import FINITE_HINT, MISSING
 from workers.data.rows import Floats
 from workers.data.source import Column, Ints
 from workers.data.tally import Label

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from workers.data.csv_source import read_features
+from workers.data.means import fill
 from workers.data.numpy_source import load_array
 from workers.data.rows import Floats
 from workers.data.source import Column
@@ -32,7 +33,8 @@ def read_table(path: Path, feature_names: tuple[str, ...], columns: tuple[Column
         raise DataError(f"{path}: the model takes {len(feature_names)} columns, got shape {X.shape}")
     if X.dtype.kind not in "biuf":
         raise DataError(f"{path}: expected numbers, got {X.dtype}")
-    values: Floats = np.asarray(X, dtype=np.float64)
+    values: Floats = np.array(X, dtype=np.float64)
+    fill(values, np.array([mean for column in columns for mean in column.means]))
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         row, column = bad[0]
