@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from workers.data.csv_cells import FINITE_HINT, MISSING
-from workers.data.rows import Floats
-from workers.data.source import Column, Ints
+from workers.data.csv_cells import DROP_HINT, FILL_HINT, FINITE_HINT, LARGE_HINT, MISSING, WEIGHT_HINT, Missing
+from workers.data.rows import Dense, Floats
+from workers.data.source import Column, Dtype, Ints
 from workers.data.tally import Label
 from workers.errors import DataError, Problems
 
@@ -73,22 +73,43 @@ def texts(column: Any) -> tuple[Floats, list[str]]:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What becomes of the columns of a table; `labels` says whether the target is one of classes."""
+
+    features: tuple[Column, ...]
+    target: Column
+    weight: Column | None = None
+    labels: bool = False
+    missing: Missing = "error"
+    dtype: Dtype = "float64"
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns that are read."""
+        return [column.name for column in (*self.features, *self.others)]
+
+    @property
+    def others(self) -> tuple[Column, ...]:
+        """The columns that are no features."""
+        return (self.target,) if self.weight is None else (self.target, self.weight)
+
+    @property
+    def width(self) -> int:
+        """How many features there are."""
+        return sum(column.width for column in self.features)
+
+
+@dataclass(frozen=True)
 class Cells:
-    """Rows of a table: X (n, d) and y (n,), NaN where a cell is missing; y holds places among `labels` for text."""
+    """Usable rows of a table: X (n, d), NaN where a mean is to be put, y (n,) or labels, and perhaps weights (n,)."""
 
-    X: Floats
-    y: Floats
-    labels: tuple[str, ...] = ()
+    X: Dense
+    y: Dense | list[Label]
+    weights: Floats | None
 
-    def whole(self) -> Cells:
-        """Return the rows that miss no cell."""
-        absent = np.isnan(self.X).any(axis=1) | np.isnan(self.y)
-        return Cells(self.X[~absent], self.y[~absent], self.labels) if absent.any() else self
-
-    def targets(self, rows: Ints | slice = slice(None)) -> list[Label]:
-        """Return what these rows have as their class; none of them may miss it."""
-        values = self.y[rows].tolist()
-        return [self.labels[int(value)] for value in values] if self.labels else values
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.X)
 
 
 def features(table: Any, columns: Sequence[Column]) -> Floats:
@@ -107,32 +128,81 @@ def features(table: Any, columns: Sequence[Column]) -> Floats:
     return X
 
 
-def read_cells(table: Any, columns: Sequence[Column], target: str) -> Cells:
-    """Return the cells of a record batch."""
-    X, column = features(table, columns), table.column(target)
-    if kind(column.type) != "text":
-        return Cells(X, numbers(column))
-    y, labels = texts(column)
-    return Cells(X, y, tuple(labels))
+def read_cells(table: Any, plan: Plan, first: int, problems: Problems, where: str = "") -> Cells:
+    """Return the usable rows of a record batch, of which the first is row `first` of the file, from 0.
 
-
-def complain(
-    X: Floats, columns: Sequence[Column], rows: Ints, problems: Problems, hint: str | None, where: str = ""
-) -> None:
-    """Note the cells of X (n, d) that are infinite, and if there is a `hint` for them those that are missing.
-
-    Its rows are numbered `rows` (n,), from 0, in the file.
+    What is wrong with others is noted in `problems`.
     """
+    rows = np.arange(first, first + table.num_rows)
+    if plan.missing == "drop":
+        kept = complete(table, plan.names)
+        table, rows = table.filter(arrow().array(kept)), rows[kept]
+    X, usable = _checked(features(table, plan.features), plan.features, plan.dtype, rows, problems, plan.missing, where)
+    y, labels = _target(table.column(plan.target.name))
+    y, fine = _checked(
+        y[:, None], [plan.target], "float64" if plan.labels else plan.dtype, rows, problems, "other", where
+    )
+    usable &= fine
+    weights = None
+    if plan.weight is not None:
+        column = numbers(table.column(plan.weight.name))[:, None]
+        weights, fine = _checked(column, [plan.weight], "float64", rows, problems, "other", where)
+        for row in np.flatnonzero(weights[:, 0] < 0):
+            problems.add(f"{where}row {rows[row] + 1}", plan.weight.label, f"got {weights[row, 0]}", WEIGHT_HINT)
+        usable, weights = usable & fine, weights[usable & fine, 0]
+    y, X = y[usable, 0], X if usable.all() else X[usable]
+    if not plan.labels:
+        return Cells(X, y, weights)
+    return Cells(X, [labels[int(code)] for code in y] if labels else y.tolist(), weights)
+
+
+def complete(table: Any, names: Sequence[str]) -> Any:
+    """Return which rows (n,) of a record batch miss no cell of these columns."""
+    present = np.ones(table.num_rows, dtype=bool)
+    for name in names:
+        column = table.column(name)
+        present &= ~np.isnan(texts(column)[0] if kind(column.type) == "text" else numbers(column))
+    return present
+
+
+def check_features(X: Floats, columns: Sequence[Column], first: int, problems: Problems, where: str = "") -> None:
+    """Note the cells of X (n, d) that are not finite, and not missing where the columns have means."""
+    missing: Missing = "mean" if columns and columns[0].means else "error"
+    _checked(X, columns, "float64", np.arange(first, first + len(X)), problems, missing, where)
+
+
+def _target(column: Any) -> tuple[Floats, list[str]]:
+    """Return numbers and no labels, or places among labels."""
+    return texts(column) if kind(column.type) == "text" else (numbers(column), [])
+
+
+def _checked(
+    values: Floats,
+    columns: Sequence[Column],
+    dtype: Dtype,
+    rows: Ints,
+    problems: Problems,
+    missing: Missing | Literal["other"],
+    where: str,
+) -> tuple[Dense, Any]:
+    """Return values (n, d) as `dtype`, and which rows are usable; note in `problems` why others are not."""
+    with np.errstate(over="ignore"):  # what overflows float32 is infinite, and found
+        cast: Dense = values.astype(dtype, copy=False)
+    bad = np.isinf(cast) if missing == "mean" else ~np.isfinite(cast)
+    if not bad.any():
+        return cast, np.ones(len(values), dtype=bool)
     first = 0
     for column in columns:
-        values = X[:, first]
+        for row in np.flatnonzero(bad[:, first]):
+            value = values[row, first]
+            what, hint = f"got {value}, which is not finite", FINITE_HINT
+            if np.isnan(value):
+                what, hint = "is missing", DROP_HINT if missing == "other" else FILL_HINT
+            elif np.isfinite(value):
+                what, hint = f"got {value}, too large for {dtype}", LARGE_HINT
+            problems.add(f"{where}row {rows[row] + 1}", column.label, what, hint)
         first += column.width
-        for row in np.flatnonzero(~np.isfinite(values)):
-            place = f"{where}row {rows[row] + 1}"
-            if np.isinf(values[row]):
-                problems.add(place, column.label, f"got {values[row]}, which is not finite", FINITE_HINT)
-            elif hint is not None:
-                problems.add(place, column.label, "is missing", hint)
+    return cast, ~bad.any(axis=1)
 
 
 def _one_hot(values: Any, column: Column) -> Floats:

@@ -11,14 +11,17 @@ import numpy as np
 
 from workers.data import arrow_columns as cells
 from workers.data import parquet_files as files
-from workers.data.csv_records import FILL_HINT, TARGET_HINT
-from workers.data.csv_source import MAX_CATEGORIES, Missing, Text
+from workers.data.csv_cells import TARGET_HINT, Missing
+from workers.data.csv_source import MAX_CATEGORIES, Text
+from workers.data.means import fill
 from workers.data.rows import Floats, Rows
-from workers.data.source import Column, DataInfo, Ints, Source, Task, aligned_empty, check_rows
+from workers.data.scatter import Scatter
+from workers.data.source import Column, DataInfo, Dtype, DtypeChoice, Ints, Source, Task, check_rows, empty_rows
+from workers.data.stamp import Stamp, stamp
 from workers.data.tally import Tally, class_numbers
 from workers.errors import DataError, Problems, did_you_mean
 
-BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 23
 
 TEXT_HINT = "Set text: drop (leave text columns out) or text: one-hot, or store numbers."
 OTHER_HINT = "Store numbers or text, or remove the column."
@@ -28,175 +31,150 @@ class Layout(NamedTuple):
     """The parts of the table, and its row groups (groups, 4): part, number and first row in it, usable rows."""
 
     parts: tuple[str, ...]
+    stamps: tuple[Stamp, ...]
     groups: Ints
 
 
 @dataclass(frozen=True)
 class ParquetSource(Source):
-    """A Parquet file, or a folder of `*.parquet` parts in name order; every column but `target` is a feature.
+    """A Parquet file, or a folder of `*.parquet` parts in name order; columns but `target` and `weight` are features.
 
-    `missing` says what becomes of rows with a null or NaN, `text` what becomes of feature columns of text (Arrow's
-    strings and dictionaries of strings): refused, left out, or one 0/1 feature `name=value` for each of their texts. A
-    table has the same features, rows and fingerprint as in a CSV with the same rules, but a column's type alone says
-    whether it is text. Needs pyarrow (`pip install 'apportion[parquet]'`).
+    `missing` says what becomes of rows with a null or NaN (refused, left out, or filled with the mean of the column),
+    `text` what becomes of feature columns of text (Arrow's strings and dictionaries of strings): refused, left out, or
+    one 0/1 feature `name=value` for each of their texts. A table has the same features, rows and fingerprint as in a
+    CSV with the same rules, but a column's type alone says whether it is text. X is of `dtype`; `auto` is float32 if
+    all columns of numbers are float32 or float16, else float64. Needs pyarrow (`pip install 'apportion[parquet]'`).
     """
 
     path: str | Path
     target: str
     missing: Missing = "error"
     text: Text = "error"
+    weight: str | None = None
+    dtype: DtypeChoice = "auto"
 
     def __post_init__(self) -> None:
         for option, choices in (("missing", get_args(Missing)), ("text", get_args(Text))):
             value = str(getattr(self, option))
             if value not in choices:
                 raise DataError(f"unknown {option}: {value!r}. {did_you_mean(value, choices)}")
+        if self.weight == self.target:
+            raise DataError(f"{self.path}: column {self.target!r} cannot be both target and weight. Name another.")
 
     def describe(self, task: Task) -> DataInfo:
         """Check every cell, row group by row group; two passes where texts are to be found first.
 
-        Raise one `DataError` with the first 10 of: missing cells, infinity; or for columns that are neither numbers nor
-        text, an unknown target, parts with other columns, no rows, one class, too many categories, no Parquet.
+        Raise one `DataError` with the first 10 of: missing cells, infinity, negative weights; or for columns that are
+        neither numbers nor text, an unknown column, parts with other columns, no rows, one class, too many categories,
+        no Parquet.
         """
         parts = files.part_files(self.path)
+        stamps = tuple(stamp(part) for part in parts)
         types = files.schema(parts)
         columns = self._columns(parts, types, task)
         problems = Problems(str(self.path))
-        tally = Tally(task, problems.file, self.target)
+        plan = self._plan(columns, labels=task == "classification", dtype=self._dtype(columns, types))
+        tally = Tally(task, problems.file, self.target, plan.dtype, means=self.missing == "mean")
         groups = []
         for number, part in enumerate(parts):
+            where, first = "" if part == Path(self.path) else f"{part.name}, ", 0
             with files.opened(part) as file:
-                first = 0
                 for group in range(file.num_row_groups):
                     before = tally.num_rows
-                    for block in self._blocks(file, group, first, columns, problems, part):
-                        tally.add(block.X, block.y if task == "regression" else block.targets())
+                    for block in _blocks(file, group, first, plan, problems, where):
+                        tally.add(block.X, block.y, block.weights)
                     groups.append((number, group, first, tally.num_rows - before))
                     first += file.metadata.row_group(group).num_rows
+            stamps[number].check(part)
         problems.check()
         names = tuple(name for column in columns for name in column.feature_names)
-        layout = Layout(tuple(part.name for part in parts), np.array(groups, dtype=np.int64).reshape(-1, 4))
+        layout = Layout(tuple(part.name for part in parts), stamps, np.array(groups, dtype=np.int64).reshape(-1, 4))
         return tally.info(names, columns, layout=layout)
 
     def read(self, rows: Ints, info: DataInfo) -> Rows:
         """Return the n `rows`, counted after dropping; only the row groups that hold them are opened."""
-        check_rows(rows, info)
-        layout: Layout = info.layout
-        parts = files.part_files(self.path)
-        if tuple(part.name for part in parts) != layout.parts:
+        return self.read_parts([rows], info)[0]
+
+    def read_parts(self, parts: Sequence[Ints], info: DataInfo) -> list[Rows]:
+        """Return the rows of each part, read in the order in which they lie, each to its place."""
+        for rows in parts:
+            check_rows(rows, info)
+        if not isinstance(info.layout, Layout):
+            raise DataError(f"{self.path} was not described by a Parquet source. Describe it.")
+        found = files.part_files(self.path)
+        if tuple(part.name for part in found) != info.layout.parts:
             raise DataError(f"{self.path} has other parts than when it was described. Describe it again.")
-        X, y = aligned_empty((len(rows), info.num_features)), aligned_empty((len(rows),))
-        order = np.argsort(rows, kind="stable")
-        ends = np.cumsum(layout.groups[:, 3])
-        bounds = np.searchsorted(rows[order], np.concatenate([[0], ends]))
-        for group in np.flatnonzero(np.diff(bounds)):
-            to = order[bounds[group] : bounds[group + 1]]
-            wanted = rows[to] - (ends[group] - layout.groups[group, 3])
-            self._read_group(parts, layout.groups[group], wanted, to, X, y, info)
-        return Rows(X, y)
+        plan = self._plan(info.columns, labels=info.classes is not None, dtype=info.dtype)
+        read, scatter = [empty_rows(len(part), info) for part in parts], Scatter(parts)
+        starts = np.concatenate([[0], np.cumsum(info.layout.groups[:, 3])])
+        for group in np.flatnonzero(np.diff(scatter.before(starts))).tolist():
+            number, within, first, _ = info.layout.groups[group].tolist()
+            info.layout.stamps[number].check(found[number])
+            problems = Problems(f"{found[number]} (changed since it was described?)")
+            done, end = int(starts[group]), int(starts[group + 1])
+            with files.opened(found[number]) as file:
+                for block in _blocks(file, within, first, plan, problems):
+                    problems.check()
+                    begin, stop = scatter.before(np.array([done, min(done + len(block), end)])).tolist()
+                    for part, places, picked in scatter.places(begin, stop) if stop > begin else ():
+                        _put(block, picked - done, read[part], places, info)
+                    done += len(block)
+            if done != end:
+                raise DataError(f"{found[number]} has changed since it was described. Describe it again.")
+        return read
 
-    def _read_group(
-        self, parts: list[Path], place: Ints, wanted: Ints, to: Ints, X: Floats, y: Floats, info: DataInfo
-    ) -> None:
-        """Put the rows `wanted`, which rise, of the row group that is at `place` at the places `to` of X and y."""
-        number, group, first, _ = place.tolist()
-        part = parts[number]
-        problems = Problems(f"{part} (changed since it was described?)")
-        start = done = 0
-        with files.opened(part) as file:
-            self._check_names(file, group, info)
-            for block in self._blocks(file, group, first, info.columns, problems, part):
-                problems.check()
-                end = int(np.searchsorted(wanted, start + len(block.y)))
-                places = wanted[done:end] - start
-                X[to[done:end]] = block.X[places]
-                y[to[done:end]] = (
-                    class_numbers(block.targets(places), info.classes) if info.classes else block.y[places]
-                )
-                start, done = start + len(block.y), end
-                if done == len(wanted):
-                    return
-        raise DataError(f"{part} has fewer rows than when it was described. Describe it again.")
+    def _plan(self, columns: tuple[Column, ...], *, labels: bool, dtype: Dtype) -> cells.Plan:
+        weight = None if self.weight is None else Column(-1, self.weight)
+        return cells.Plan(columns, Column(-1, self.target), weight, labels, self.missing, dtype)
 
-    def _check_names(self, file: Any, group: int, info: DataInfo) -> None:
-        names = {field.name for field in file.schema_arrow}
-        if group >= file.num_row_groups or not names >= {self.target, *(column.name for column in info.columns)}:
-            raise DataError(f"{self.path} has changed since it was described. Describe it again.")
+    def _dtype(self, columns: tuple[Column, ...], types: dict[str, Any]) -> Dtype:
+        if self.dtype != "auto":
+            return self.dtype
+        names = {str(types[column.name]) for column in columns if not column.categories}
+        return "float32" if names and names <= {"float", "halffloat"} else "float64"  # as Arrow calls them
 
     def _columns(self, parts: list[Path], types: dict[str, Any], task: Task) -> tuple[Column, ...]:
-        """Return the feature columns; raise `DataError` for any that are unfit, or a target that is."""
-        if self.target not in types:
-            raise DataError(f"{self.path}: no column {self.target!r}. {did_you_mean(self.target, types)}")
+        """Return the feature columns; raise `DataError` for columns that are not there, or unfit."""
+        others = [self.target] if self.weight is None else [self.target, self.weight]
+        for name in others:
+            if name not in types:
+                raise DataError(f"{self.path}: no column {name!r}. {did_you_mean(name, types)}")
         problems = Problems(str(self.path))
-        columns = [Column(place, name) for place, name in enumerate(types) if name != self.target]
+        columns = [Column(place, name) for place, name in enumerate(types) if name not in others]
         kinds = {name: cells.kind(type_) for name, type_ in types.items()}
-        for column in (Column(-1, self.target), *columns):
-            kind, what = kinds[column.name], f"holds {types[column.name]}"
-            if kind == "other":
-                problems.add(column.label, "", what, OTHER_HINT)
-            elif kind == "text" and column.name == self.target and task == "regression":
-                problems.add(column.label, "", what, TARGET_HINT)
-            elif kind == "text" and column.name != self.target and self.text == "error":
-                problems.add(column.label, "", what, TEXT_HINT)
+        hints = {self.target: TARGET_HINT if task == "regression" else None, self.weight: OTHER_HINT}
+        for column in (*(Column(-1, name) for name in others), *columns):
+            hint = hints.get(column.name, TEXT_HINT if self.text == "error" else None)
+            hint = OTHER_HINT if kinds[column.name] == "other" else hint
+            if kinds[column.name] != "number" and hint:
+                problems.add(column.label, "", f"holds {types[column.name]}", hint)
         problems.check()
         if self.text == "drop":
             columns = [column for column in columns if kinds[column.name] != "text"]
         found: dict[str, set[str]] = {column.name: set() for column in columns if kinds[column.name] == "text"}
         if found:
-            self._find_texts(parts, columns, found)
+            self._find_texts(parts, [*(column.name for column in columns), *others], found)
         return tuple(Column(c.position, c.name, tuple(sorted(found.get(c.name, ())))) for c in columns)
 
-    def _find_texts(self, parts: list[Path], columns: list[Column], found: dict[str, set[str]]) -> None:
+    def _find_texts(self, parts: list[Path], names: list[str], found: dict[str, set[str]]) -> None:
         """Add to `found` what texts its columns hold, in rows that are kept."""
-        names = [*(column.name for column in columns), self.target] if self.missing == "drop" else list(found)
+        needed = names if self.missing == "drop" else list(found)
         for part in parts:
             with files.opened(part) as file:
-                for batch in file.iter_batches(_block_rows(columns), columns=names):
-                    kept = _complete(batch, names)
+                for batch in file.iter_batches(_block_rows(len(needed)), columns=needed):
+                    kept = cells.complete(batch, needed if self.missing == "drop" else [])
                     for name, values in found.items():
                         codes, texts = cells.texts(batch.column(name))
-                        codes = codes[kept] if self.missing == "drop" else codes
-                        values.update(texts[int(code)] for code in np.unique(codes[~np.isnan(codes)]))
+                        used = np.unique(codes[kept & ~np.isnan(codes)]).astype(np.int64)
+                        values.update(texts[code] for code in used)
                         if len(values) > MAX_CATEGORIES:
                             raise DataError(
                                 f"{self.path}, column {name!r}: more than {MAX_CATEGORIES} different texts, such as "
                                 f"{min(values)!r}. Remove the column, or set text: drop."
                             )
 
-    def _blocks(
-        self, file: Any, group: int, first: int, columns: tuple[Column, ...], problems: Problems, part: Path
-    ) -> Iterator[cells.Cells]:
-        """Yield the usable rows of a row group of a part; what is wrong with others is noted in `problems`."""
-        names = [*(column.name for column in columns), self.target]
-        where = f"{part.name}, " if problems.file == str(self.path) != str(part) else ""
-        hint = FILL_HINT if self.missing == "error" else None
-        for table in file.iter_batches(_block_rows(columns), row_groups=[group], columns=names):
-            batch, rows = table, np.arange(first, first + table.num_rows)
-            first += table.num_rows
-            if self.missing == "drop":
-                kept = _complete(batch, names)
-                batch, rows = batch.filter(cells.arrow().array(kept)), rows[kept]
-            block = cells.read_cells(batch, columns, self.target)
-            cells.complain(block.X, columns, rows, problems, hint, where)
-            cells.complain(block.y[:, None], [Column(-1, self.target)], rows, problems, hint, where)
-            yield block.whole()
 
-
-def _complete(batch: Any, names: list[str]) -> Any:
-    """Return which rows (n,) of a record batch miss no cell of these columns."""
-    complete = np.ones(batch.num_rows, dtype=bool)
-    for name in names:
-        column = batch.column(name)
-        values = cells.texts(column)[0] if cells.kind(column.type) == "text" else cells.numbers(column)
-        complete &= ~np.isnan(values)
-    return complete
-
-
-def _block_rows(columns: Sequence[Column]) -> int:
-    return max(1, BLOCK_BYTES // (8 * (1 + sum(column.width for column in columns))))
-
-
-def read_features(path: str | Path, columns: Sequence[Column]) -> Floats:
+def read_features(path: str | Path, columns: tuple[Column, ...]) -> Floats:
     """Return X (n, d) of all rows of a table, for `columns` that were described, found by their names.
 
     Raise `DataError` if one of them is not there, or a cell of theirs cannot be used.
@@ -207,18 +185,46 @@ def read_features(path: str | Path, columns: Sequence[Column]) -> Floats:
     for column in columns:
         if column.name not in types:
             raise DataError(f"{path}: no column {column.name!r}. {did_you_mean(column.name, types)}")
-        if cells.kind(types[column.name]) != ("text" if column.categories else "number"):
-            expected = "text" if column.categories else "numbers"
-            problems.add(column.label, "", f"holds {types[column.name]} where {expected} are expected", OTHER_HINT)
+        expected = "text" if column.categories else "number"
+        if cells.kind(types[column.name]) != expected:
+            problems.add(column.label, "", f"holds {types[column.name]} where {expected} is expected", OTHER_HINT)
     problems.check()
-    blocks = []
+    names, width = [column.name for column in columns], sum(column.width for column in columns)
+    blocks = [np.zeros((0, width))]
     for part in parts:
-        where, first = "" if len(parts) == 1 else f"{part.name}, ", 0
+        where, first = "" if part == Path(path) else f"{part.name}, ", 0
         with files.opened(part) as file:
-            for batch in file.iter_batches(_block_rows(columns), columns=[column.name for column in columns]):
+            for batch in file.iter_batches(_block_rows(width), columns=names):
                 blocks.append(cells.features(batch, columns))
-                rows = np.arange(first, first + batch.num_rows)
-                cells.complain(blocks[-1], columns, rows, problems, FILL_HINT, where)
+                cells.check_features(blocks[-1], columns, first, problems, where)
                 first += batch.num_rows
     problems.check()
-    return np.concatenate(blocks) if blocks else np.zeros((0, sum(column.width for column in columns)))
+    X = np.concatenate(blocks)
+    fill(X, np.array([mean for column in columns for mean in column.means]))
+    return X
+
+
+def _blocks(
+    file: Any, group: int, first: int, plan: cells.Plan, problems: Problems, where: str = ""
+) -> Iterator[cells.Cells]:
+    """Yield the usable rows of a row group, of which the first is row `first` of the file."""
+    for batch in file.iter_batches(_block_rows(plan.width), row_groups=[group], columns=plan.names):
+        yield cells.read_cells(batch, plan, first, problems, where)
+        first += batch.num_rows
+
+
+def _block_rows(width: int) -> int:
+    return max(1, BLOCK_BYTES // (8 * (1 + width)))
+
+
+def _put(block: cells.Cells, picked: Ints, rows: Rows, places: Ints, info: DataInfo) -> None:
+    """Put the `picked` rows of a block to their places."""
+    X = block.X[picked]
+    fill(X, info.means)
+    rows.X[places] = X
+    if isinstance(block.y, list):
+        rows.y[places] = class_numbers([block.y[place] for place in picked], info.classes or ())
+    else:
+        rows.y[places] = block.y[picked]
+    if rows.weights is not None and block.weights is not None:
+        rows.weights[places] = block.weights[picked]

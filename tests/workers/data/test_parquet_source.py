@@ -13,7 +13,8 @@ from pyarrow import parquet
 
 from workers.data import parquet_source
 from workers.data.csv_source import CsvSource
-from workers.data.parquet_source import ParquetSource
+from workers.data.csv_source import read_features as csv_features
+from workers.data.parquet_source import ParquetSource, read_features
 from workers.errors import DataError
 
 TABLE = {"a": [1.0, 2.0, 3.0, 4.0], "n": [1, 0, 2, 5], "t": [0.5, 1.5, 2.5, 0.0], "b": [True, False, True, True]}
@@ -83,44 +84,92 @@ def test_classes(table, labels, classes, numbers):
 
 
 CELLS = {
-    "x": st.one_of(st.none(), st.integers(-3, 3).map(float)),
+    "x": st.one_of(st.none(), st.floats(-9, 9, width=16)),
     "colour": st.sampled_from([None, "red", "blue", "green"]),
     "y": st.one_of(st.none(), st.sampled_from([0.0, 1.0])),
+    "w": st.sampled_from([0.0, 0.5, 3.0]),
 }
 ROWS = st.lists(st.fixed_dictionaries(CELLS), min_size=2, max_size=30)
+SCHEMA = pa.schema({name: pa.string() if name == "colour" else pa.float64() for name in CELLS})
+OPTIONS = {
+    "missing": st.sampled_from(["drop", "mean"]),
+    "text": st.sampled_from(["drop", "one-hot"]),
+    "weight": st.sampled_from([None, "w"]),
+    "dtype": st.sampled_from(["auto", "float32", "float64"]),
+}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=80)
 @given(
-    rows=ROWS,
-    text=st.sampled_from(["drop", "one-hot"]),
-    group=st.integers(1, 9),
-    cut=st.integers(0, 30),
-    data=st.data(),
+    rows=ROWS, options=st.fixed_dictionaries(OPTIONS), group=st.integers(1, 9), cut=st.integers(0, 30), data=st.data()
 )
 @pytest.mark.parametrize("task", ["regression", "classification"])
-def test_a_table_is_the_same_as_in_a_csv(tmp_path_factory, rows, task, text, group, cut, data):
+def test_a_table_is_the_same_as_in_a_csv(tmp_path_factory, rows, task, options, group, cut, data):
     for row, y in zip(rows, (0.0, 1.0), strict=False):
-        row.update(x=1.0, colour="red", y=y)
+        row.update(x=1.0, colour="red", y=y, w=1.0)
+    if options["missing"] == "mean":
+        rows = [{**row, "y": row["y"] or 0.0} for row in rows]
     folder = tmp_path_factory.mktemp("same")
     frame = pd.DataFrame(rows, columns=list(CELLS))
     frame.to_csv(folder / "rows.csv", index=False)
     (folder / "parts").mkdir()
-    whole = pa.Table.from_pandas(frame, schema=pa.schema({"x": pa.float64(), "colour": pa.string(), "y": pa.float64()}))
+    whole = pa.Table.from_pandas(frame, schema=SCHEMA)
     for name, part in {"b": whole.slice(cut), "a": whole.slice(0, cut)}.items():
         parquet.write_table(part, folder / f"parts/{name}.parquet", row_group_size=group)
-    csv, source = (
-        kind(path, "y", "drop", text)
-        for kind, path in ((CsvSource, folder / "rows.csv"), (ParquetSource, folder / "parts"))
-    )
+    csv = CsvSource(folder / "rows.csv", "y", **options)
+    source = ParquetSource(folder / "parts", "y", **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parquet_source, "BLOCK_BYTES", data.draw(st.sampled_from([1, 100, 1 << 20])))
         expected, info = csv.describe(task), source.describe(task)
         assert info == expected
-        picked = np.array(data.draw(st.lists(st.integers(0, info.num_rows - 1), max_size=9)), dtype=np.int64)
-        read, wanted = source.read(picked, info), csv.read(picked, expected)
-    np.testing.assert_array_equal(read.X, wanted.X)
-    np.testing.assert_array_equal(read.y, wanted.y)
+        parts = [
+            np.array(data.draw(st.lists(st.integers(0, info.num_rows - 1), max_size=9)), dtype=np.int64)
+            for _ in range(2)
+        ]
+        for read, wanted in zip(source.read_parts(parts, info), csv.read_parts(parts, expected), strict=True):
+            np.testing.assert_array_equal(read.X, wanted.X)
+            np.testing.assert_array_equal(read.y, wanted.y)
+            np.testing.assert_array_equal(read.weights, wanted.weights)
+            assert read.X.dtype == wanted.X.dtype == info.dtype
+        if options["missing"] == "mean":
+            X = read_features(folder / "parts", info.columns)
+            np.testing.assert_array_equal(X, csv_features(folder / "rows.csv", expected.columns))
+
+
+def test_types_in_memory(table):
+    narrow = {"a": pa.array([1.5, 2.5], pa.float32()), "c": ["u", "v"], "t": [1.0, 2.0]}
+    source = ParquetSource(table(narrow), "t", text="one-hot")
+    assert everything(source)[1].dtype == np.float32
+    source = ParquetSource(table({**narrow, "b": [1, 2]}), "t", text="drop")
+    assert everything(source)[1].dtype == np.float64
+    large = ParquetSource(table({"a": [1.0, 1e39], "t": [1.0, 2.0]}), "t", dtype="float32")
+    assert "row 2, column 'a': got 1e+39, too large for float32" in refusal(large)
+
+
+def test_complaints_about_weights(table):
+    path = table({"a": [1.0, 2.0, 3.0], "w": [1.0, None, -1.0], "t": [1.0, 2.0, 3.0]})
+    message = refusal(ParquetSource(path, "t", weight="w"))
+    assert "row 2, column 'w': is missing" in message and "row 3, column 'w': got -1.0" in message
+    assert "are 0" in refusal(ParquetSource(table({"a": [1.0], "w": [0.0], "t": [1.0]}), "t", weight="w"))
+    assert "no column 'v'" in refusal(ParquetSource(path, "t", weight="v"))
+    with pytest.raises(DataError, match="cannot be both target and weight"):
+        ParquetSource(path, "t", weight="t")
+
+
+def test_features_to_predict_for(table):
+    columns = ParquetSource(table({"a": [1.0, 2.0], "c": ["u", "v"], "t": [1, 2]}), "t", text="one-hot")
+    columns = columns.describe("regression").columns
+    X = read_features(table({"c": ["v"], "z": [0], "a": [3]}), columns)
+    np.testing.assert_array_equal(X, [[3, 0, 1]])
+    for other, complaint in [
+        ({"c": ["v"]}, "no column 'a'"),
+        ({"c": ["v"], "a": ["x"]}, "column 'a': holds string where number is expected"),
+        ({"c": [1], "a": [1]}, "column 'c': holds int64 where text is expected"),
+        ({"c": ["v", None], "a": [1, 2]}, "row 2, column 'c': is missing"),
+        ({"c": ["new"], "a": [1]}, "column 'c': the value 'new' was not there"),
+    ]:
+        with pytest.raises(DataError, match=complaint):
+            read_features(table(other), columns)
 
 
 def test_only_the_row_groups_of_the_rows_are_read(table, monkeypatch):
@@ -184,7 +233,7 @@ def test_complaints_about_parts(table, tmp_path):
     assert "column 'u': is not in 0.parquet" in message and "column 'a': holds string, in 0.parquet int64" in message
     (tmp_path / "none").mkdir()
     assert "no *.parquet file in this folder" in refusal(ParquetSource(tmp_path / "none", "t"))
-    assert "no such file" in refusal(ParquetSource(tmp_path / "none.parquet", "t"))
+    assert "No such file" in refusal(ParquetSource(tmp_path / "none.parquet", "t"))
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100, -8])
@@ -208,14 +257,15 @@ def test_a_damaged_page(table):
 def test_a_file_that_changed_is_noticed(table):
     source = ParquetSource(table(TABLE), "t")
     info = source.describe("regression")
-    for columns, complaint in [
-        ({name: values[:2] for name, values in TABLE.items()}, "has fewer rows than"),
-        ({"a": TABLE["a"], "t": TABLE["t"]}, "has changed since"),
-        ({**TABLE, "a": [1.0, None, 2.0, 3.0]}, r"changed since it was described\?\), row 2, column 'a': is missing"),
-    ]:
-        table(columns)
-        with pytest.raises(DataError, match=complaint):
-            source.read(np.arange(4), info)
+    table({name: values[:2] for name, values in TABLE.items()})
+    with pytest.raises(DataError, match="has changed since it was described: it had"):
+        source.read(np.arange(4), info)
+    table(TABLE, "parts/0.parquet")
+    source = ParquetSource(table(TABLE, "parts/1.parquet").parent, "t")
+    info = source.describe("regression")
+    table(TABLE, "parts/2.parquet")
+    with pytest.raises(DataError, match="has other parts than"):
+        source.read(np.arange(4), info)
 
 
 def test_without_pyarrow(table, monkeypatch):
