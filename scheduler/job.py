@@ -5,124 +5,19 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ByteSize, Field, field_validator
 from pydantic import model_validator as checks_model
 
 from policies.interface import Resources
-from scheduler.errors import shown, unknown
-from workers.data.csv_source import CsvSource
-from workers.data.named_source import BUNDLED, NamedSource
-from workers.data.numpy_source import NpySource, NpzSource
-from workers.data.source import Source
+from scheduler.data_spec import DataSpec
+from scheduler.errors import shown
+from scheduler.section import Section, known, path_of
 from workers.objectives import OBJECTIVES
 from workers.problem import SCHEDULES
 from workers.solvers import SOLVERS
-
-
-class Section(BaseModel):
-    """A part of the job file: unknown keys are errors, and nothing changes after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_stray_truth(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse YAML's true and false (yes, no, on, off) where they would pass for 1 and 0."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(f"got {shown(value)} (yes, no, on and off mean true and false); quote what is text")
-        return value
-
-
-def _path(value: Any) -> Path:
-    try:
-        if isinstance(value, str | Path) and b"\0" not in os.fsencode(value):
-            return Path(value)
-    except UnicodeEncodeError:
-        pass
-    raise ValueError(f"must be a path, got {shown(value)}")
-
-
-def _known(kind: str, name: str, choices: Sequence[str]) -> str:
-    if name not in choices:
-        raise ValueError(unknown(kind, name, choices))
-    return name
-
-
-class DataSpec(Section):
-    """Where the data is: exactly one of ``bundled``, ``csv``, ``npy``, ``npz``.
-
-    Attributes
-    ----------
-    target
-        The column to predict: a name (CSV), a number (NPY, default -1, the last).
-    missing, text
-        CSV only: what to do with rows that have empty cells, and with columns of text.
-    """
-
-    bundled: str | None = None
-    csv: Path | None = None
-    npy: Path | None = None
-    npz: Path | None = None
-    target: str | int | None = None
-    missing: Literal["error", "drop"] = "error"
-    text: Literal["error", "drop", "one-hot"] = "error"
-
-    @field_validator("bundled")
-    @classmethod
-    def _bundled_exists(cls, name: str | None) -> str | None:
-        return name if name is None else _known("data set", name, list(BUNDLED))
-
-    @field_validator("csv", "npy", "npz", mode="before")
-    @classmethod
-    def _file_exists(cls, path: Any, info: ValidationInfo) -> Path | None:
-        """Resolve relative paths against the job file's folder."""
-        if path is None:
-            return None
-        found = Path((info.context or {}).get("folder", "."), _path(path))
-        try:
-            if found.is_file():
-                return found.resolve()
-        except OSError as error:
-            raise ValueError(f"{shown(str(found))} cannot be read: {error.strerror}") from None
-        raise ValueError(f"no such file: {found}" + (", it is a folder" if found.is_dir() else ""))
-
-    @field_validator("target", mode="before")
-    @classmethod
-    def _target_is_name_or_number(cls, target: Any) -> Any:
-        if not isinstance(target, str | int | None):
-            raise ValueError(f"must be a column's name (csv) or number (npy), got {shown(target)}")
-        return target
-
-    @checks_model(mode="after")
-    def _one_source(self) -> DataSpec:
-        given = [name for name in ("bundled", "csv", "npy", "npz") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give exactly one of bundled, csv, npy, npz; got {', '.join(given) or 'none'}")
-        if self.csv is not None and not isinstance(self.target, str):
-            raise ValueError("csv needs 'target', the name of the column to predict (in quotes if it is a number)")
-        if self.npy is not None and isinstance(self.target, str):
-            raise ValueError("npy needs 'target' as a column number (default -1, the last)")
-        if self.target is not None and given[0] in ("bundled", "npz"):
-            raise ValueError(f"{given[0]} has its own target; leave 'target' out")
-        if given != ["csv"] and (self.missing, self.text) != ("error", "error"):
-            raise ValueError("'missing' and 'text' are for csv only")
-        return self
-
-    def source(self) -> Source:
-        """Return the source that reads this data."""
-        if self.bundled is not None:
-            return NamedSource(self.bundled)
-        if self.csv is not None:
-            return CsvSource(self.csv, str(self.target), missing=self.missing, text=self.text)
-        if self.npy is not None:
-            return NpySource(self.npy, -1 if self.target is None else int(self.target))
-        if self.npz is not None:
-            return NpzSource(self.npz)
-        raise AssertionError("validated: one source is given")
 
 
 class ModelSpec(Section):
@@ -135,7 +30,7 @@ class ModelSpec(Section):
     @field_validator("objective")
     @classmethod
     def _objective_exists(cls, name: str) -> str:
-        return _known("objective", name, list(OBJECTIVES))
+        return known("objective", name, list(OBJECTIVES))
 
 
 class TrainingSpec(Section):
@@ -164,12 +59,12 @@ class TrainingSpec(Section):
     @field_validator("solver")
     @classmethod
     def _solver_exists(cls, name: str) -> str:
-        return _known("solver", name, list(SOLVERS))
+        return known("solver", name, list(SOLVERS))
 
     @field_validator("schedule")
     @classmethod
     def _schedule_exists(cls, name: str) -> str:
-        return _known("schedule", name, list(SCHEDULES))
+        return known("schedule", name, list(SCHEDULES))
 
 
 class BundleSpec(Section):
@@ -229,6 +124,8 @@ class Job(Section):
     name: str
     data: DataSpec
     test_fraction: float = Field(0.2, ge=0.0, lt=1.0)
+    validation_fraction: float = Field(0.0, ge=0.0, lt=1.0)
+    split: Literal["shuffled", "contiguous"] = "shuffled"
     model: ModelSpec
     training: TrainingSpec = TrainingSpec()
     shards: int = Field(8, ge=1, le=1_000_000)
@@ -263,7 +160,7 @@ class Job(Section):
     @classmethod
     def _output_can_be_a_folder(cls, output: Any) -> Path:
         """Find out before training what would go wrong after it."""
-        folder = _path(output)
+        folder = path_of(output)
         try:
             for part in (folder, *folder.parents):
                 if part.exists() and not part.is_dir():

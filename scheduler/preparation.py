@@ -76,5 +76,14 @@ def prepare(job: Job) -> Prepared:
     refusals = [objective.refuse(num_classes), SOLVERS[options.solver].refuse(problem)]
     if any(refusals):
         raise UserError("\n".join(f"job {job.name}: {refusal}" for refusal in refusals if refusal))
-    data = DataSet(source, info, job.test_fraction, options.seed, job.shards)
+    data = DataSet(
+        source,
+        info,
+        job.test_fraction,
+        options.seed,
+        job.shards,
+        split=job.split,
+        validation_fraction=job.validation_fraction,
+        class_weight=job.data.class_weight,
+    )
     return Prepared(job, data, problem.with_rows(data.num_train))

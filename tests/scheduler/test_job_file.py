@@ -104,7 +104,7 @@ workers:
     memory: lots
 polcy: equal
 """
-    keys = "name, data, test_fraction, model, training, shards, workers, policy, output"
+    keys = "name, data, test_fraction, validation_fraction, split, model, training, shards, workers, policy, output"
     options = "solver, batch_size, local_epochs, rounds, tolerance, seed, learning_rate, schedule, standardise"
     sets = "breast_cancer, diabetes, digits, iris, wine"
     plain = "must be 1 to 64 letters, digits, '.', '_' or '-' of ASCII, a letter or digit first"
@@ -149,7 +149,8 @@ output: 4
     options = "solver, batch_size, local_epochs, rounds, tolerance, seed, learning_rate, schedule, standardise"
     assert errors_of(tmp_path, text) == [
         "job.yaml:1: name: must be text, got 3",
-        "job.yaml:2: data: must be a mapping of bundled, csv, npy, npz, target, missing, text, got [1]",
+        "job.yaml:2: data: must be a mapping of bundled, csv, npy, npz, target, weight, class_weight, missing, text, "
+        "dtype, got [1]",
         "job.yaml:3: model: must be a mapping of objective, l2, intercept, got 'squared'",
         f"job.yaml:4: training: must be a mapping of {options}, got nothing",
         "job.yaml:5: workers: must be a mapping of count, min, max, bundle, got 2",
@@ -239,8 +240,20 @@ DATA_ERRORS = {
     "csv: rows.csv, target: [a]": "data.target: must be a column's name (csv) or number (npy), got ['a']",
     "csv: rows.csv, target: no": "data.target: got false (yes, no, on and off mean true and false); quote",
     "npy: rows.csv, target: a": "data: npy needs 'target' as a column number",
-    "bundled: iris, missing: drop": "data: 'missing' and 'text' are for csv only",
-    "csv: rows.csv, target: a, missing: dropp": "data.missing: must be 'error' or 'drop', got 'dropp'",
+    "bundled: iris, missing: drop": "data: 'missing: drop' is for csv only",
+    "bundled: iris, missing: mean": "data: nothing is missing in a bundled set",
+    "npz: rows.csv, text: drop": "data: 'text' is for csv only",
+    "bundled: iris, weight: 3": "data: the rows of a bundled set have no weights",
+    "npz: rows.csv, weight: w": "data: npz takes the weights from its array 'weights'",
+    "npy: rows.csv, weight: w": "data: npy needs 'weight' as a column number",
+    "csv: rows.csv, target: a, weight: 1": "data: csv needs 'weight' as the name of a column",
+    "csv: rows.csv, target: a, weight: [b]": "data.weight: must be a column's name (csv) or number (npy), got ['b']",
+    "bundled: iris, dtype: float16": "data.dtype: must be 'auto', 'float32' or 'float64', got 'float16'",
+    "bundled: iris, class_weight: balance": "data.class_weight: must be 'balanced', or a mapping of labels to weights",
+    "bundled: iris, class_weight: {yes: 1}": "data.class_weight: the label true must be text or a whole number",
+    "bundled: iris, class_weight: {1: -1}": "data.class_weight: the weight of 1 must be a number of 0 or more, got -1",
+    "bundled: iris, class_weight: {1: .inf}": "data.class_weight: the weight of 1 must be a number of 0 or more",
+    "csv: rows.csv, target: a, missing: dropp": "data.missing: must be 'error', 'drop' or 'mean', got 'dropp'",
     "csv: nope.csv, target: a": "data.csv: no such file: nope.csv",
     "csv: folder, target: a": "data.csv: no such file: folder, it is a folder",
     "csv: 3, target: a": "data.csv: must be a path, got 3",

@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from workers.data.csv_cells import MISSING, TEXT_HINT, TYPO_HINT, Layout, Missing, Parsed, parse
+from workers.data.csv_cells import parse
+from workers.data.csv_layout import MISSING, TEXT_HINT, TYPO_HINT, Layout, Missing, Parsed
 from workers.data.csv_records import Block, Place, open_bytes, read_block, with_header
 from workers.data.means import fill
 from workers.data.rows import Floats, Rows

@@ -41,7 +41,7 @@ def test_splits_refused_and_empty_test():
             count_rows(5, fraction)
         with pytest.raises(DataError, match="the validation fraction must lie in"):
             count_rows(5, 0.2, fraction)
-    with pytest.raises(DataError, match="a validation fraction of 0.9 of 4 rows leaves none"):
+    with pytest.raises(DataError, match=r"a validation fraction of 0\.9 of 4 rows leaves none"):
         count_rows(5, 0.2, 0.9)
     for seed in (-1, 2**32):
         with pytest.raises(DataError, match=f"seed must lie in 0..4294967295, got {seed}"):
