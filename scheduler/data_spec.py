@@ -7,30 +7,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic import model_validator as checks_model
 
 from scheduler.errors import shown
 from scheduler.section import Section, known, path_of
-from workers.data.bundled import BUNDLED, BundledSource
 from workers.data.csv_source import CsvSource
+from workers.data.libsvm_source import LibsvmSource
+from workers.data.named_source import BUNDLED, FETCHED, NamedSource, OpenmlSource
 from workers.data.numpy_source import NpySource, NpzSource
+from workers.data.parquet_source import ParquetSource
 from workers.data.source import Source
 
+SOURCES = ("bundled", "openml", "csv", "parquet", "libsvm", "npy", "npz")
+NAMED_COLUMNS = ("csv", "parquet")
 ClassWeights: TypeAlias = Literal["balanced"] | dict[str | int, float]
 
 
 class DataSpec(Section):
-    """Where the data is: exactly one of ``bundled``, ``csv``, ``npy``, ``npz``.
+    """Where the data is: exactly one of ``SOURCES``.
 
     Attributes
     ----------
     target, weight
-        The columns to predict, and of the rows' weights: a name (CSV), a number (NPY; target -1, the last).
+        The columns to predict, and of the rows' weights: a name (CSV, Parquet), a number (NPY; target -1, the last).
     missing
-        What to do about missing values: CSV, NPY and NPZ (no ``drop``).
+        What to do about missing values: CSV, Parquet, NPY and NPZ (no ``drop``).
     text
-        CSV only: what to do with columns of text.
+        CSV and Parquet only: what to do with columns of text.
+    num_features, zero_based
+        libsvm only: how many columns there are, and whether indices count from 0.
+    data_home
+        ``bundled`` and ``openml`` only: the folder in which scikit-learn keeps what it downloads.
     dtype
         The type of the data in memory.
     class_weight
@@ -38,7 +46,10 @@ class DataSpec(Section):
     """
 
     bundled: str | None = None
+    openml: str | None = None
     csv: Path | None = None
+    parquet: Path | None = None
+    libsvm: Path | None = None
     npy: Path | None = None
     npz: Path | None = None
     target: str | int | None = None
@@ -47,21 +58,36 @@ class DataSpec(Section):
     missing: Literal["error", "drop", "mean"] = "error"
     text: Literal["error", "drop", "one-hot"] = "error"
     dtype: Literal["auto", "float32", "float64"] = "auto"
+    num_features: int | None = Field(None, ge=1, lt=1 << 31)
+    zero_based: bool = False
+    data_home: Path | None = None
 
     @field_validator("bundled")
     @classmethod
     def _bundled_exists(cls, name: str | None) -> str | None:
-        return name if name is None else known("data set", name, list(BUNDLED))
+        return name if name is None else known("data set", name, list(BUNDLED | FETCHED))
 
-    @field_validator("csv", "npy", "npz", mode="before")
+    @field_validator("openml")
+    @classmethod
+    def _openml_has_a_name(cls, name: str | None) -> str | None:
+        if name is not None:
+            OpenmlSource(name)
+        return name
+
+    @field_validator("data_home", mode="before")
+    @classmethod
+    def _folder(cls, path: Any, info: ValidationInfo) -> Path | None:
+        return None if path is None else Path((info.context or {}).get("folder", "."), path_of(path)).absolute()
+
+    @field_validator("csv", "parquet", "libsvm", "npy", "npz", mode="before")
     @classmethod
     def _file_exists(cls, path: Any, info: ValidationInfo) -> Path | None:
-        """Resolve relative paths against the job file's folder."""
+        """Resolve relative paths against the job file's folder; Parquet may be a folder of files."""
         if path is None:
             return None
         found = Path((info.context or {}).get("folder", "."), path_of(path))
         try:
-            if found.is_file():
+            if found.is_file() or (info.field_name == "parquet" and found.is_dir()):
                 return found.resolve()
         except OSError as error:
             raise ValueError(f"{shown(str(found))} cannot be read: {error.strerror}") from None
@@ -71,7 +97,7 @@ class DataSpec(Section):
     @classmethod
     def _column_is_name_or_number(cls, column: Any) -> Any:
         if not isinstance(column, str | int | None):
-            raise ValueError(f"must be a column's name (csv) or number (npy), got {shown(column)}")
+            raise ValueError(f"must be a column's name (csv, parquet) or number (npy), got {shown(column)}")
         return column
 
     @field_validator("class_weight", mode="before")
@@ -90,41 +116,55 @@ class DataSpec(Section):
 
     @checks_model(mode="after")
     def _one_source(self) -> DataSpec:
-        given = [name for name in ("bundled", "csv", "npy", "npz") if getattr(self, name) is not None]
+        given = [name for name in SOURCES if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of bundled, csv, npy, npz; got {', '.join(given) or 'none'}")
-        if self.csv is not None and not isinstance(self.target, str):
-            raise ValueError("csv needs 'target', the name of the column to predict (in quotes if it is a number)")
-        if self.npy is not None and isinstance(self.target, str):
+            raise ValueError(f"give exactly one of {', '.join(SOURCES)}; got {', '.join(given) or 'none'}")
+        (source,) = given
+        if source in NAMED_COLUMNS and not isinstance(self.target, str):
+            raise ValueError(
+                f"{source} needs 'target', the name of the column to predict (in quotes if it is a number)"
+            )
+        if source == "npy" and isinstance(self.target, str):
             raise ValueError("npy needs 'target' as a column number (default -1, the last)")
-        if self.csv is not None and isinstance(self.weight, int):
-            raise ValueError("csv needs 'weight' as the name of a column (in quotes if it is a number)")
-        if self.npy is not None and isinstance(self.weight, str):
+        if source in NAMED_COLUMNS and isinstance(self.weight, int):
+            raise ValueError(f"{source} needs 'weight' as the name of a column (in quotes if it is a number)")
+        if source == "npy" and isinstance(self.weight, str):
             raise ValueError("npy needs 'weight' as a column number")
-        if self.target is not None and given[0] in ("bundled", "npz"):
-            raise ValueError(f"{given[0]} has its own target; leave 'target' out")
-        self._check_what_the_source_can(given[0])
+        if self.target is not None and source not in (*NAMED_COLUMNS, "npy"):
+            raise ValueError(f"{source} has its own target; leave 'target' out")
+        self._check_what_the_source_can(source)
         return self
 
     def _check_what_the_source_can(self, source: str) -> None:
-        if self.weight is not None and source == "bundled":
-            raise ValueError("the rows of a bundled set have no weights; leave 'weight' out")
+        if self.weight is not None and source in ("bundled", "openml", "libsvm"):
+            raise ValueError(f"the rows of {source} data have no weights; leave 'weight' out")
         if self.weight is not None and source == "npz":
             raise ValueError("npz takes the weights from its array 'weights'; leave 'weight' out")
-        if self.text != "error" and source != "csv":
-            raise ValueError("'text' is for csv only")
-        if self.missing == "drop" and source != "csv":
-            raise ValueError("'missing: drop' is for csv only")
-        if self.missing == "mean" and source == "bundled":
-            raise ValueError("nothing is missing in a bundled set; leave 'missing' out")
+        if self.text != "error" and source not in NAMED_COLUMNS:
+            raise ValueError("'text' is for csv and parquet only")
+        if self.missing == "drop" and source not in NAMED_COLUMNS:
+            raise ValueError("'missing: drop' is for csv and parquet only")
+        if self.missing == "mean" and source in ("bundled", "openml", "libsvm"):
+            raise ValueError(f"nothing may be missing in {source} data; leave 'missing' out")
+        if (self.num_features is not None or self.zero_based) and source != "libsvm":
+            raise ValueError("'num_features' and 'zero_based' are for libsvm only")
+        if self.data_home is not None and source not in ("bundled", "openml"):
+            raise ValueError("'data_home' is for bundled and openml only")
 
-    def source(self) -> Source:
+    def source(self) -> Source:  # noqa: PLR0911
         """Return the source that reads this data."""
+        home = None if self.data_home is None else str(self.data_home)
         if self.bundled is not None:
-            return BundledSource(self.bundled, self.dtype)
+            return NamedSource(self.bundled, self.dtype, home)
+        if self.openml is not None:
+            return OpenmlSource(self.openml, self.dtype, home)
+        if self.libsvm is not None:
+            return LibsvmSource(self.libsvm, self.num_features, self.zero_based, self.dtype)
+        weight = None if self.weight is None else str(self.weight)
         if self.csv is not None:
-            weight = None if self.weight is None else str(self.weight)
             return CsvSource(self.csv, str(self.target), self.missing, self.text, weight, self.dtype)
+        if self.parquet is not None:
+            return ParquetSource(self.parquet, str(self.target), self.missing, self.text, weight, self.dtype)
         missing: Literal["error", "mean"] = "mean" if self.missing == "mean" else "error"
         if self.npy is not None:
             weight_column = None if self.weight is None else int(self.weight)

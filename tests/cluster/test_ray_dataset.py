@@ -18,7 +18,9 @@ pytestmark = pytest.mark.cluster
 ray_data = pytest.importorskip("ray.data")
 
 RNG = np.random.default_rng(5)
-FRAME = pd.DataFrame({"a": RNG.normal(size=50), "b": RNG.integers(9, size=50), "c": RNG.choice(["x", "yy"], 50)})
+FRAME = pd.DataFrame(
+    {"a": RNG.normal(size=50), "b": RNG.integers(9, size=50), "c": RNG.choice(["x", "yy"], 50), "w": np.arange(50)}
+)
 
 
 def _first(batch: dict[str, np.ndarray]) -> np.ndarray:
@@ -38,19 +40,24 @@ def refusal(dataset: object, *args: object, task: str = "regression") -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
-def test_a_dataset_is_what_it_is_in_memory(task: str) -> None:
+@pytest.mark.parametrize(("task", "dtype"), [("regression", "float32"), ("classification", "float64")])
+def test_a_dataset_is_what_it_is_in_memory(task: str, dtype: str) -> None:
     target = "a" if task == "regression" else "c"
     features = ["b"] if task == "regression" else ["a", "b"]
+    weight = None if task == "regression" else "w"
     dataset = ray_data.from_pandas([FRAME[:7], FRAME[7:30], FRAME[30:]]).map_batches(lambda batch: batch)
-    source = RayDatasetSource(dataset, target, features)
-    memory = MemorySource(FRAME[features], FRAME[target], feature_names=features, target_name=target)
+    source = RayDatasetSource(dataset, target, features, weight=weight, dtype=dtype)
+    weights = None if weight is None else FRAME[weight]
+    options = {"feature_names": features, "target_name": target, "dtype": dtype}
+    memory = MemorySource(FRAME[features], FRAME[target], weights, **options)
     info = source.describe(task)
     assert info == memory.describe(task)
     rows = np.array([49, 0, 7, 7, 29])
     read, expected = source.read(rows, info), memory.read(rows, info)
     np.testing.assert_array_equal(read.X, expected.X)
     np.testing.assert_array_equal(read.y, expected.y)
+    np.testing.assert_array_equal(read.weights, expected.weights)
+    assert read.X.dtype == read.y.dtype == dtype
 
 
 def test_chunks_that_cut_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,6 +98,8 @@ def test_complaints() -> None:
     message = refusal(dataset, "t", ["a"])
     assert "row 1, column 'a': got nan" in message and "row 2, target 't': got" in message
     assert "column 's': holds type" in refusal(dataset, "t")
+    with pytest.raises(DataError, match="row 1, weight 'a': got nan"):
+        RayDatasetSource(ray_data.from_pandas(frame[:2].assign(u=1)), "t", ["u"], weight="a").describe("regression")
     assert "row 1, target 's': got" in refusal(ray_data.from_pandas(frame[["t", "s"]][:2]), "s", task="classification")
     assert "target 's': holds type" in refusal(dataset, "s", ["t"])
     assert "no column 'z'. The choices are a, t, s." in refusal(dataset, "z")

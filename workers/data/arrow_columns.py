@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from workers.data.csv_cells import DROP_HINT, FILL_HINT, FINITE_HINT, LARGE_HINT, MISSING, WEIGHT_HINT, Missing
+from workers.data.csv_cells import DROP_HINT, FILL_HINT, FINITE_HINT, LARGE_HINT, WEIGHT_HINT
+from workers.data.csv_layout import MISSING, Missing
 from workers.data.rows import Dense, Floats
 from workers.data.source import Column, Dtype, Ints
 from workers.data.tally import Label

@@ -11,7 +11,7 @@ import numpy as np
 
 from workers.data.memory_source import MemorySource
 from workers.data.rows import Dense, Rows
-from workers.data.source import DataInfo, Ints, Source, Task
+from workers.data.source import DataInfo, DtypeChoice, Ints, Source, Task
 from workers.errors import DataError, did_you_mean
 
 BUNDLED: dict[str, Task] = {
@@ -90,6 +90,7 @@ class NamedSource(_LoadedSource):
     """
 
     name: str
+    dtype: DtypeChoice = "auto"
     data_home: str | None = None
 
     def __post_init__(self) -> None:
@@ -119,7 +120,9 @@ class NamedSource(_LoadedSource):
             loader = f"fetch_{self.name}"
             bunch = _fetched(loader, self.data_home, lambda: getattr(datasets, loader)(data_home=self.data_home))
         names = bunch.get("feature_names")
-        return MemorySource(bunch.data, bunch.target, feature_names=names, name=f"data set {self.name!r}")
+        return MemorySource(
+            bunch.data, bunch.target, feature_names=names, dtype=self.dtype, name=f"data set {self.name!r}"
+        )
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ class OpenmlSource(_LoadedSource):
     """
 
     name: str
+    dtype: DtypeChoice = "auto"
     data_home: str | None = None
 
     def __post_init__(self) -> None:
@@ -163,7 +167,7 @@ class OpenmlSource(_LoadedSource):
         if isinstance(X, np.ndarray):
             X, names = _one_hot(X, names, bunch.get("categories") or {})
         target_name = str((bunch.get("target_names") or ["target"])[0])
-        return MemorySource(X, bunch.target, feature_names=names, target_name=target_name, name=where)
+        return MemorySource(X, bunch.target, feature_names=names, target_name=target_name, dtype=self.dtype, name=where)
 
 
 def _fetched(loader: str, data_home: str | None, fetch: Callable[[], Any], name: str = "") -> Any:

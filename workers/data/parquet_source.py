@@ -11,7 +11,8 @@ import numpy as np
 
 from workers.data import arrow_columns as cells
 from workers.data import parquet_files as files
-from workers.data.csv_cells import TARGET_HINT, Missing
+from workers.data.csv_cells import TARGET_HINT
+from workers.data.csv_layout import Missing
 from workers.data.csv_source import MAX_CATEGORIES, Text
 from workers.data.means import fill
 from workers.data.rows import Floats, Rows

@@ -12,10 +12,11 @@ import numpy as np
 import ray
 
 from workers.data.fingerprint import CHUNK_ROWS, fingerprint, hashed
-from workers.data.rows import Dense, Floats, Rows
-from workers.data.source import Classes, DataInfo, Ints, Source, Task, aligned_empty, check_rows
+from workers.data.rows import Dense, Rows
+from workers.data.scatter import Scatter
+from workers.data.source import Classes, DataInfo, Dtype, DtypeChoice, Ints, Source, Task, check_rows, empty_rows
 from workers.data.tally import MAX_CLASSES, Label, class_names, class_numbers
-from workers.errors import MAX_PROBLEMS, DataError, Problems, did_you_mean
+from workers.errors import DataError, Problems, did_you_mean
 
 HINT = "Mend the rows with the dataset's filter or map_batches (rows count from 0)."
 TYPE_HINT = "Convert the column with map_batches, or a preprocessor of ray.data, or leave it out with `features`."
@@ -37,33 +38,38 @@ class Piece:
 
 @dataclass(frozen=True)
 class Columns:
-    """What is read of a dataset, whatever the block: the names of the features and of the target, and a word for it."""
+    """What is read of a dataset, whatever the block: columns, what X and y become, and a name for the dataset."""
 
+    name: str
     features: tuple[str, ...]
     target: str
-    name: str
+    weight: str | None = None
+    dtype: Dtype = "float64"
 
 
 class Table(NamedTuple):
-    """Rows: X (n, d), y (n,) as it is stored, and how long the arrays of each column are, 0 for one of numbers."""
+    """Rows: X (n, d), y (n,) as it is stored, weights (n,), and how long each column's arrays are, 0 for numbers."""
 
-    X: Floats
+    X: Dense
     y: Dense
+    weights: Dense | None
     widths: tuple[int, ...]
 
 
 class Facts(NamedTuple):
-    """What a chunk holds: the widths of its blocks, digests of X and y, rows by label; or what is wrong with it."""
+    """What a chunk holds: the widths of its blocks, digests, rows by label, its weight; or what is wrong with it."""
 
     widths: Sequence[tuple[int, ...]] = ()
     X_digests: Sequence[bytes] = ()
     y_digests: Sequence[bytes] = ()
+    weight_digests: Sequence[bytes] = ()
+    total_weight: float = 1.0
     labels: dict[Label, int] | None = None
     problem: str = ""
 
 
 class RayDatasetSource(Source):
-    """The columns `features` (all but `target` by default) of a Ray Data dataset.
+    """The columns `features` (by default all but `target` and `weight`) of a Ray Data dataset.
 
     A column holds numbers, or arrays of numbers of one shape: the features of `c` are then `c[0]`, `c[1]`, ...
     Making numbers of texts and filling missing cells is the business of Ray Data and its preprocessors.
@@ -74,15 +80,23 @@ class RayDatasetSource(Source):
     """
 
     def __init__(
-        self, dataset: Any, target: str, features: Sequence[str] | None = None, name: str = "the Ray dataset"
+        self,
+        dataset: Any,
+        target: str,
+        features: Sequence[str] | None = None,
+        *,
+        weight: str | None = None,
+        dtype: DtypeChoice = "auto",
+        name: str = "the Ray dataset",
     ) -> None:
         blocks = dataset.materialize()
         names = blocks.columns() or []
-        for column in (target, *(features or ())):
+        others = [target] if weight is None else [target, weight]
+        for column in (*others, *(features or ())):
             if column not in names:
                 raise DataError(f"{name}: no column {column!r}. {did_you_mean(column, names)}")
-        chosen = [column for column in names if column != target] if features is None else features
-        self.columns = Columns(tuple(chosen), target, name)
+        chosen = [column for column in names if column not in others] if features is None else features
+        self.columns = Columns(name, tuple(chosen), target, weight, "float32" if dtype == "float32" else "float64")
         self.pieces = tuple(piece for bundle in blocks.iter_internal_ref_bundles() for piece in _pieces(bundle))
 
     @property
@@ -107,28 +121,40 @@ class RayDatasetSource(Source):
         _check(facts, columns)
         counts = sum((Counter(fact.labels) for fact in facts), Counter[Label]())
         classes: Classes | None = None
-        y_digests = [fact.y_digests for fact in facts]
+        digests = [[fact.X_digests for fact in facts], [fact.y_digests for fact in facts]]
         if task == "classification":
             classes = class_names(counts, f"{columns.name}, target {columns.target!r}", self.num_rows)
-            y_digests = ray.get([hash_.remote(columns, classes, *self._chunk(start)) for start in starts])
-        digest = fingerprint(*(chain.from_iterable(part) for part in ([fact.X_digests for fact in facts], y_digests)))
-        names = _names(columns.features, facts[0].widths[0])
-        return DataInfo(self.num_rows, names, columns.target, classes, digest)
+            digests[1] = ray.get([hash_.remote(columns, classes, *self._chunk(start)) for start in starts])
+        if columns.weight is not None:
+            digests.append([fact.weight_digests for fact in facts])
+        return DataInfo(
+            num_rows=self.num_rows,
+            feature_names=_names(columns.features, facts[0].widths[0]),
+            target_name=columns.target,
+            classes=classes,
+            fingerprint=fingerprint(*map(chain.from_iterable, digests)),
+            dtype=columns.dtype,
+            weighted=columns.weight is not None,
+            class_counts=_class_counts(counts, classes),
+        )
 
     def read(self, rows: Ints, info: DataInfo) -> Rows:
         """Return the n `rows`; only blocks that hold some of them are fetched, one after another."""
-        check_rows(rows, info)
-        X, y = aligned_empty((len(rows), info.num_features)), aligned_empty((len(rows),))
-        order = np.argsort(rows, kind="stable")
+        return self.read_parts([rows], info)[0]
+
+    def read_parts(self, parts: Sequence[Ints], info: DataInfo) -> list[Rows]:
+        """Return the rows of each part, read block by block, each to its place."""
+        for rows in parts:
+            check_rows(rows, info)
+        read, scatter = [empty_rows(len(part), info) for part in parts], Scatter(parts)
         starts = np.cumsum([0, *(piece.num_rows for piece in self.pieces)])
-        bounds = np.searchsorted(rows[order], starts)
-        for place in np.flatnonzero(np.diff(bounds)):
-            to, piece = order[bounds[place] : bounds[place + 1]], self.pieces[place]
+        ends = scatter.before(starts)
+        for place in np.flatnonzero(np.diff(ends)).tolist():
+            piece = self.pieces[place]
             table = _read(self.columns, ray.get(piece.block), piece.start, piece.stop)
-            wanted = rows[to] - starts[place]
-            X[to], targets = table.X[wanted], table.y[wanted]
-            y[to] = class_numbers(targets.tolist(), info.classes) if info.classes else targets
-        return Rows(X, y)
+            for part, to, picked in scatter.places(int(ends[place]), int(ends[place + 1])):
+                _put(table, picked - starts[place], read[part], to, info)
+        return read
 
     def _chunk(self, start: int) -> list[Any]:
         """Return what holds the chunk of rows from `start` on: [(start, stop), ...] in blocks, and then the blocks."""
@@ -154,61 +180,79 @@ def _read(columns: Columns, block: Any, start: int, stop: int) -> Table:
     from ray.data.block import BlockAccessor  # noqa: PLC0415  (an extra)
 
     part = BlockAccessor.for_block(BlockAccessor.for_block(block).slice(start, stop, copy=False))
-    values = part.to_numpy([*columns.features, columns.target])
-    arrays = [np.asarray(values[name]) for name in columns.features]
-    problems = Problems(columns.name)
-    for name, array in zip(columns.features, arrays, strict=True):
-        if array.dtype.kind not in "biuf" or array.ndim > 2:
-            shape = f" and shape {array.shape[1:]}" if array.ndim > 1 else ""
-            problems.add(
-                f"column {name!r}", "", f"holds type {array.dtype}{shape} where numbers are expected", TYPE_HINT
-            )
+    names = [*columns.features, columns.target, *([] if columns.weight is None else [columns.weight])]
+    values = {name: np.asarray(part.to_numpy(name)) for name in names}
+    arrays, problems = [values[name] for name in columns.features], Problems(columns.name)
+    for name, array in values.items():
+        if name != columns.target and (array.dtype.kind not in "biuf" or array.ndim > 1 + (name != columns.weight)):
+            what = f"holds type {array.dtype} of shape {array.shape[1:]} where numbers are expected"
+            problems.add(f"column {name!r}", "", what, TYPE_HINT)
     problems.check()
-    flat = [array.reshape(stop - start, -1).astype(np.float64, copy=False) for array in arrays]
-    X = flat[0] if len(flat) == 1 else np.concatenate([np.zeros((stop - start, 0)), *flat], axis=1)
-    widths = tuple(0 if array.ndim == 1 else array.shape[1] for array in arrays)
-    return Table(X, np.asarray(values[columns.target]), widths)
+    X = np.empty((stop - start, sum(1 if array.ndim == 1 else array.shape[1] for array in arrays)), columns.dtype)
+    first = 0
+    with np.errstate(over="ignore"):  # what overflows float32 is infinite, and found
+        for array in arrays:
+            flat = array.reshape(stop - start, -1)
+            X[:, first : first + flat.shape[1]] = flat
+            first += flat.shape[1]
+    weights = None if columns.weight is None else values[columns.weight].astype(np.float64)
+    return Table(X, values[columns.target], weights, tuple(0 if a.ndim == 1 else a.shape[1] for a in arrays))
 
 
 def _look(columns: Columns, task: Task, first: int, within: Sequence[tuple[int, int]], *blocks: Any) -> Facts:
     """Check the rows of a chunk, of which the first is row `first` of the dataset."""
     try:
         parts = [_read(columns, block, *rows) for block, rows in zip(blocks, within, strict=True)]
-        widths = {part.widths for part in parts}
+        widths = tuple({part.widths for part in parts})
         if len(widths) > 1:
-            return Facts(tuple(widths))
-        X, y = (np.concatenate([getattr(part, name) for part in parts]) for name in ("X", "y"))
-        _check_values(X, y, _names(columns.features, parts[0].widths), columns, task, first)
+            return Facts(widths)
+        X, y = np.concatenate([part.X for part in parts]), np.concatenate([part.y for part in parts])
+        found = [part.weights for part in parts if part.weights is not None]
+        weights = np.concatenate(found) if found else np.ones(0)
+        y = _checked_target(y, columns, task)
+        _check_values(X, y, weights, columns, _names(columns.features, widths[0]), first)
     except DataError as error:
         return Facts(problem=str(error))
-    if task == "regression":
-        return Facts(tuple(widths), hashed(X), hashed(y.astype(np.float64)))
-    return Facts(tuple(widths), hashed(X), labels=Counter(y.tolist()))
+    facts = Facts(widths, hashed(X), weight_digests=hashed(weights), total_weight=float(weights.sum()))
+    return (
+        facts._replace(labels=Counter(y.tolist())) if task == "classification" else facts._replace(y_digests=hashed(y))
+    )
 
 
 def _hash_classes(
     columns: Columns, classes: Classes, within: Sequence[tuple[int, int]], *blocks: Any
 ) -> Sequence[bytes]:
     """Return the digests of a chunk's class numbers."""
-    target = Columns((), columns.target, columns.name)
+    target = Columns(columns.name, (), columns.target)
     parts = [_read(target, block, *rows).y for block, rows in zip(blocks, within, strict=True)]
     return hashed(class_numbers(np.concatenate(parts).tolist(), classes))
 
 
-def _check_values(X: Floats, y: Dense, names: Sequence[str], columns: Columns, task: Task, first: int) -> None:
-    where, problems = f"target {columns.target!r}", Problems(columns.name)
-    text = y.dtype.kind in "OUST"
-    if y.ndim != 1 or y.dtype.kind not in "biufOUT" or (text and task == "regression"):
-        raise DataError(f"{columns.name}, {where}: holds type {y.dtype} of shape {y.shape}, for {task}. {TYPE_HINT}")
-    bad = np.argwhere(~np.isfinite(X))
-    for row, column in bad[: 2 * MAX_PROBLEMS]:
+def _checked_target(y: Dense, columns: Columns, task: Task) -> Dense:
+    """Return y as numbers for regression; raise `DataError` for what can be no target."""
+    where = f"{columns.name}, target {columns.target!r}"
+    if y.ndim != 1 or y.dtype.kind not in ("biuf" if task == "regression" else "biufOUT"):
+        raise DataError(f"{where}: holds type {y.dtype} of shape {y.shape[1:]}, for {task}. {TYPE_HINT}")
+    if task == "regression":
+        with np.errstate(over="ignore"):
+            return y.astype(columns.dtype)
+    if len(set(y.tolist())) > MAX_CLASSES:
+        raise DataError(f"{where}: more than {MAX_CLASSES} classes. Use task: regression, or another target.")
+    return y
+
+
+def _check_values(X: Dense, y: Dense, weights: Dense, columns: Columns, names: Sequence[str], first: int) -> None:
+    """Raise `DataError` for what is missing or not finite, and for negative weights."""
+    problems = Problems(columns.name)
+    for row, column in np.argwhere(~np.isfinite(X)):
         problems.add(f"row {first + row}", f"column {names[column]!r}", f"got {X[row, column]}", HINT)
-    missing = [row for row, label in enumerate(y.tolist()) if label is None or label != label or label == ""]  # noqa: PLR0124
-    for row in missing if text else np.flatnonzero(~np.isfinite(y)).tolist():
-        problems.add(f"row {first + row}", where, f"got {y[row]!r}", HINT)
+    labels = y.tolist() if y.dtype.kind in "OUT" else []
+    bad = [row for row, label in enumerate(labels) if label in (None, "") or label != label]  # noqa: PLR0124  (NaN)
+    for row in bad if labels else np.flatnonzero(~np.isfinite(y)).tolist():
+        problems.add(f"row {first + row}", f"target {columns.target!r}", f"got {y[row]!r}", HINT)
+    for row in np.flatnonzero(~(np.isfinite(weights) & (weights >= 0))):
+        problems.add(f"row {first + row}", f"weight {columns.weight!r}", f"got {weights[row]}", HINT)
     problems.check()
-    if task == "classification" and len(set(y.tolist())) > MAX_CLASSES:
-        raise DataError(f"{columns.name}, {where}: more than {MAX_CLASSES} classes. Use task: regression.")
 
 
 def _check(facts: list[Facts], columns: Columns) -> None:
@@ -217,6 +261,26 @@ def _check(facts: list[Facts], columns: Columns) -> None:
             raise DataError(fact.problem)
     if len({widths for fact in facts for widths in fact.widths}) > 1:
         raise DataError(f"{columns.name}: arrays of different lengths in one column. {TYPE_HINT}")
+    if columns.weight is not None and not any(fact.total_weight for fact in facts):
+        raise DataError(f"{columns.name}, weight {columns.weight!r}: all weights are 0. Give positive weights.")
+
+
+def _put(table: Table, picked: Ints, rows: Rows, to: Ints, info: DataInfo) -> None:
+    rows.X[to] = table.X[picked]
+    targets = table.y[picked]
+    rows.y[to] = class_numbers(targets.tolist(), info.classes) if info.classes else targets
+    if rows.weights is not None and table.weights is not None:
+        rows.weights[to] = table.weights[picked]
+
+
+def _class_counts(counts: Counter[Label], classes: Classes | None) -> tuple[int, ...]:
+    if classes is None:
+        return ()
+    labels = list(counts)
+    places = class_numbers(labels, classes).astype(np.int64)
+    found = np.zeros(len(classes), dtype=np.int64)
+    np.add.at(found, places, [counts[label] for label in labels])
+    return tuple(found.tolist())
 
 
 def _names(features: Sequence[str], widths: Sequence[int]) -> tuple[str, ...]:

@@ -289,7 +289,8 @@ def test_california_housing():
 def test_importing_the_data_package_stays_light():
     code = (
         "import sys, workers.data, workers.data.shard, workers.data.named_source, workers.data.csv_source, "
-        "workers.data.numpy_source; print(sorted({'sklearn', 'pandas', 'pyarrow', 'ray'} & set(sys.modules)))"
+        "workers.data.numpy_source, workers.data.parquet_source, workers.data.libsvm_source, workers.data.features; "
+        "print(sorted({'sklearn', 'pandas', 'pyarrow', 'ray'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -81,7 +81,7 @@ def test_names_and_tasks():
 
 def test_a_fetched_set_is_fetched_once_and_travels(stub):
     calls = stub("fetch_covtype", Bunch(data=X, target=Y, feature_names=["a", "b", "c"]))
-    source = NamedSource("covtype", "/somewhere")
+    source = NamedSource("covtype", data_home="/somewhere")
     info = source.describe("classification")
     assert (info.classes, info.feature_names, calls) == ((1, 2), ("a", "b", "c"), [((), {"data_home": "/somewhere"})])
     copy = pickle.loads(pickle.dumps(source))  # noqa: S301
@@ -99,7 +99,7 @@ def test_fetched_sets_may_be_sparse_or_without_names(stub):
 def test_without_network(stub, error):
     stub("fetch_california_housing", error)
     stub("fetch_openml", error)
-    message = refusal(NamedSource("california_housing", "/home/data"))
+    message = refusal(NamedSource("california_housing", data_home="/home/data"))
     assert message.startswith("sklearn.datasets.fetch_california_housing failed: ") and "no route" in message
     assert "copy /home/data here" in message
     assert "sklearn.datasets.fetch_openml('iris@1') failed" in refusal(OpenmlSource("iris@1"))
@@ -117,7 +117,7 @@ def test_openml(stub):
             target_names=["good"],
         ),
     )
-    source = OpenmlSource("paint@3", "/home/data")
+    source = OpenmlSource("paint@3", data_home="/home/data")
     info = source.describe("classification")
     assert (info.classes, info.target_name) == (("no", "yes"), "good")
     assert info.feature_names == ("colour=red", "colour=blue", "size")
