@@ -282,7 +282,7 @@ DATA_ERRORS = {
     "npz: rows.csv, weight: w": "data: npz takes the weights from its array 'weights'",
     "npy: rows.csv, weight: w": "data: npy needs 'weight' as a column number",
     "csv: rows.csv, target: a, weight: 1": "data: csv needs 'weight' as the name of a column",
-    "csv: rows.csv, target: a, weight: [b]": "data.weight: must be a column's name (csv, parquet) or number (npy), got ['b']",
+    "csv: rows.csv, target: a, weight: [b]": "data.weight: must be a column's name (csv, parquet) or number (npy), got",
     "bundled: iris, dtype: float16": "data.dtype: must be 'auto', 'float32' or 'float64', got 'float16'",
     "bundled: iris, class_weight: balance": "data.class_weight: must be 'balanced', or a mapping of labels to weights",
     "bundled: iris, class_weight: {yes: 1}": "data.class_weight: the label true must be text or a whole number",
