@@ -1,9 +1,9 @@
 """What driver and workers hold in memory for large files, beside the bytes of their shards.
 
-``python -m benchmarks.memory --gigabytes 1 --json memory.json`` writes an NPY of that size and a CSV of half of it, trains
-on each with two workers through the real program, and samples each process ten times a second: the USS, its unique
-set size, which is what would be free if it ended. Pages of a file that it alone maps are part of that; pages that the
-kernel caches of a file that is read are not.
+``python -m benchmarks.memory --gigabytes 1 --json memory.json`` writes an NPY of that size and a CSV of half of it,
+trains on each with two workers through the real program, and samples each process ten times a second: the USS, its
+unique set size, which is what would be free if it ended. Pages of a file that it alone maps are part of that; pages
+that the kernel caches of a file that is read are not.
 """
 
 from __future__ import annotations

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ByteSize, Field, field_validator
 from pydantic import model_validator as checks_model
@@ -14,57 +13,8 @@ from pydantic import model_validator as checks_model
 from policies.interface import Resources
 from scheduler.data_spec import DataSpec
 from scheduler.errors import shown
-from scheduler.section import Section, known, path_of
-from workers.objectives import OBJECTIVES
-from workers.problem import SCHEDULES
-from workers.solvers import SOLVERS
-
-
-class ModelSpec(Section):
-    """What is fitted: a linear model for an objective, with ridge penalty ``l2`` on standardised weights."""
-
-    objective: str
-    l2: float = Field(0.0, ge=0.0)
-    intercept: bool = True
-
-    @field_validator("objective")
-    @classmethod
-    def _objective_exists(cls, name: str) -> str:
-        return known("objective", name, list(OBJECTIVES))
-
-
-class TrainingSpec(Section):
-    """How it is fitted. ``learning_rate: auto`` is measured on the data before the first round."""
-
-    solver: str = "local-svrg"
-    batch_size: int = Field(32, ge=1)
-    local_epochs: int = Field(1, ge=1)
-    rounds: int = Field(100, ge=1)
-    tolerance: float = Field(1e-6, ge=0.0, lt=1.0)
-    seed: int = Field(0, ge=0, lt=2**32)
-    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0.0)] = "auto"
-    schedule: str = "constant"
-    standardise: bool = True
-
-    @field_validator("learning_rate", mode="before")
-    @classmethod
-    def _rate_is_auto_or_positive(cls, rate: Any) -> Any:
-        try:
-            if rate == "auto" or 0.0 < float(rate) < math.inf:
-                return rate
-        except (TypeError, ValueError, OverflowError):
-            pass
-        raise ValueError(f"must be 'auto' or a finite number greater than 0, got {shown(rate)}")
-
-    @field_validator("solver")
-    @classmethod
-    def _solver_exists(cls, name: str) -> str:
-        return known("solver", name, list(SOLVERS))
-
-    @field_validator("schedule")
-    @classmethod
-    def _schedule_exists(cls, name: str) -> str:
-        return known("schedule", name, list(SCHEDULES))
+from scheduler.learning_spec import ModelSpec, TrainingSpec
+from scheduler.section import Section, path_of
 
 
 class BundleSpec(Section):

@@ -1,4 +1,4 @@
-"""What the sections of a job file have in common."""
+"""What the sections of a job file share: strictness, and checks of names and paths."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Section(BaseModel):
 
 
 def path_of(value: Any) -> Path:
-    """Return a path; raise `ValueError` if `value` is none."""
+    """Return ``value`` as a path; raises ``ValueError`` for what cannot be one."""
     try:
         if isinstance(value, str | Path) and b"\0" not in os.fsencode(value):
             return Path(value)
@@ -37,7 +37,7 @@ def path_of(value: Any) -> Path:
 
 
 def known(kind: str, name: str, choices: Sequence[str]) -> str:
-    """Return `name`; raise `ValueError` that lists the `choices` if it is none of them."""
+    """Return ``name`` if it is one of ``choices``; raises ``ValueError`` with the nearest one otherwise."""
     if name not in choices:
         raise ValueError(unknown(kind, name, choices))
     return name

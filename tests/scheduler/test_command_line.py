@@ -18,6 +18,7 @@ import scheduler.cli.main as program
 from scheduler import __version__
 from scheduler.cli import run as run_command
 from scheduler.errors import RunFailedError
+from workers.architectures import Linear
 from workers.data.source import Column
 from workers.model import Model
 from workers.objectives import OBJECTIVES
@@ -257,12 +258,12 @@ def model(tmp_path: Path) -> Path:
     saved = Model(
         name="m",
         objective=OBJECTIVES["squared"],
+        architecture=Linear(2, 1),
         feature_names=("a", "b"),
         target_name="y",
         classes=None,
         columns=(),
-        weights=np.array([[2.0], [-1.0]]),
-        intercepts=np.array([0.5]),
+        arrays={"weights": np.array([[2.0], [-1.0]]), "intercepts": np.array([0.5])},
         provenance={},
     )
     saved.save(tmp_path / "model")
@@ -293,12 +294,12 @@ class TestPredict:
         Model(
             name="m",
             objective=OBJECTIVES["logistic"],
+            architecture=Linear(3, 1),
             feature_names=("size", "kind=big, fat", "kind=thin"),
             target_name="animal",
             classes=("ant", "bee"),
             columns=columns,
-            weights=np.array([[0.0], [1.0], [-1.0]]),
-            intercepts=np.array([0.0]),
+            arrays={"weights": np.array([[0.0], [1.0], [-1.0]]), "intercepts": np.array([0.0])},
             provenance={},
         ).save(tmp_path / "classes")
         Path("rows.csv").write_text('kind,size\n"big, fat",1\nthin,2\n')
@@ -363,7 +364,7 @@ class TestPredict:
         Path("rows.npy").write_text("a,b\n1,2\n")
         Path("folder.csv").mkdir()
         np.savez("rows.npz", Z=np.zeros((1, 2)))
-        is_one_error(apportion("predict", model, "rows.txt"), 2, "expected a .csv, .npy or .npz file, got '.txt'")
+        is_one_error(apportion("predict", model, "rows.txt"), 2, "expected a .csv, .parquet, .libsvm, .svm, .npy or .npz file, got '.txt'")
         is_one_error(apportion("predict", model, "rows.npy"), 2, "rows.npy cannot be read as NumPy data")
         is_one_error(apportion("predict", model, "rows.npz"), 2, "no array 'X'. ", "The choices are Z")
         for absent in ("nope.csv", "nope.npy", "nope.npz", "folder.csv"):

@@ -21,7 +21,8 @@ from workers.parameter_store import ParameterStore, Verdict
 from workers.problem import Problem
 from workers.sequential import train
 from workers.solvers import SOLVERS
-from workers.training import Outcome, Stopping, Training
+from workers.stopping import Stopping
+from workers.training import Outcome, Training
 from workers.update import STAGES
 from workers.worker_state import WorkerState
 
@@ -199,7 +200,7 @@ def test_sums_of_fractions_give_the_same_bits(solver: str, objective: str) -> No
 @pytest.mark.parametrize(("solver", "objective"), CASES)
 def test_one_changed_row_changes_the_model(solver: str, objective: str) -> None:
     data, problem = job(objective)
-    X, y = data.source.open().features(slice(None)), data.source.open().y  # type: ignore[attr-defined]
+    X, y = data.source.X, data.source.y  # type: ignore[attr-defined]
     row = int(data.rows(3)[0][0])
     X = X.copy()
     X[row, 0] = np.nextafter(X[row, 0] * 1.01, np.inf)

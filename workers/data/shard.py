@@ -15,6 +15,9 @@ from workers.errors import DataError
 _INDEX_BYTES = 4  # of sparse rows: int32
 
 
+NO_ROWS = Rows(np.zeros((0, 0)), np.zeros(0))
+
+
 @dataclass(frozen=True, eq=False)
 class Shard:
     """A fixed range of the training rows, and the same share of the test and validation rows (perhaps none)."""
@@ -22,7 +25,7 @@ class Shard:
     index: int
     train: Rows
     test: Rows
-    validation: Rows
+    validation: Rows = NO_ROWS
 
     @property
     def nbytes(self) -> int:

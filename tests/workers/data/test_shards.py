@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
@@ -18,6 +18,7 @@ from workers.data.split import count_rows, ranges, shuffled
 from workers.errors import DataError
 
 
+@settings(deadline=None)
 @given(n=st.integers(2, 300), fraction=st.floats(0.001, 0.999), seed=st.integers(0, 2**32 - 1))
 def test_the_split_is_that_of_sklearn(n, fraction, seed):
     if np.ceil(fraction * n) >= n:
@@ -48,6 +49,7 @@ def test_splits_refused_and_empty_test():
             shuffled(5, seed)
 
 
+@settings(deadline=None)
 @given(num_rows=st.integers(0, 10**9), num_shards=st.integers(1, 1000))
 def test_shard_ranges(num_rows, num_shards):
     bounds = ranges(num_rows, num_shards, np.arange(num_shards + 1))
@@ -61,6 +63,7 @@ def test_no_shards():
         ranges(5, 0, np.arange(1))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=3))
 def test_aligned_memory(shape):
     array = aligned_empty(tuple(shape))
@@ -75,6 +78,7 @@ def dataset(num_shards=7, fraction=0.25, name="iris"):
     return DataSet(source, source.describe(source.natural_task), fraction, 3, num_shards)
 
 
+@settings(deadline=None)
 @given(num_shards=st.integers(1, 112), fraction=st.sampled_from([0.0, 0.01, 0.25]))
 def test_shards_partition_the_rows_and_know_their_size(num_shards, fraction):
     data = dataset(num_shards, fraction)
