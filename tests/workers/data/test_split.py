@@ -169,7 +169,8 @@ def test_sparse_rows_know_their_size(split):
 def test_class_weights():
     source = NamedSource("digits")
     info = source.describe("classification")
-    X, y = (getattr(source.open(), name) for name in ("values", "y"))
+    memory = source.load()
+    X, y = memory.X, memory.y
     assert sum(info.class_counts) == len(X)
     np.testing.assert_allclose(
         class_weights("balanced", info), compute_class_weight("balanced", classes=np.arange(10), y=y)
