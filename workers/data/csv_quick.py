@@ -12,13 +12,11 @@ from workers.data.rows import Floats
 from workers.data.source import Column
 from workers.data.tally import Label, number
 
-_MISSING_BYTES = frozenset(text.encode() for text in MISSING)
-
 
 def parse_plain(block: Block, layout: Layout, picked: list[int] | None) -> Parsed | None:
     """Return the kept rows of a block, or those `picked` of them; None where there is anything to think about."""
     lines = block.lines
-    if lines is None or any(line.count(b",") != layout.width - 1 for line in lines):
+    if lines is None or any(line.count(",") != layout.width - 1 for line in lines):
         return None
     if layout.missing == "drop":
         parsed = _parse_lines(lines, layout)
@@ -30,7 +28,7 @@ def parse_plain(block: Block, layout: Layout, picked: list[int] | None) -> Parse
     return _parse_lines([lines[row] for row in picked], layout) if max(picked) < len(lines) else None
 
 
-def _parse_lines(lines: list[bytes], layout: Layout) -> Parsed | None:
+def _parse_lines(lines: list[str], layout: Layout) -> Parsed | None:
     """Take the quickest way first: NumPy's parser, for numbers only; then Python's `float`, column by column."""
     try:
         parsed = _parse_numbers(lines, layout) or _parse_columns(lines, layout)
@@ -58,16 +56,14 @@ def _missing_targets(parsed: Parsed, layout: Layout) -> NDArray[np.bool_]:
     return np.array([label in missing for label in parsed.y] if missing else [False] * len(parsed.y), dtype=bool)
 
 
-def _parse_numbers(lines: list[bytes], layout: Layout) -> Parsed | None:
+def _parse_numbers(lines: list[str], layout: Layout) -> Parsed | None:
     """Return the rows if every cell in question is a usual number, else None; it spells what it does to `float`."""
     if any(column.categories for column in layout.features):
         return None
     others = [column for column in layout.others if not (layout.labels and column is layout.target)]
     columns = [column.position for column in (*layout.features, *others)]
     try:
-        values: Floats = np.loadtxt(
-            b"\n".join(lines).decode("ascii").split("\n"), delimiter=",", comments=None, usecols=columns, ndmin=2
-        )
+        values: Floats = np.loadtxt(lines, delimiter=",", comments=None, usecols=columns, ndmin=2)
     except ValueError:
         return None
     if not (np.abs(values) <= layout.largest).all():
@@ -79,12 +75,12 @@ def _parse_numbers(lines: list[bytes], layout: Layout) -> Parsed | None:
     if not layout.labels:
         return Parsed(values[:, :d], values[:, d], weights)
     at = layout.target.position
-    return Parsed(values[:, :d], _texts([line.split(b",", at + 1)[at] for line in lines]), weights)
+    return Parsed(values[:, :d], _texts([line.split(",", at + 1)[at] for line in lines]), weights)
 
 
-def _parse_columns(lines: list[bytes], layout: Layout) -> Parsed:
+def _parse_columns(lines: list[str], layout: Layout) -> Parsed:
     """Return the rows, NaN where a cell is missing; raise `ValueError` for what is not plain."""
-    cells = b",".join(lines).split(b",")
+    cells = ",".join(lines).split(",")
     table = _Table(layout, {column.position: cells[column.position :: layout.width] for column in layout.used})
     X = np.zeros((len(lines), layout.num_features))
     for start, column in layout.starts:
@@ -97,7 +93,7 @@ class _Table:
     """The cells of a plain block by column; `ValueError` means that it is not plain."""
 
     layout: Layout
-    cells: dict[int, list[bytes]]
+    cells: dict[int, list[str]]
 
     def numbers(self, column: Column) -> Floats:
         """Return numbers (n,), NaN where a cell is missing."""
@@ -105,12 +101,12 @@ class _Table:
         try:
             values: Floats = np.fromiter(map(float, cells), dtype=np.float64, count=len(cells))
         except ValueError:
-            some = (np.nan if cell.strip() in _MISSING_BYTES else float(cell) for cell in cells)
+            some = (np.nan if cell.strip() in MISSING else float(cell) for cell in cells)
             values = np.fromiter(some, dtype=np.float64, count=len(cells))
         usual = np.abs(values) <= self.layout.largest
-        if not usual.all() and any(cells[row].strip() not in _MISSING_BYTES for row in np.flatnonzero(~usual)):
+        if not usual.all() and any(cells[row].strip() not in MISSING for row in np.flatnonzero(~usual)):
             raise ValueError
-        if b"_" in b"".join(cells):
+        if "_" in "".join(cells):
             raise ValueError  # 1_000 is a number to Python
         return values
 
@@ -133,9 +129,9 @@ class _Table:
         return _texts(self.cells[target.position]) if self.layout.labels else self.numbers(target)
 
 
-def _texts(cells: list[bytes]) -> list[Label]:
+def _texts(cells: list[str]) -> list[Label]:
     """Return the stripped texts (n,) of cells; raise `ValueError` for an infinite number, which is no label."""
-    texts: dict[bytes, Label] = {cell: cell.decode().strip() for cell in set(cells)}
+    texts: dict[str, Label] = {cell: cell.strip() for cell in set(cells)}
     if any(isinf(number(text) or 0.0) for text in texts.values()):
         raise ValueError
     return [texts[cell] for cell in cells]

@@ -48,7 +48,7 @@ class Block:
         return _tokenise(self, whole=True)[0]
 
     @cached_property
-    def lines(self) -> list[bytes] | None:
+    def lines(self) -> list[str] | None:
         """The lines, if each is a record that commas alone divide (no quotes, no blank lines); else None."""
         data = self.data
         if b'"' in data:
@@ -57,7 +57,7 @@ class Block:
             data = data.replace(b"\r\n", b"\n")
         if b"\r" in data or b"\n\n" in data or data.startswith(b"\n"):
             return None
-        return data.removesuffix(b"\n").split(b"\n")
+        return data.removesuffix(b"\n").decode().split("\n")
 
     @property
     def num_records(self) -> int:
