@@ -8,7 +8,7 @@ from workers.data.rows import Dense, Matrix
 from workers.kernels.base import Kernels
 
 WELL_CONDITIONED = 1e-8
-"""Reciprocal condition from which Cholesky's factor gives as good a solution as singular values, several times sooner."""
+"""Reciprocal condition from which Cholesky's factor is as good as singular values, and several times faster."""
 
 
 class FastKernels(Kernels):
