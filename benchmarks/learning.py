@@ -30,7 +30,7 @@ from benchmarks.problems import LearningProblem
 from benchmarks.reference import Reference
 
 NUM_CPUS = 4
-TUNING = Limits(epochs=20, seconds=20.0)
+TUNING = Limits(epochs=10, seconds=10.0)
 """How long each candidate of a search for settings may go on."""
 
 QUICK_ROWS = 20_000
@@ -139,6 +139,13 @@ def table_of(result: dict[str, Any]) -> Table:
     return table
 
 
+def memory_rates(array_bytes: int) -> dict[str, float]:
+    """Return what one process and two together read from memory, in GB/s: of this moment, as the machine may be shared."""
+    rates = {str(processes): gigabytes_per_second(processes, array_bytes) for processes in (1, 2)}
+    print(f"  memory: {rates['1']:.1f} GB/s for one process, {rates['2']:.1f} GB/s for two together", flush=True)
+    return rates
+
+
 def connected(stack: ExitStack) -> None:
     """Start Ray for all who need it, until the stack is left."""
     from scheduler.session import connect
@@ -148,12 +155,8 @@ def connected(stack: ExitStack) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run what was asked for, and return all figures."""
-    console = Console()
-    figures: dict[str, Any] = {"machine": facts(), "bandwidth_gb_per_s": {}, "problems": []}
-    for processes in (1, 2):
-        rate = gigabytes_per_second(processes, arguments.array_bytes)
-        figures["bandwidth_gb_per_s"][str(processes)] = rate
-        print(f"memory, {processes} process{'es' * (processes > 1)}: {rate:.1f} GB/s")
+    console = Console(width=110)
+    figures: dict[str, Any] = {"machine": facts(), "problems": []}
     peers = {name: PEERS[name] for name in arguments.peers}
     limits = Limits(arguments.epochs, arguments.limit)
     with ExitStack() as stack:
@@ -166,7 +169,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 continue
             print(problem.name, flush=True)
             saved = problem.saved(folder / str(len(figures["problems"])))
-            result = compare(saved, peers, arguments.gap, limits, arguments.repeats)
+            memory = memory_rates(arguments.array_bytes)
+            result = compare(saved, peers, arguments.gap, limits, arguments.repeats) | {"bandwidth_gb_per_s": memory}
             figures["problems"].append(result)
             console.print(table_of(result))
             if arguments.json:  # a run takes long: keep what is there
@@ -177,7 +181,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def parsed(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--problems", nargs="+", choices=problems.NAMES, default=["least-squares", "logistic", "a9a"])
+    parser.add_argument("--problems", nargs="+", choices=problems.NAMES, help="default: all but the 10 M")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--repeats", type=int, default=3, help="turns of each peer (default 3)")
     parser.add_argument("--rows", type=int, help="rows of the synthetic problems, instead of their own number")
@@ -186,10 +190,12 @@ def parsed(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--limit", type=float, default=60.0, help="give up after so many seconds of training (default 60)"
     )
-    parser.add_argument("--quick", action="store_true", help="few rows and one turn, to see that all runs")
+    parser.add_argument("--quick", action="store_true", help="least squares on few rows, one turn")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write every figure here")
     parser.set_defaults(array_bytes=400_000_000)
     arguments = parser.parse_args(words)
+    quick, usual = ["least-squares"], ["least-squares", "logistic", "a9a"]
+    arguments.problems = arguments.problems or (quick if arguments.quick else usual)
     if arguments.quick:
         arguments.rows, arguments.repeats, arguments.epochs = arguments.rows or QUICK_ROWS, 1, 10
     return arguments

@@ -34,7 +34,7 @@ class Apportion(Peer):
     """A run with two workers and one of the solvers; the learning rate is its own default."""
 
     epoch = "round"
-    timed = "the solver's rounds as summary.json has them; rows in the workers' memory"
+    timed = "the solver's rounds, as summary.json has them; not the rounds before that measure the learning rate"
     needs_ray = True
 
     def __init__(self, solver: str) -> None:

@@ -1,7 +1,7 @@
 """Bare Ray: the textbook's synchronous parameter server on real rows, with nothing of Apportion in it.
 
 The pattern of ``benchmarks/textbook.py``: the server stacks and sums the gradients of mini-batches, calls are
-chained by references, and the driver waits for the weights every few rounds. Each of two workers holds its half of the rows.
+chained by references, and the driver waits for the weights every few rounds. Each of two workers holds half the rows.
 """
 
 from __future__ import annotations

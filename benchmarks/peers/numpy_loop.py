@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.peers.base import Goal, Limits, Peer, Point, Points, Settings, fastest
 from benchmarks.problems import LearningProblem
 
-RATES = [2.0**power for power in range(1, -13, -1)]
+RATES = [2.0**power for power in range(2, -12, -2)]
 DECAYS = {"constant": lambda epoch: 1.0, "inverse": lambda epoch: 1.0 / (1.0 + epoch)}
 
 
@@ -27,7 +27,7 @@ class NumpyLoop(Peer):
         self.batches = batches
 
     def tune(self, problem: LearningProblem, goal: Goal, limits: Limits) -> Settings:
-        """Search powers of two, each constant and falling with the inverse of the epoch."""
+        """Search powers of four, each constant and falling with the inverse of the epoch."""
         candidates = [{"rate": rate, "decay": decay} for rate in RATES for decay in DECAYS]
         return fastest(self, problem, candidates, goal, limits)
 

@@ -74,6 +74,7 @@ def train_loop(config: dict[str, Any]) -> list[tuple[float, list[float]]]:
     optimiser = torch.optim.SGD(groups, lr=config["rates"][0])
     loss = _half_squared if config["objective"] == "squared" else torch.nn.functional.binary_cross_entropy_with_logits
     reference = Reference(config["objective"], all_X, all_y, config["l2"])
+    num_steps = -(-(len(all_y) // NUM_WORKERS) // config["batch_size"])  # the same on both: a step waits for the other
     points: list[tuple[float, list[float]]] = []
     seconds = 0.0
     for rate in config["rates"]:
@@ -81,8 +82,8 @@ def train_loop(config: dict[str, Any]) -> list[tuple[float, list[float]]]:
             group["lr"] = rate
         torch.distributed.barrier()
         started_s = time.perf_counter()
-        for start in range(0, len(y) - config["batch_size"] // 2, config["batch_size"]):
-            batch = slice(start, start + config["batch_size"])
+        for step in range(num_steps):
+            batch = slice(step * config["batch_size"], (step + 1) * config["batch_size"])
             optimiser.zero_grad()
             loss(model(X[batch])[:, 0], y[batch]).backward()
             optimiser.step()
