@@ -140,7 +140,7 @@ def table_of(result: dict[str, Any]) -> Table:
 
 
 def memory_rates(array_bytes: int) -> dict[str, float]:
-    """Return what one process and two together read from memory, in GB/s: of this moment, as the machine may be shared."""
+    """Return the GB/s that one process, and two together, read from memory; of this moment, as machines are shared."""
     rates = {str(processes): gigabytes_per_second(processes, array_bytes) for processes in (1, 2)}
     print(f"  memory: {rates['1']:.1f} GB/s for one process, {rates['2']:.1f} GB/s for two together", flush=True)
     return rates
