@@ -13,7 +13,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -224,19 +224,17 @@ def table_of(name: str, runs: list[Run]) -> Table:
     return table
 
 
-def markdown(runs: dict[str, list[Run]], machine: dict[str, Any], command: str) -> str:
-    """Return all runs as Markdown."""
-    where = f"{machine['processor']}, {machine['logical_processors']} logical processors"
+def markdown(runs: dict[str, list[Run]], machine: dict[str, Any], options: argparse.Namespace) -> str:
+    """Return all runs as Markdown, with what they were measured on and by."""
+    limits = f"--rows {options.rows} --rounds {options.rounds} --limit {options.limit:g}"
+    where = f"{machine['processor']}, {machine['logical_processors']} logical processors, load {machine['load_1_min']}"
     versions = f"Python {machine['python']}, NumPy {machine['versions']['numpy']}"
-    lines = [f"Measured on {machine['date'][:10]} by `{command}` ({where}; {versions})."]
+    lines = [
+        f"Measured on {machine['date'][:10]} by `python -m benchmarks.convergence {limits}` ({where}; {versions})."
+    ]
     for name, taken in runs.items():
-        lines += [
-            "",
-            f"### {name}",
-            "",
-            *("| " + " | ".join(row) + " |" for row in (HEADINGS, ["---"] * len(HEADINGS))),
-        ]
-        lines += ["| " + " | ".join(cells(run)) + " |" for run in taken]
+        rows = [HEADINGS, ["---"] * len(HEADINGS), *(cells(run) for run in taken)]
+        lines += ["", f"### {name}", "", *("| " + " | ".join(row) + " |" for row in rows)]
     return "\n".join(lines)
 
 
@@ -256,8 +254,8 @@ def write_page(path: Path, text: str) -> None:
     path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
-def main() -> None:
-    """Measure, print tables, and write the page and JSON if asked."""
+def parsed(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the command line's options."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cases", nargs="+", choices=list(MAKERS), default=list(MAKERS))
     parser.add_argument("--rows", type=int, default=2_000_000, help="rows of the synthetic case (default 2,000,000)")
@@ -265,13 +263,18 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=20.0, help="at most this many seconds each (default 20)")
     parser.add_argument("--page", type=Path, metavar="PATH", help="write the tables between the markers of this page")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write every figure here")
-    arguments = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Measure, print tables, and write the page and JSON if asked."""
+    arguments = parsed()
     machine, console, runs = facts(), Console(width=110), {}
     for case in cases(arguments.cases, arguments.rows):
         runs[case.name] = list(measure(case, arguments.limit, arguments.rounds))
         console.print(table_of(case.name, runs[case.name]))
     if arguments.page:
-        write_page(arguments.page, markdown(runs, machine, "make bench-convergence"))
+        write_page(arguments.page, markdown(runs, machine, arguments))
     if arguments.json:
         figures = {"machine": machine, "runs": [asdict(run) for taken in runs.values() for run in taken]}
         arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")

@@ -54,13 +54,14 @@ def test_sorted_shards_hold_parts_of_the_targets_that_do_not_overlap() -> None:
 def test_only_what_lies_between_the_markers_is_replaced(tmp_path: Path, runs: list[convergence.Run]) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"above\n{convergence.BEGIN}\nold\n{convergence.END}\nbelow\n", encoding="utf-8")
-    text = convergence.markdown({"small": runs}, convergence.facts(), "make bench-convergence")
+    text = convergence.markdown({"small": runs}, convergence.facts(), convergence.parsed(["--limit", "2"]))
     for _ in range(2):  # twice: the markers stay
         convergence.write_page(page, text)
     written = page.read_text(encoding="utf-8")
     assert written.startswith("above\n")
     assert written.endswith("\nbelow\n")
     assert "old" not in written
+    assert "--rounds 500 --limit 2`" in written
     assert written.count("| exact | iid | 1 (") == 1
 
 
