@@ -17,7 +17,8 @@ from scheduler.rounds import Rounds
 from workers.data.shard import DataSet
 from workers.parameter_store import ParameterStore
 from workers.problem import Problem
-from workers.training import Outcome, RoundReport, Stopping, Training
+from workers.stopping import Stopping
+from workers.training import Outcome, RoundReport, Training
 from workers.update import Message
 from workers.wire import decode, encode
 from workers.worker_state import CallResult

@@ -158,7 +158,7 @@ class _Actors:
             job=job.name,
             data=prepared.data,
             problem=prepared.problem,
-            solver=job.training.solver,
+            solver=prepared.solver,
             stopping=prepared.stopping,
             standardise=job.training.standardise,
             balance=policy.balance,
