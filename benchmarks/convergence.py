@@ -273,8 +273,8 @@ def main() -> None:
     for case in cases(arguments.cases, arguments.rows):
         runs[case.name] = list(measure(case, arguments.limit, arguments.rounds))
         console.print(table_of(case.name, runs[case.name]))
-    if arguments.page:
-        write_page(arguments.page, markdown(runs, machine, arguments))
+        if arguments.page:  # a run takes long: keep what is there
+            write_page(arguments.page, markdown(runs, machine, arguments))
     if arguments.json:
         figures = {"machine": machine, "runs": [asdict(run) for taken in runs.values() for run in taken]}
         arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
