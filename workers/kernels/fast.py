@@ -1,0 +1,56 @@
+"""The fastest kernels: the same bits on processors of the same kind."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from workers.data.rows import Dense, Matrix
+from workers.kernels.base import Kernels
+
+
+class FastKernels(Kernels):
+    """BLAS, LAPACK and NumPy's vector functions."""
+
+    name = "fast"
+
+    def product(self, X: Matrix, W: Dense) -> Dense:
+        """Return ``X W``."""
+        result: Dense = X @ W.astype(X.dtype, copy=False)
+        return result
+
+    def pull_back(self, X: Matrix, R: Dense) -> Dense:
+        """Return ``X' R``."""
+        result: Dense = X.T @ R.astype(X.dtype, copy=False)
+        return result
+
+    def gram(self, A: Dense, B: Dense) -> Dense:
+        """Return ``A' B``."""
+        result: Dense = A.T @ B
+        return result
+
+    def exp(self, values: Dense) -> Dense:
+        """Return ``e**x`` of each value."""
+        result: Dense = np.exp(values)
+        return result
+
+    def log(self, values: Dense) -> Dense:
+        """Return the natural logarithm of each value."""
+        result: Dense = np.log(values)
+        return result
+
+    def log1p(self, values: Dense) -> Dense:
+        """Return the natural logarithm of ``1 + x``."""
+        result: Dense = np.log1p(values)
+        return result
+
+    def dot(self, a: Dense, b: Dense) -> float:
+        """Return the inner product of two vectors."""
+        return float(a @ b)
+
+    def solve(self, A: Dense, b: Dense) -> Dense:
+        """Return the solution of least norm, by singular values."""
+        solution: Dense = np.linalg.lstsq(A, b, rcond=None)[0]
+        return solution
+
+
+FAST = FastKernels()
