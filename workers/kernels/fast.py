@@ -7,6 +7,9 @@ import numpy as np
 from workers.data.rows import Dense, Matrix
 from workers.kernels.base import Kernels
 
+WELL_CONDITIONED = 1e-8
+"""Reciprocal condition from which Cholesky's factor is as good as singular values, and several times faster."""
+
 
 class FastKernels(Kernels):
     """BLAS, LAPACK and NumPy's vector functions."""
@@ -48,7 +51,13 @@ class FastKernels(Kernels):
         return float(a @ b)
 
     def solve(self, A: Dense, b: Dense) -> Dense:
-        """Return the solution of least norm, by singular values."""
+        """Return the solution of least norm: by Cholesky where the condition is good, else by singular values."""
+        from scipy.linalg import lapack  # noqa: PLC0415  (the server alone solves systems)
+
+        factor, failed = lapack.dpotrf(A, lower=True)
+        if not failed and len(A) and lapack.dpocon(factor, np.abs(A).sum(axis=0).max(), uplo="L")[0] > WELL_CONDITIONED:
+            found: Dense = lapack.dpotrs(factor, b, lower=True)[0]
+            return found
         solution: Dense = np.linalg.lstsq(A, b, rcond=None)[0]
         return solution
 
