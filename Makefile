@@ -50,6 +50,10 @@ format: setup  ## Format the code and mend what the linter can
 bench-overhead: setup  ## Time a round and the start-up beside bare Ray
 	@$(BIN)/python -m benchmarks.overhead
 
+.PHONY: bench-memory
+bench-memory: setup  ## Measure what driver and workers hold in memory for large files
+	@$(BIN)/python -m benchmarks.memory
+
 .PHONY: clean
 clean:  ## Remove the virtual environment, caches and runs
 	@rm -rf $(VENV) runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
