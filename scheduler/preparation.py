@@ -11,7 +11,7 @@ from workers.choice import Choice, choose
 from workers.columns import Columns
 from workers.data.shard import DataSet
 from workers.data.source import Source
-from workers.kernels import FAST
+from workers.kernels import FAST, STRICT
 from workers.problem import Problem
 from workers.solvers import SOLVERS
 from workers.stopping import Stopping
@@ -69,7 +69,7 @@ def prepare_source(job: Job, source: Source) -> Prepared:
     UserError
         If objective, solver and data do not go together.
     """
-    kernels = FAST
+    kernels = STRICT if job.training.reproducible == "strict" else FAST
     objective = job.model.loss().with_kernels(kernels)
     info = source.describe("classification" if objective.task == "classification" else "regression")
     data = DataSet(
