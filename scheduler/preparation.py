@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from policies.interface import JobView
 from scheduler.errors import UserError
 from scheduler.job import Job
+from scheduler.learning_spec import TrainingSpec
 from workers.choice import Choice, choose
 from workers.columns import Columns
 from workers.data.shard import DataSet
 from workers.data.source import Source
-from workers.kernels import FAST
+from workers.kernels import FAST, STRICT
 from workers.problem import Problem
 from workers.solvers import SOLVERS
 from workers.stopping import Stopping
@@ -47,6 +49,13 @@ class Prepared:
         """Return the job's training before its first round."""
         return Training(self.problem, self.solver, self.stopping, self.job.training.standardise)
 
+    def with_training(self, **fields: Any) -> Prepared:
+        """Return the job with other fields of ``training``; the data need not be looked at again."""
+        training = TrainingSpec.model_validate({**self.job.training.model_dump(), **fields})
+        choice = choose(self.problem, training.wishes())
+        job = self.job.model_copy(update={"training": training})
+        return replace(self, job=job, problem=choice.applied(self.problem), choice=choice)
+
     def view(self, submitted_s: float) -> JobView:
         """Return what the job wants of a cluster."""
         least, most = self.job.workers.gang
@@ -69,10 +78,19 @@ def prepare_source(job: Job, source: Source) -> Prepared:
     UserError
         If objective, solver and data do not go together.
     """
-    kernels = FAST
+    kernels = STRICT if job.training.reproducible == "strict" else FAST
     objective = job.model.loss().with_kernels(kernels)
     info = source.describe("classification" if objective.task == "classification" else "regression")
-    data = DataSet(source, info, job.test_fraction, job.training.seed, job.shards)
+    data = DataSet(
+        source,
+        info,
+        job.test_fraction,
+        job.training.seed,
+        job.shards,
+        split=job.split,
+        validation_fraction=job.validation_fraction,
+        class_weight=job.data.class_weight,
+    )
     num_classes = len(info.classes or ())
     architecture = job.model.architecture(info.num_features, objective.num_outputs(num_classes))
     problem = Problem(
@@ -80,7 +98,7 @@ def prepare_source(job: Job, source: Source) -> Prepared:
         architecture=architecture,
         penalty=job.model.penalty(),
         num_rows=data.num_train,
-        total_weight=None if info.weighted else float(data.num_train),
+        total_weight=None if data.weighted else float(data.num_train),
         num_shards=job.shards,
         seed=job.training.seed,
         columns=Columns.raw(info.num_features),
@@ -89,6 +107,8 @@ def prepare_source(job: Job, source: Source) -> Prepared:
     choice = choose(problem, job.training.wishes())
     problem = choice.applied(problem)
     refusals = [objective.refuse(num_classes), SOLVERS[choice.solver].refuse(problem)]
+    if job.training.stopping().needs_validation and not data.num_validation:
+        refusals.append("training.patience and training.target need validation rows: set validation_fraction")
     if any(refusals):
         raise UserError("\n".join(f"job {job.name}: {refusal}" for refusal in refusals if refusal))
     return Prepared(job, data, problem, choice)

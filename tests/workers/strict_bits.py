@@ -1,4 +1,4 @@
-"""Print hashes of all kernels' results on fixed inputs, for `test_strict_kernels.py` under many environments."""
+"""Print hashes of all kernels' results on fixed inputs, for `test_kernels.py` under many environments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from workers.kernels import FAST, Kernels
-from workers.strict_kernels import STRICT
+from workers.kernels.strict import STRICT
 
 
 def results(kernels: Kernels, dtype: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from scipy.sparse import csr_array
 
 from workers.data.rows import Dense, Floats
 from workers.kernels import FAST
-from workers.strict_kernels import FEW, INTEGER_ROWS, STRICT
+from workers.kernels.strict import FEW, INTEGER_ROWS, STRICT
 
 SCRIPT = Path(__file__).with_name("strict_bits.py")
 SWITCHES = (

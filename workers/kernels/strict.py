@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from workers import elementary
 from workers.data.rows import Dense, Floats, Matrix
-from workers.kernels import Kernels
-from workers.least_norm import least_norm, tree_sum
+from workers.kernels import elementary
+from workers.kernels.base import Kernels
+from workers.kernels.least_norm import least_norm, tree_sum
 
 BLOCK_ELEMENTS = 131072
 """Elements of a block of rows whose products stay in the cache."""
