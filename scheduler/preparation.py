@@ -88,7 +88,7 @@ def prepare_source(job: Job, source: Source) -> Prepared:
     )
     choice = choose(problem, job.training.wishes())
     problem = choice.applied(problem)
-    refusals = [objective.refuse(num_classes), SOLVERS[choice.solver].refuse(problem)]
+    refusals = [objective.refuse(num_classes), architecture.refuse(kernels), SOLVERS[choice.solver].refuse(problem)]
     if any(refusals):
         raise UserError("\n".join(f"job {job.name}: {refusal}" for refusal in refusals if refusal))
     return Prepared(job, data, problem, choice)

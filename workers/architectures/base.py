@@ -69,6 +69,16 @@ class Architecture(ABC):
     def from_arrays(self, arrays: Arrays, columns: Columns) -> Floats:
         """Return the flat buffer for ``columns`` of what ``to_arrays`` gave."""
 
+    @property
+    def foreign(self) -> object:
+        """An object whose class is the user's own and must travel with its code; None where there is none."""
+        return None
+
+    def refuse(self, kernels: Kernels) -> str | None:
+        """Say why this architecture does not go together with an arithmetic, or None."""
+        del kernels
+        return None
+
     def describe(self) -> dict[str, Any]:
         """Return the settings, beside kind and sizes, that a model file must keep to build the architecture again."""
         return {"intercept": self.intercept}
