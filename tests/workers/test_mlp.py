@@ -203,7 +203,7 @@ def ring(num_rows: int = 400) -> tuple[Floats, Floats]:
 
 @pytest.mark.parametrize(
     ("solver", "rounds"),
-    [(None, 250), ("gradient-descent", 250), ("local-sgd", 150), ("local-svrg", 250), ("lbfgs", 60)],
+    [(None, 300), ("gradient-descent", 250), ("local-sgd", 150), ("local-svrg", 250), ("lbfgs", 60)],
 )
 @pytest.mark.parametrize("objective", ["softmax", "logistic"])
 def test_every_solver_for_layers_learns_what_is_not_linear(solver: str | None, rounds: int, objective: str) -> None:
