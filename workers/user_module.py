@@ -34,7 +34,7 @@ def load_class(spec: str, folder: Path) -> type:
     """
     file, name = locate(spec, folder)
     if not file.is_file():
-        raise DataError(f"'{spec}' needs the file {file.name} in {file.parent.resolve()}, and there is none")
+        raise DataError(f"'{spec}' needs the file {file.name} in {file.parent.resolve()}, and there is none: put it there, or start where it is")
     module = _loaded(file.resolve())
     found = getattr(module, name, None)
     if isinstance(found, type):
