@@ -34,7 +34,10 @@ def load_class(spec: str, folder: Path) -> type:
     """
     file, name = locate(spec, folder)
     if not file.is_file():
-        raise DataError(f"'{spec}' needs the file {file.name} in {file.parent.resolve()}, and there is none: put it there, or start where it is")
+        raise DataError(
+            f"'{spec}' needs the file {file.name} in {file.parent.resolve()}, and there is none: put it there, "
+            "or start from the folder that has it"
+        )
     module = _loaded(file.resolve())
     found = getattr(module, name, None)
     if isinstance(found, type):

@@ -18,11 +18,12 @@ from workers.choice import Wishes, choose
 from workers.columns import Columns
 from workers.data.rows import Floats, Rows
 from workers.errors import DataError
-from workers.kernels import FAST
+from workers.kernels import FAST, Kernels
 from workers.model import Model, load_model
 from workers.objectives import OBJECTIVES
 from workers.problem import Problem
 from workers.solvers import SOLVERS
+from workers.strict_kernels import STRICT
 
 COLUMNS = Columns(np.array([0.5, -2.0, 0.0]), np.array([2.0, 0.3, 1.0]))
 
@@ -253,3 +254,18 @@ def test_what_needs_a_linear_model_refuses_layers() -> None:
     problem = mlp_problem(*regression(), objective="squared")
     for solver in ("newton", "exact", "sklearn-sgd"):
         assert "is for linear models, not for 'mlp'" in str(SOLVERS[solver].refuse(problem))
+
+
+def test_strict_arithmetic_gives_the_same_numbers() -> None:
+    rows = some_rows("softmax", sparse=False, weighted=True)
+    plain = replace(problem_for(np.zeros((12, 3)), rows.y, 1, "softmax"), columns=COLUMNS)
+
+    def learnt_with(kernels: Kernels, X: Any) -> tuple[float, Floats]:
+        problem = replace(plain, architecture=Mlp(3, 3, hidden=(5, 4), activation="tanh"), kernels=kernels)
+        return problem.loss_and_gradient(problem.start(), replace(rows, X=X))
+
+    expected = learnt_with(FAST, rows.X)
+    for X in (rows.X, csr_array(rows.X)):
+        loss, gradient = learnt_with(STRICT, X)
+        assert loss == pytest.approx(expected[0], rel=1e-12)
+        np.testing.assert_allclose(gradient, expected[1], rtol=1e-9, atol=1e-12)

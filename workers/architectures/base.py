@@ -74,9 +74,9 @@ class Architecture(ABC):
         """An object whose class is the user's own and must travel with its code; None where there is none."""
         return None
 
-    def refuse(self, kernels: Kernels) -> str | None:
-        """Say why this architecture does not go together with an arithmetic, or None."""
-        del kernels
+    def refuse(self, kernels: Kernels, sparse: bool) -> str | None:
+        """Say why this architecture does not go together with an arithmetic, or with sparse rows, or None."""
+        del kernels, sparse
         return None
 
     def describe(self) -> dict[str, Any]:

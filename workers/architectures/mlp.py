@@ -95,7 +95,7 @@ class Mlp(Architecture):
         for place, (inputs, outputs) in enumerate(self._shapes):
             rectified = self.activation == "relu" and place < len(self.hidden)
             reach = np.sqrt(6.0 / (inputs if rectified else inputs + outputs))
-            layers.append((random.uniform(-reach, reach, (inputs, outputs)), np.zeros(outputs)))
+            layers.append((reach * (2.0 * random.random((inputs, outputs)) - 1.0), np.zeros(outputs)))
         return self._join(layers)
 
     @property

@@ -148,11 +148,13 @@ class TorchModule(Architecture):
                 "a loss must be a sum over rows; use LayerNorm"
             )
 
-    def refuse(self, kernels: Kernels) -> str | None:
-        """Refuse any arithmetic but the fast one: PyTorch has its own."""
+    def refuse(self, kernels: Kernels, sparse: bool) -> str | None:
+        """Refuse sparse rows, and any arithmetic but the fast one: PyTorch has its own."""
+        if sparse:
+            return f"{self.module} takes dense rows, but the data's are sparse: use 'model.hidden' instead"
         if kernels.name == "fast":
             return None
-        return "a torch module computes with PyTorch, whose last bits depend on the processor: 'reproducible: usual'"
+        return "the bits of a torch module may depend on the processor: set 'training.reproducible: usual'"
 
     @cached_property
     def _sizes(self) -> dict[str, tuple[int, ...]]:
@@ -186,10 +188,9 @@ class TorchModule(Architecture):
 
     def forward(self, parameters: Floats, X: Matrix, columns: Columns, kernels: Kernels) -> tuple[Dense, Backward]:
         """Return the module's outputs for raw rows, and autograd's way back; of the type of ``X``."""
-        del kernels
         torch, module = import_torch(), self.built
         if is_sparse(X):
-            raise DataError(f"{self.module} takes dense rows, but the data's are sparse: use 'model.hidden' instead")
+            raise DataError(self.refuse(kernels, sparse=True))
         device = next(module.parameters()).device
 
         def tensor(values: Dense) -> Any:

@@ -50,6 +50,8 @@ class ScikitLearnSgd(LocalSgd):
                 f"solver '{self.name}' has the losses {', '.join(LOSSES)}, scikit-learn's SGD has no '{name}': "
                 "use 'local-sgd'"
             )
+        if problem.kernels.name != "fast":
+            return f"the bits of solver '{self.name}' may depend on the processor: set 'training.reproducible: usual'"
         return super().refuse(problem)
 
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
