@@ -18,12 +18,11 @@ from workers.choice import Wishes, choose
 from workers.columns import Columns
 from workers.data.rows import Floats, Rows
 from workers.errors import DataError
-from workers.kernels import FAST, Kernels
+from workers.kernels import FAST, STRICT, Kernels
 from workers.model import Model, load_model
 from workers.objectives import OBJECTIVES
 from workers.problem import Problem
 from workers.solvers import SOLVERS
-from workers.strict_kernels import STRICT
 
 COLUMNS = Columns(np.array([0.5, -2.0, 0.0]), np.array([2.0, 0.3, 1.0]))
 
