@@ -18,8 +18,9 @@ WIDEST_HESSIAN = 500
 DEAREST_HESSIAN = 1e12
 """Multiplications of a round (rows times parameters squared) up to which Newton's few rounds pay."""
 
-LAYERS_RATE = 0.2
-"""The default learning rate of layers where no server optimiser scales their steps."""
+LAYERS_RATES = {"classification": 0.2, "regression": 0.03}
+"""The default learning rates of layers where no server optimiser scales their steps: the residuals of a regression
+are not bounded, and rows far from all others throw local steps off."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def choose(problem: Problem, wishes: Wishes) -> Choice:
         server = Adam(rate=0.01) if layers and _steps_at_server(solver) and not problem.penalty.l1 else AVERAGE
     rate = wishes.learning_rate
     if rate is None and layers:
-        rate = _rate_of_layers(solver, server)
+        rate = _rate_of_layers(problem.objective.task, solver, server)
     cornered = not problem.objective.is_curved and solver in ("sgd", "local-sgd", "gradient-descent", "sklearn-sgd")
     schedule = wishes.schedule or ("inverse-sqrt" if cornered else "constant")
     options = SolverOptions(
@@ -78,11 +79,12 @@ def _steps_at_server(solver: str) -> bool:
     return solver in ("sgd", "gradient-descent")
 
 
-def _rate_of_layers(solver: str, server: ServerOptimiser) -> float:
+def _rate_of_layers(task: str, solver: str, server: ServerOptimiser) -> float:
     """Return a rate that suits layers on standardised columns: their curvature is not known before training."""
     if isinstance(server, Adagrad) and _steps_at_server(solver):
         return 1.0  # it scales gradients by itself
-    return round(LAYERS_RATE * (1.0 - server.momentum), 12) if isinstance(server, Momentum) else LAYERS_RATE
+    rate = LAYERS_RATES[task]
+    return round(rate * (1.0 - server.momentum), 12) if isinstance(server, Momentum) else rate
 
 
 def _solver(problem: Problem, wishes: Wishes) -> tuple[str, ServerOptimiser | None, str]:

@@ -31,9 +31,9 @@ NUM_SHARDS = 9
 CASES = [
     (solver, objective)
     for solver in sorted(SOLVERS)
-    for objective in ("squared", "logistic", "softmax", "layers")
+    for objective in ("squared", "logistic", "softmax", "layers", "squared layers")
     if (solver != "exact" or objective == "squared")
-    and not (solver in ("newton", "sklearn-sgd", "local-svrg") and objective == "layers")
+    and not (solver in ("newton", "sklearn-sgd", "local-svrg") and "layers" in objective)
     and (solver, objective) != ("sklearn-sgd", "softmax")
 ]
 
@@ -46,12 +46,14 @@ def job(objective: str) -> tuple[DataSet, Problem]:
         "logistic": lambda: classification(2, 150),
         "softmax": lambda: classification(3, 150),
         "layers": lambda: classification(3, 150),
+        "squared layers": lambda: regression(150),
     }[objective]()
+    layers = "layers" in objective
+    objective = {"layers": "softmax", "squared layers": "squared"}.get(objective, objective)
     data = data_set(X, y, NUM_SHARDS, "regression" if objective == "squared" else "classification")
-    layers, objective = objective == "layers", "softmax" if objective == "layers" else objective
     problem = problem_for(X, y, NUM_SHARDS, objective, l2=0.01, batch_size=5, seed=4)
     if layers:
-        problem = replace(problem, architecture=Mlp(3, 3, hidden=(4,)))
+        problem = replace(problem, architecture=Mlp(problem.num_features, problem.num_outputs, hidden=(4,)))
     return data, problem.with_rows(data.num_train)
 
 
@@ -223,7 +225,7 @@ def test_the_seed_matters_to_stochastic_solvers_only(solver: str, objective: str
     problem = problem.with_rate(0.05)
     same, other = (learnt_by_one(data, replace(problem, seed=seed), solver) for seed in (4, 5))
     assert same == learnt_by_one(data, problem, solver)
-    assert (same != other) == (SOLVERS[solver].stochastic or objective == "layers")  # layers start at random
+    assert (same != other) == (SOLVERS[solver].stochastic or "layers" in objective)  # layers start at random
 
 
 def test_the_number_of_shards_is_part_of_the_job() -> None:

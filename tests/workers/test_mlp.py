@@ -17,10 +17,12 @@ from workers.architectures.mlp import ACTIVATIONS
 from workers.choice import Wishes, choose
 from workers.columns import Columns
 from workers.data.rows import Floats, Rows
+from workers.data.shard import Shard
 from workers.errors import DataError
 from workers.kernels import FAST, STRICT, Kernels
 from workers.model import Model, load_model
 from workers.objectives import OBJECTIVES
+from workers.objectives.huber import Huber
 from workers.problem import Problem
 from workers.solvers import SOLVERS
 
@@ -56,7 +58,7 @@ def test_gradients_are_those_of_differences(objective: str, sparse: bool, weight
     outputs = 3 if objective == "softmax" else 1
     random = np.random.default_rng(3)
     for activation in ACTIVATIONS:
-        architecture = Mlp(3, outputs, intercept, (5, 4), activation)
+        architecture = Mlp(3, outputs, intercept, (5, 4), activation, offset=0.3, unit=1.7)
         plain = problem_for(np.zeros((12, 3)), rows.y, 1, objective)
         problem = replace(plain, architecture=architecture, columns=columns)
         parameters = problem.start() + 0.1 * random.standard_normal(problem.num_parameters)
@@ -122,7 +124,7 @@ def test_the_seed_decides_where_layers_start() -> None:
 
 @pytest.mark.parametrize("intercept", [True, False])
 def test_arrays_apply_to_raw_columns_and_lead_back(intercept: bool) -> None:
-    architecture = Mlp(3, 2, intercept, (5, 4), "tanh")
+    architecture = Mlp(3, 2, intercept, (5, 4), "tanh", offset=7.0 * intercept, unit=30.0)
     columns = COLUMNS if intercept else Columns(np.zeros(3), COLUMNS.scale)
     parameters = np.random.default_rng(2).standard_normal(architecture.num_parameters)
     arrays = architecture.to_arrays(parameters, columns)
@@ -137,7 +139,8 @@ def test_arrays_apply_to_raw_columns_and_lead_back(intercept: bool) -> None:
     np.testing.assert_allclose(architecture.from_arrays(arrays, columns), parameters, rtol=1e-12)
     X = np.random.default_rng(3).standard_normal((6, 3))
     expected = architecture.forward(parameters, X, columns, FAST)[0]
-    np.testing.assert_allclose(architecture.margins(arrays, X, FAST), expected, rtol=1e-10, atol=1e-12)
+    stored = replace(architecture, offset=0.0, unit=1.0)
+    np.testing.assert_allclose(stored.margins(arrays, X, FAST), expected, rtol=1e-10, atol=1e-12)
     H = np.tanh(
         np.tanh(X @ arrays["layer_1.weights"] + arrays["layer_1.intercepts"]) @ arrays["layer_2.weights"]
         + arrays["layer_2.intercepts"]
@@ -229,6 +232,44 @@ def test_auto_takes_mini_batches_and_adam_unless_a_penalty_wants_proximal_steps(
     )
     local = choose(problem, Wishes(solver="local-sgd"))
     assert local.options.server.name == "average"
+
+
+@pytest.mark.parametrize("solver", [None, "local-sgd", "gradient-descent"])  # the first step of lbfgs has a unit
+@pytest.mark.parametrize("objective", ["squared", "huber"])
+def test_the_unit_of_the_target_does_not_matter(objective: str, solver: str | None) -> None:
+    """What is learnt in other units is the same model in other units: layers are told the target's zero and unit."""
+    X, y = regression(200)
+    y = np.sin(y / 2) + 0.1 * X[:, 0]
+    answers = []
+    for offset, unit in ((0.0, 1.0), (-5e4, 2.0**20)):
+        target = offset + unit * y
+        problem = mlp_problem(X, target, 4, objective)
+        if objective == "huber":
+            problem = replace(problem, objective=Huber(delta=unit))
+        choice = choose(problem, Wishes(solver=solver))
+        outcome, training = learn(choice.applied(problem), cut(X, target, 4), choice.solver, 40)
+        margins = Mlp(4, 1, True, (8,), "tanh").margins(outcome.arrays, X, FAST)
+        answers.append((margins[:, 0] - offset) / unit)
+        assert training.problem.architecture.unit == pytest.approx(target.std())
+        assert training.problem.architecture.offset == pytest.approx(target.mean())
+        assert outcome.metric[0] < target.var()
+    np.testing.assert_allclose(answers[1], answers[0], rtol=0, atol=0.02)
+
+
+def test_weights_count_in_the_target_s_unit_and_a_constant_target_is_no_error() -> None:
+    X, y = regression(60)
+    weights = np.linspace(0.0, 3.0, 60)
+    shards = [Shard(0, Rows(X, y, weights), Rows(X[:0], y[:0]))]
+    problem = replace(mlp_problem(X, y, 1, "squared"), total_weight=None)
+    choice = choose(problem, Wishes())
+    _, training = learn(choice.applied(problem), shards, "sgd", 1)
+    architecture, mean = training.problem.architecture, np.average(y, weights=weights)
+    assert architecture.offset == pytest.approx(mean)
+    assert architecture.unit == pytest.approx(np.sqrt(np.average((y - mean) ** 2, weights=weights)))
+    constant = np.full(60, 0.1)
+    outcome, training = learn(choice.applied(mlp_problem(X, constant, 2, "squared")), cut(X, constant, 2), "sgd", 50)
+    assert training.problem.architecture.unit == 1.0
+    assert outcome.metric[0] < 0.1
 
 
 def test_the_optimum_of_lbfgs_is_as_good_as_that_of_scikit_learn() -> None:

@@ -132,6 +132,20 @@ def test_losses_and_gradients_are_those_of_our_own_layers(objective: str, weight
     np.testing.assert_allclose(as_mlp(own, gradient)[1], their_gradient, rtol=1e-8, atol=1e-10)
 
 
+def test_the_target_s_zero_and_unit_are_those_of_our_own_layers() -> None:
+    own = replace(module(outputs=1), offset=50.0, unit=8.0)
+    problem, rows = problem_of(own, "squared")
+    parameters = problem.start()
+    plain, theirs = as_mlp(replace(own, offset=0.0, unit=1.0), parameters)
+    mlp = replace(plain, offset=50.0, unit=8.0)
+    loss, gradient = problem.loss_and_gradient(parameters, rows)
+    their_loss, their_gradient = replace(problem, architecture=mlp).loss_and_gradient(theirs, rows)
+    assert loss == pytest.approx(their_loss, rel=1e-10)
+    np.testing.assert_allclose(as_mlp(module(outputs=1), gradient)[1], their_gradient, rtol=1e-8, atol=1e-8)
+    arrays = own.to_arrays(parameters, COLUMNS)
+    np.testing.assert_allclose(module(outputs=1).margins(arrays, rows.X, FAST), problem.margins(parameters, rows.X))
+
+
 def test_the_seed_decides_the_start_and_leaves_torchs_own_alone() -> None:
     own = module()
     torch.manual_seed(5)

@@ -119,9 +119,11 @@ class Mlp(Architecture):
         return np.concatenate(kept)
 
     def _raw(self, parameters: Floats, columns: Columns) -> list[tuple[Floats, Floats]]:
-        """Return all layers, the first one for raw columns."""
-        first, *others = self._split(parameters)
-        return [columns.to_raw(*first), *others]
+        """Return all layers: the first one for raw columns, the last one for the target's unit."""
+        first, *between = self._split(parameters)
+        layers = [columns.to_raw(*first), *between]
+        weights, intercepts = layers[-1]
+        return [*layers[:-1], (self.unit * weights, self.offset + self.unit * intercepts)]
 
     def forward(self, parameters: Floats, X: Matrix, columns: Columns, kernels: Kernels) -> tuple[Dense, Backward]:
         """Return the margins of raw rows, and back-propagation; everything is of the type of ``X``."""
@@ -137,7 +139,8 @@ class Mlp(Architecture):
             for place in reversed(range(len(layers))):
                 totals = R.sum(axis=0, dtype=np.float64)
                 products = kernels.pull_back(inputs[place], R).astype(np.float64, copy=False)
-                gradients.append((products if place else columns.pull(products, totals), totals))
+                unit = self.unit if place == len(layers) - 1 else 1.0
+                gradients.append((unit * (products if place else columns.pull(products, totals)), unit * totals))
                 if place:
                     R = kernels.product(R, layers[place][0].T) * activation.slope(inputs[place])
             return self._join(gradients[::-1])
@@ -145,17 +148,19 @@ class Mlp(Architecture):
         return Z, backward
 
     def to_arrays(self, parameters: Floats, columns: Columns) -> dict[str, Floats]:
-        """Return ``layer_1.weights``, ``layer_1.intercepts``, ``layer_2.weights``, ...; the first on raw columns."""
+        """Return ``layer_1.weights``, ``layer_1.intercepts``, ...: from raw columns to margins."""
         layers = enumerate(self._raw(parameters, columns), start=1)
         pairs = (zip(_names(number), layer, strict=True) for number, layer in layers)
         return {name: array for pair in pairs for name, array in pair}
 
     def from_arrays(self, arrays: Arrays, columns: Columns) -> Floats:
         """Return the flat buffer of the layers' weights and intercepts."""
-        first, *others = [
-            (arrays[weights], arrays[intercepts]) for weights, intercepts in map(_names, range(1, len(self.hidden) + 2))
-        ]
-        return self._join([columns.from_raw(*first), *others])
+        names = map(_names, range(1, len(self.hidden) + 2))
+        layers = [(arrays[weights], arrays[intercepts]) for weights, intercepts in names]
+        layers[0] = columns.from_raw(*layers[0])
+        weights, intercepts = layers[-1]
+        layers[-1] = (weights / self.unit, (intercepts - self.offset) / self.unit)
+        return self._join(layers)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings that a model file must keep."""

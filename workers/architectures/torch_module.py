@@ -19,7 +19,7 @@ from workers.errors import DataError
 from workers.kernels import Kernels
 from workers.user_module import load_class
 
-CENTER, SCALE = "columns.center", "columns.scale"
+CENTER, SCALE, TARGET = "columns.center", "columns.scale", "target.offset_and_unit"
 TRIAL_ROWS = 5
 
 
@@ -205,7 +205,7 @@ class TorchModule(Architecture):
         def backward(R: Dense) -> Floats:
             wanted = [values for values in tensors.values() if values.requires_grad]
             with _determined(torch):
-                found = torch.autograd.grad(Z, wanted, tensor(R), retain_graph=True, allow_unused=True)
+                found = torch.autograd.grad(Z, wanted, tensor(self.unit * R), retain_graph=True, allow_unused=True)
             gradients = iter(found)
             parts = [next(gradients) if values.requires_grad else None for values in tensors.values()]
             flat = [
@@ -214,22 +214,25 @@ class TorchModule(Architecture):
             ]
             return np.concatenate(flat)
 
-        margins: Dense = Z.detach().cpu().numpy().copy()
+        margins: Dense = self.offset + self.unit * Z.detach().cpu().numpy()
         return margins, backward
 
     def to_arrays(self, parameters: Floats, columns: Columns) -> dict[str, Floats]:
-        """Return the parameters by the module's names for them, and the map from raw columns to what it sees."""
-        return {**self._split(parameters), CENTER: columns.center, SCALE: columns.scale}
+        """Return the parameters by the module's names for them, and the maps from raw columns and to the target."""
+        target = np.array([self.offset, self.unit])
+        return {**self._split(parameters), CENTER: columns.center, SCALE: columns.scale, TARGET: target}
 
     def from_arrays(self, arrays: Arrays, columns: Columns) -> Floats:
-        """Return the flat buffer; the map of the columns is not part of it, and ``columns`` takes its place."""
+        """Return the flat buffer; the maps are no part of it: ``columns``, offset and unit take their place."""
         del columns
         return np.concatenate([arrays[name].ravel() for name in self._sizes])
 
     def margins(self, arrays: Arrays, X: Matrix, kernels: Kernels) -> Dense:
         """Return the margins of raw rows for named arrays."""
         columns = Columns(arrays[CENTER], arrays[SCALE])
-        return self.forward(self.from_arrays(arrays, columns), X, columns, kernels)[0]
+        offset, unit = arrays[TARGET].tolist()
+        margins: Dense = offset + unit * self.forward(self.from_arrays(arrays, columns), X, columns, kernels)[0]
+        return margins
 
     def describe(self) -> dict[str, Any]:
         """Return the settings that a model file must keep: where the class is, but not its code."""
