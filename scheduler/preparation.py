@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from policies.interface import JobView
 from scheduler.errors import UserError
 from scheduler.job import Job
+from scheduler.learning_spec import TrainingSpec
 from workers.choice import Choice, choose
 from workers.columns import Columns
 from workers.data.shard import DataSet
@@ -46,6 +48,13 @@ class Prepared:
     def training(self) -> Training:
         """Return the job's training before its first round."""
         return Training(self.problem, self.solver, self.stopping, self.job.training.standardise)
+
+    def with_training(self, **fields: Any) -> Prepared:
+        """Return the job with other fields of ``training``; the data need not be looked at again."""
+        training = TrainingSpec.model_validate({**self.job.training.model_dump(), **fields})
+        choice = choose(self.problem, training.wishes())
+        job = self.job.model_copy(update={"training": training})
+        return replace(self, job=job, problem=choice.applied(self.problem), choice=choice)
 
     def view(self, submitted_s: float) -> JobView:
         """Return what the job wants of a cluster."""

@@ -29,7 +29,7 @@ from workers.solvers import SOLVERS
 
 ROOT = Path(__file__).parent.parent
 OWN = ROOT / "examples" / "policy_of_my_own"
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/learning.md", "docs/convergence.md")
 COMMANDS = ("run", "compare", "nodes", "policies", "predict")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
@@ -95,7 +95,7 @@ def test_links_lead_somewhere(page: str) -> None:
         file, _, anchor = target.partition("#")
         if file.startswith("http"):
             continue
-        assert not file or (ROOT / file).exists(), target
+        assert not file or (ROOT / page).parent.joinpath(file).exists(), target
         if anchor:
             headings = re.findall(r"^#+ (.+)$", text_of(file or page), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
@@ -141,6 +141,25 @@ def test_the_job_file_table_has_all_fields_and_their_defaults() -> None:
 def test_the_job_file_table_lists_every_choice(field: str, choices: dict[str, Any]) -> None:
     (meaning,) = [row[2] for row in rows_of("The job file") if row[0] == field]
     assert set(re.findall(r"[a-z0-9_-]+", meaning)) >= choices.keys()
+
+
+def test_the_solvers_table_says_what_goes_together() -> None:
+    lines = [
+        line for line in text_of("docs/learning.md").splitlines() if line.startswith("| `") and line.count("|") == 8
+    ]
+    rows = {
+        cells[0].strip("`"): cells[2:] for cells in ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    }
+    for name, solver in SOLVERS.items():
+        flags = (
+            solver.takes_layers,
+            solver.takes_corners,
+            solver.takes_lasso,
+            solver.takes_server,
+            solver.takes_robust,
+        )
+        corners = solver.takes_corners and name != "exact"  # it takes one loss, which has none
+        assert rows[name] == ["yes" if flag else "no" for flag in (flags[0], corners, *flags[2:])], name
 
 
 def test_the_outputs_table_has_all_fields() -> None:
