@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from workers.aggregation import EXACT_SUM, Aggregation
 from workers.problem import Problem, SolverOptions
 from workers.server_optimisers import AVERAGE, Adagrad, Adam, Momentum, Nesterov, ServerOptimiser
-from workers.solvers import SOLVERS
 
 WIDEST_GRAM = 2000
 """Parameters up to which a matrix of them is summed: 32 MB from each worker."""
@@ -64,7 +63,7 @@ def choose(problem: Problem, wishes: Wishes) -> Choice:
     cornered = not problem.objective.is_curved and solver in ("sgd", "local-sgd", "gradient-descent", "sklearn-sgd")
     schedule = wishes.schedule or ("inverse-sqrt" if cornered else "constant")
     options = SolverOptions(
-        batch_size=SOLVERS[solver].own_batch or wishes.batch_size,
+        batch_size=wishes.batch_size,
         local_epochs=wishes.local_epochs,
         learning_rate=rate,
         schedule=schedule,

@@ -220,7 +220,7 @@ class Training:
         elif isinstance(stage, Moments | Target):
             self.problem = stage.apply(self.problem, self.state)
         elif isinstance(stage, Curvature):
-            self.problem = stage.apply(self.problem, self.state, self.solver.batch_noise)
+            self.problem = stage.apply(self.problem, self.state, self.solver.batch_noise, self.solver.own_batch)
         elif isinstance(stage, Evaluation):
             self.outcome = self._conclude()
             return

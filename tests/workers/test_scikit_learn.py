@@ -32,7 +32,6 @@ def test_it_comes_near_the_optimum(objective: str) -> None:
     shards = cut(X, y, 4)
     problem = problem_for(X, y, 4, objective, l2=0.01)
     choice = choose(problem, Wishes(solver="sklearn-sgd", schedule="inverse-sqrt"))
-    assert choice.options.batch_size == 1
     _, training = learn(choice.applied(problem), shards, "sklearn-sgd", 200)
     # the subgradient method is slow on corners: a long run of it is the yardstick there
     yardstick, rounds = ("lbfgs", 300) if OBJECTIVES[objective].is_curved else ("local-sgd", 600)

@@ -213,14 +213,14 @@ class Curvature(Solver):
         solved = "measured" if state.round + 1 == POWER_ROUNDS else ""
         return State(_unit(product), state.round + 1, memory=memory, solved=solved)
 
-    def apply(self, problem: Problem, state: State, noise: str | None) -> Problem:
+    def apply(self, problem: Problem, state: State, noise: str | None, own_batch: int | None = None) -> Problem:
         """Return the problem with the default learning rate: one over the curvature that a step meets.
 
-        ``noise`` names the entry of the state that batches add, None for full gradients.
+        ``noise`` names the entry of the state that batches add, None for full gradients; ``own_batch`` is the solver's.
         """
         largest = SAFETY * float(state.memory["largest"])
         if noise is not None:
-            largest += float(state.memory[noise]) / problem.options.batch_size
+            largest += float(state.memory[noise]) / (own_batch or problem.options.batch_size)
         curvature = problem.objective.typical_smoothness * largest + problem.penalty.l2
         return problem.with_rate(1.0 / curvature if curvature > 0 else 1.0)
 
