@@ -145,10 +145,12 @@ class Training:
 
     def total_of(self, updates: Floats) -> Floats:
         """Return what takes the place of the sum of all shards' updates, shape ``(shards, size)``."""
-        total = self.problem.options.aggregation.total(updates)
-        if is_monitored(self.problem, self.stage):  # measurements are added up, whatever becomes of the updates
-            total[-NUM_MONITORED:] = updates[:, -NUM_MONITORED:].sum(axis=0)
-        return total
+        aggregation = self.problem.options.aggregation
+        if not is_monitored(self.problem, self.stage):
+            return aggregation.total(updates)
+        # Measurements are added up, and have no say in which updates are the odd ones.
+        learnt, measured = updates[:, :-NUM_MONITORED], updates[:, -NUM_MONITORED:]
+        return np.append(aggregation.total(learnt), measured.sum(axis=0))
 
     def payload(self) -> Payload:
         """Return what workers must know in the next round."""
@@ -156,7 +158,7 @@ class Training:
 
     def stop(self, reason: str) -> None:
         """Let the solver's rounds end after the present one, for a reason that only the driver knows."""
-        if not self._reason:
+        if not self._reason and self.fused is None:
             self._reason = reason
 
     def advance(self, sums: Floats) -> RoundReport:
@@ -190,7 +192,7 @@ class Training:
             raise self.diverged("the parameters are not finite")
         if loss is not None and self.stage == self.solver.name:
             self._first_loss = loss if self._first_loss is None else self._first_loss
-            if abs(loss) > WORST_GROWTH * abs(self._first_loss) > 0:
+            if loss > WORST_GROWTH * abs(self._first_loss) > 0:  # far below 0 is good: Poisson's leaves out a constant
                 raise self.diverged(f"the loss has grown from {self._first_loss:.4g} to {loss:.4g}")
             self._loss = loss
 

@@ -17,7 +17,7 @@ from learning_cases import classification, data_set, fused, problem_for, regress
 
 from workers.architectures import Mlp
 from workers.data.shard import DataSet
-from workers.exact_sum import CAPACITY_BITS, GROWTH_BITS, LEAST_PEAK, Floats, Ints
+from workers.exact_sum import CAPACITY_BITS, GROWTH_BITS, LEAST_PEAK, SHRINK_BITS, Floats, Ints
 from workers.parameter_store import ParameterStore, Verdict
 from workers.problem import Problem
 from workers.sequential import train
@@ -171,6 +171,15 @@ def fits(terms: list[Floats], exponents: list[int]) -> bool:
     )
 
 
+def keeps_digits(terms: list[Floats], starts: Ints, exponents: list[int]) -> bool:
+    kept = CAPACITY_BITS - (len(terms) - 1).bit_length() - GROWTH_BITS - SHRINK_BITS
+    for a, b in itertools.pairwise([*starts.tolist(), len(terms[0])]):
+        largest = max(abs(value) for term in terms for value in term[a:b].tolist())
+        if largest and math.frexp(largest)[1] > LEAST_PEAK and math.frexp(largest)[1] + exponents[a] < kept:
+            return False
+    return True
+
+
 def learnt_with_fractions(data: DataSet, problem: Problem, solver: str) -> str:
     """Train without ``Scale``, ``ParameterStore`` and ``call_update``: sums of fractions on the same grid."""
     training = training_for(problem, solver)
@@ -184,7 +193,7 @@ def learnt_with_fractions(data: DataSet, problem: Problem, solver: str) -> str:
         fitting = exponents_of(terms, starts)
         kind = (training.stage, *sorted(payload))
         grid = grids.get(kind, fitting)
-        if not fits(terms, grid):
+        if not (fits(terms, grid) and keeps_digits(terms, starts, grid)):
             grid = fitting
         grids[kind] = fitting
         sums = [

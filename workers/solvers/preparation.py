@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from workers.columns import Columns, blocks, sample
 from workers.data.rows import Floats, Rows
 from workers.data.shard import Shard
+from workers.errors import DataError
 from workers.exact_sum import Ints
 from workers.kernels import Kernels
 from workers.problem import Problem
@@ -23,6 +24,9 @@ SAFETY = 1.1
 PIVOT_ROWS = 1024
 CURVATURE_ROWS = 8192
 """Rows of each shard that are enough to place a column's zero roughly, and to estimate the curvature."""
+
+LONGEST = 1e19
+"""Longer rows count as this long (squared) for the reach: its powers would overflow. Standardised rows are shorter."""
 
 
 class Weighing(Solver):
@@ -43,8 +47,12 @@ class Weighing(Solver):
         return np.array([shard.train.total_weight])
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
-        """Keep the sum."""
+        """Keep the sum; raise `DataError` where there is none."""
         del problem
+        if not sums[0] > 0:
+            raise DataError(
+                f"the weights of the training rows add up to {sums[0]:g}: give at least one of them a weight above 0."
+            )
         return State(state.parameters, state.round + 1, memory={"total": sums}, solved="weighed")
 
 
@@ -169,7 +177,8 @@ class Curvature(Solver):
     """The largest eigenvalue of the columns' second moments, by power iteration, and how far rows stick out.
 
     A step on a batch of ``b`` rows meets a curvature of about ``largest + spread / b`` on average, where
-    ``spread`` is ``sum |a|**4 / sum |a|**2`` over standardised rows ``a``; at worst it is ``largest + reach / b``
+    ``spread`` is ``sum |a|**4 / sum |a|**2`` over standardised rows ``a`` (times the root of their weight over the
+    average one); at worst it is ``largest + reach / b``
     with the longest row's ``|a|**2``, taken as the 16-norm of all: sums are all that shards can share. Of a large
     shard, a sample is looked at.
     """
@@ -198,7 +207,7 @@ class Curvature(Solver):
             along = rows.weighted(kernels.product(rows.X, weights).astype(np.float64) + offset)
             product[:features] += columns.pull(kernels.pull_back(rows.X, along), along.sum(axis=0))[:, 0]
             product[features:] += along.sum()
-            powers += _powers(rows, columns, problem.intercept)
+            powers += _powers(problem, rows)
         return np.concatenate([product, powers])
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
@@ -220,17 +229,22 @@ class Curvature(Solver):
         """
         largest = SAFETY * float(state.memory["largest"])
         if noise is not None:
-            largest += float(state.memory[noise]) / (own_batch or problem.options.batch_size)
+            largest += float(state.memory[noise]) / (own_batch or problem.smallest_batch)
         curvature = problem.objective.typical_smoothness * largest + problem.penalty.l2
         return problem.with_rate(1.0 / curvature if curvature > 0 else 1.0)
 
 
-def _powers(rows: Rows, columns: Columns, intercept: bool) -> Floats:
-    """Return the sums of the weights and of the 2nd, 4th and 32nd powers of the rows' norms."""
-    second = columns.squared_norms(rows.X) + intercept
-    fourth = second * second
+def _powers(problem: Problem, rows: Rows) -> Floats:
+    """Return the sums of the weights and of the 2nd, 4th and 32nd powers of the rows' norms.
+
+    A row that counts ``u`` times the average pulls as one whose norm is the root of ``u`` times as long.
+    """
+    second = problem.columns.squared_norms(rows.X) + problem.intercept
+    pull = second if rows.weights is None else second * (rows.weights / problem.mean_weight)
+    bounded = np.minimum(pull, LONGEST)
+    fourth = bounded * bounded
     sixteenth = (fourth * fourth) * (fourth * fourth)
-    heavy = [rows.weighted(values).sum() for values in (second, fourth)]
+    heavy = [rows.weighted(values).sum() for values in (second, second * pull)]
     return np.array([rows.total_weight, *heavy, (sixteenth * sixteenth).sum()])
 
 
