@@ -106,7 +106,8 @@ def prepare_source(job: Job, source: Source) -> Prepared:
     )
     choice = choose(problem, job.training.wishes())
     problem = choice.applied(problem)
-    refusals = [objective.refuse(num_classes), SOLVERS[choice.solver].refuse(problem)]
+    refusals = [objective.refuse(num_classes), architecture.refuse(kernels, info.row_values is not None)]
+    refusals.append(SOLVERS[choice.solver].refuse(problem))
     if job.training.stopping().needs_validation and not data.num_validation:
         refusals.append("training.patience and training.target need validation rows: set validation_fraction")
     if any(refusals):

@@ -153,7 +153,7 @@ class _Actors:
 
     def __init__(self, prepared: Prepared, policy: Policy, grants: Sequence[Grant], cluster: RayCluster) -> None:
         job, run = prepared.job, secrets.token_hex(3)
-        ship_by_value(policy.balance)
+        ship_by_value(policy.balance, prepared.problem.architecture.foreign)
         spec = RunSpec(
             job=job.name,
             data=prepared.data,

@@ -174,7 +174,7 @@ def test_the_changelog_has_this_version() -> None:
     assert "\n## [Unreleased]" in text_of("CHANGELOG.md")
 
 
-@pytest.mark.parametrize("name", ["diabetes", "breast_cancer", "digits", "policy_of_my_own/job"])
+@pytest.mark.parametrize("name", ["diabetes", "breast_cancer", "digits", "digits_mlp", "policy_of_my_own/job"])
 def test_example_jobs_are_valid(name: str) -> None:
     load_job(ROOT / "examples" / f"{name}.yaml")
 

@@ -18,7 +18,7 @@ from workers.problem import Problem, SolverOptions
 from workers.solvers import SOLVERS
 from workers.solvers.base import Payload, Solver, State
 from workers.solvers.evaluation import NUM_MONITORED, Evaluation
-from workers.solvers.preparation import Curvature, Moments, Weighing
+from workers.solvers.preparation import Curvature, Moments, Target, Weighing
 from workers.stopping import Progress, Stopping, Validation
 from workers.update import STAGES, is_monitored
 
@@ -114,6 +114,8 @@ class Training:
         problem, solver = self.problem, self.solver
         stages = [Weighing.name] if problem.total_weight is None else []
         stages += [Moments.name] if standardise else []
+        if standardise and problem.objective.margin_is_target and not problem.architecture.is_linear:
+            stages.append(Target.name)
         if solver.needs_rate and problem.options.learning_rate is None:
             stages.append(Curvature.name)
         stages.append(solver.name)
@@ -217,10 +219,10 @@ class Training:
             self._fuse()
         elif isinstance(stage, Weighing):
             self.problem = replace(self.problem, total_weight=float(self.state.memory["total"][0]))
-        elif isinstance(stage, Moments):
+        elif isinstance(stage, Moments | Target):
             self.problem = stage.apply(self.problem, self.state)
         elif isinstance(stage, Curvature):
-            self.problem = stage.apply(self.problem, self.state, self.solver.batch_noise)
+            self.problem = stage.apply(self.problem, self.state, self.solver.batch_noise, self.solver.own_batch)
         elif isinstance(stage, Evaluation):
             self.outcome = self._conclude()
             return

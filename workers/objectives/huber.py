@@ -23,6 +23,7 @@ class Huber(Regression):
 
     name = "huber"
     smoothness = 1.0
+    margin_is_target = True
     source = "Huber, Robust Estimation of a Location Parameter (1964)"
 
     def __post_init__(self) -> None:

@@ -67,6 +67,8 @@ class Solver(ABC):
     batch_noise
         What batches add to the curvature that a step meets: ``spread`` (on average), ``reach`` (at worst),
         None for full gradients; decides the default learning rate.
+    own_batch
+        The rows of its batches where these are not the job's ``batch_size``, else None.
     takes_layers, takes_corners, takes_lasso, takes_server, takes_robust
         Whether it goes together with an architecture that is not linear, a loss without second derivative, an L1
         penalty, a server optimiser, a robust aggregation.
@@ -77,6 +79,7 @@ class Solver(ABC):
     stochastic: ClassVar[bool] = False
     needs_rate: ClassVar[bool] = True
     batch_noise: ClassVar[str | None] = None
+    own_batch: ClassVar[int | None] = None
     takes_layers: ClassVar[bool] = True
     takes_corners: ClassVar[bool] = True
     takes_lasso: ClassVar[bool] = True

@@ -127,6 +127,52 @@ def _about(rows: Rows, pivot: Floats, kernels: Kernels) -> Floats:
     return np.array([first, second])
 
 
+class Target(Solver):
+    """Mean and standard deviation of the target, which layers are told: their own numbers are about 1."""
+
+    name = "target"
+    source = "LeCun, Bottou, Orr, Mueller, Efficient BackProp (1998), section 4.3"
+    needs_rate = False
+
+    def start(self, problem: Problem) -> State:
+        """Begin with the mean; without an intercept the zero stays where it is."""
+        return State(np.zeros(0), memory={} if problem.intercept else {"mean": np.zeros(1)})
+
+    def broadcast(self, problem: Problem, state: State) -> Payload:
+        """Return the mean once it is known."""
+        del problem
+        return state.memory
+
+    def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
+        """Return one block."""
+        del problem, payload
+        return single_blocks(1)
+
+    def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
+        """Return the weighted sum of the targets, or of their squared distances from the mean."""
+        del problem, round_
+        y = shard.train.y.astype(np.float64)
+        values = (y - payload["mean"]) ** 2 if "mean" in payload else y
+        return np.array([shard.train.weighted(values).sum()])
+
+    def combine(self, problem: Problem, state: State, sums: Floats) -> State:
+        """Keep the mean, then the standard deviation (1 for a constant target)."""
+        value = sums / problem.weight
+        if "mean" not in state.memory:
+            return State(state.parameters, state.round + 1, memory={"mean": value})
+        deviation = np.sqrt(value)
+        constant = deviation <= 1e-12 * np.abs(state.memory["mean"])
+        memory = {**state.memory, "deviation": np.where(constant, 1.0, deviation)}
+        return State(state.parameters, state.round + 1, memory=memory, solved="measured")
+
+    def apply(self, problem: Problem, state: State) -> Problem:
+        """Return the problem with the target's zero and unit, by whose square the learning rate is divided."""
+        offset, unit = float(state.memory["mean"][0]), float(state.memory["deviation"][0])
+        architecture = replace(problem.architecture, offset=offset, unit=unit)
+        options = replace(problem.options, curvature=unit * unit)
+        return replace(problem, architecture=architecture, options=options)
+
+
 class Curvature(Solver):
     """The largest eigenvalue of the columns' second moments, by power iteration, and how far rows stick out.
 
@@ -176,14 +222,14 @@ class Curvature(Solver):
         solved = "measured" if state.round + 1 == POWER_ROUNDS else ""
         return State(_unit(product), state.round + 1, memory=memory, solved=solved)
 
-    def apply(self, problem: Problem, state: State, noise: str | None) -> Problem:
+    def apply(self, problem: Problem, state: State, noise: str | None, own_batch: int | None = None) -> Problem:
         """Return the problem with the default learning rate: one over the curvature that a step meets.
 
-        ``noise`` names the entry of the state that batches add, None for full gradients.
+        ``noise`` names the entry of the state that batches add, None for full gradients; ``own_batch`` is the solver's.
         """
         largest = SAFETY * float(state.memory["largest"])
         if noise is not None:
-            largest += float(state.memory[noise]) / problem.smallest_batch
+            largest += float(state.memory[noise]) / (own_batch or problem.smallest_batch)
         curvature = problem.objective.typical_smoothness * largest + problem.penalty.l2
         return problem.with_rate(1.0 / curvature if curvature > 0 else 1.0)
 
