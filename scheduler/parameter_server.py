@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,9 @@ import ray
 from threadpoolctl import threadpool_limits
 
 from policies.interface import Balance, Call, Floats, Resources, ShardTable, WorkerTable, frozen
-from scheduler.errors import RunFailedError
+from scheduler.errors import LostActorError
 from scheduler.metrics import RunMetrics
 from scheduler.rounds import Rounds
-from workers.data.shard import DataSet
 from workers.parameter_store import ParameterStore
 from workers.problem import Problem
 from workers.training import Outcome, RoundReport, Stopping, Training
@@ -32,12 +31,15 @@ class RunSpec:
 
     Attributes
     ----------
+    data
+        A reference to the ``DataSet`` in Ray's object store: workers read it, the server only passes it on.
     nodes, capacity
         The node of each worker, and its part of that node's resources, shape ``(workers, 3)``.
     """
 
     job: str
-    data: DataSet
+    data: Any
+    shards: ShardTable
     problem: Problem
     solver: str
     stopping: Stopping
@@ -50,7 +52,7 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker was given, and what it did; ``probed_rows_per_s`` was measured before the first round."""
+    """What a worker was given, and what it did; ``probed_rows_per_s`` is None where the policy asks for no speeds."""
 
     node: str
     pid: int
@@ -58,7 +60,7 @@ class WorkerReport:
     rows: int
     bytes: int
     busy_s: float
-    probed_rows_per_s: float
+    probed_rows_per_s: float | None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class RunResult:
     """What a run brought, and what it took; ``seconds_by_round`` has the solver's rounds only."""
 
     outcome: Outcome
+    reports: tuple[RoundReport, ...]
     workers: tuple[WorkerReport, ...]
     seconds_by_round: tuple[float, ...]
     bytes_moved: BytesMoved
@@ -109,28 +112,27 @@ class _Tally:
 
 
 class ParameterServer:
-    """Holds the parameters of one job, and drives its workers round by round.
+    """Holds the parameters of one job at a time, and drives its workers round by round.
 
-    ``run`` occupies one thread to the end of the job; ``progress`` answers on another.
+    ``run`` occupies one thread to the end of a job; ``progress`` answers on another.
     """
 
-    def __init__(self, spec: RunSpec) -> None:
+    def __init__(self, name: str, num_workers: int) -> None:
         self._limits = threadpool_limits(limits=1)
-        self._spec = spec
-        self._training = Training(spec.problem, spec.solver, spec.stopping, spec.standardise)
-        self._reports: list[RoundReport] = []
-        self._worker_reports: tuple[WorkerReport, ...] = ()
+        self._shown = f"ParameterServer({name}, {num_workers} workers)"
+        self._running: _Run | None = None
 
     def __repr__(self) -> str:
         """Say what the dashboard is to show."""
-        return f"ParameterServer({self._spec.job}, {self._spec.solver}, {len(self._spec.nodes)} workers)"
+        return self._shown
 
     def progress(self, since: int) -> Progress:
-        """Return the reports from number ``since`` on."""
-        return Progress(tuple(self._reports[since:]), self._worker_reports)
+        """Return the reports from number ``since`` on of the job that runs now."""
+        running = self._running
+        return Progress((), ()) if running is None else running.progress(since)
 
-    def run(self, workers: list[Any]) -> RunResult:
-        """Measure the workers, divide the shards, and train to the end.
+    def run(self, spec: RunSpec, workers: list[Any]) -> RunResult:
+        """Measure the workers if the policy asks for it, divide the shards, and train to the end.
 
         Raises
         ------
@@ -138,44 +140,70 @@ class ParameterServer:
             If the policy cannot divide the shards, or breaks a rule.
         DivergedError
             If the numbers overflowed.
-        RunFailedError
+        LostActorError
             If a worker died.
         """
+        running = self._running = _Run(spec)
         try:
-            return self._run(workers)
+            return running.run(workers)
         except ray.exceptions.RayActorError as error:
-            raise RunFailedError(f"a worker died in round {len(self._reports) + 1}: {error}") from None
+            raise LostActorError(f"a worker died in round {running.num_rounds + 1}: {error}") from None
+        finally:
+            self._running = None
 
-    def _run(self, workers: list[Any]) -> RunResult:
+
+class _Run:
+    """One job on the server, from its spec to its result."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._spec = spec
+        self._training = Training(spec.problem, spec.solver, spec.stopping, spec.standardise)
+        self._reports: list[RoundReport] = []
+        self._worker_reports: tuple[WorkerReport, ...] = ()
+
+    @property
+    def num_rounds(self) -> int:
+        """The number of rounds that were committed."""
+        return len(self._reports)
+
+    def progress(self, since: int) -> Progress:
+        """Return the reports from number ``since`` on."""
+        return Progress(tuple(self._reports[since:]), self._worker_reports)
+
+    def run(self, workers: list[Any]) -> RunResult:
+        """Give every worker its shards, and train to the end."""
         spec = self._spec
-        probes = ray.get([worker.probe.remote(spec.problem) for worker in workers])
-        table = _worker_table(spec, np.array([s_per_work for s_per_work, _ in probes]))
-        shards = ShardTable(frozen(spec.data.work), frozen(spec.data.nbytes))
+        s_per_work = np.full(len(workers), np.nan)
+        if spec.balance.wants_speeds:
+            s_per_work = np.array(ray.get([worker.probe.remote(spec.problem) for worker in workers]))
         store = ParameterStore(self._training)
-        rounds = Rounds(spec.job, spec.problem.seed, store, spec.balance, table, shards)
+        table = _worker_table(spec, s_per_work)
+        rounds = Rounds(spec.job, spec.problem.seed, store, spec.balance, table, spec.shards)
         queues = [rounds.assignment.queue(worker) for worker in range(len(workers))]
-        tally = _Tally(np.zeros(len(workers)))
+        taken = ray.get([worker.take.remote(spec.data, queue) for worker, queue in zip(workers, queues, strict=True)])
+        tally = _Tally(np.zeros(len(workers)), shards=sum(num_bytes for num_bytes, _ in taken))
         self._worker_reports = tuple(
             WorkerReport(
                 node=spec.nodes[worker],
-                pid=pid,
+                pid=taken[worker][1],
                 shards=tuple(queue.tolist()),
-                rows=int(shards.work[queue].sum()),
-                bytes=int(shards.bytes[queue].sum()),
+                rows=int(spec.shards.work[queue].sum()),
+                bytes=int(spec.shards.bytes[queue].sum()),
                 busy_s=0.0,
-                probed_rows_per_s=1.0 / s_per_work,
+                probed_rows_per_s=None if np.isnan(s_per_work[worker]) else float(1.0 / s_per_work[worker]),
             )
-            for worker, (queue, (s_per_work, pid)) in enumerate(zip(queues, probes, strict=True))
+            for worker, queue in enumerate(queues)
         )
-        tally.shards = sum(ray.get([worker.prepare.remote(q) for worker, q in zip(workers, queues, strict=True)]))
         self._drive(workers, rounds, tally)
         if self._training.outcome is None:
             raise AssertionError("the rounds end with an outcome")
         reports = tuple(
-            WorkerReport(**{**vars(report), "busy_s": float(busy_s)})
+            replace(report, busy_s=float(busy_s))
             for report, busy_s in zip(self._worker_reports, tally.busy_s, strict=True)
         )
-        return RunResult(self._training.outcome, reports, tuple(tally.seconds_by_round), tally.bytes_moved)
+        return RunResult(
+            self._training.outcome, tuple(self._reports), reports, tuple(tally.seconds_by_round), tally.bytes_moved
+        )
 
     def _drive(self, workers: list[Any], rounds: Rounds, tally: _Tally) -> None:
         """Send calls and take answers until the training has its outcome."""

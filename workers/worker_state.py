@@ -72,19 +72,6 @@ class WorkerState:
         """Take the job's constants; they change between stages only."""
         self._problem = problem
 
-    def probe(self, problem: Problem) -> float:
-        """Return seconds per row for gradients of the job's own objective, from a short run on random rows."""
-        random = np.random.default_rng(0)
-        X = random.standard_normal((PROBE_ROWS, problem.num_features))
-        y = np.zeros(PROBE_ROWS)
-        parameters = problem.start()
-        problem.gradient(parameters, X, y)  # the first run pays for imports and page faults
-        start, rows = self._clock(), 0
-        while (elapsed := self._clock() - start) < PROBE_SECONDS or not rows:
-            problem.gradient(parameters, X, y)
-            rows += PROBE_ROWS
-        return elapsed / rows
-
     def prepare(self, shards: Sequence[int]) -> int:
         """Make ``shards`` the queue, keep them and no others in the cache, and return the bytes that were read.
 
@@ -123,3 +110,17 @@ class WorkerState:
         self.busy_s += busy
         self.rows_done += int(self._work[chosen].sum())
         return CallResult(message.version, sums, busy, failure)
+
+
+def probe(problem: Problem, clock: Callable[[], float]) -> float:
+    """Return seconds per row for gradients of the job's own objective, from a short run on random rows."""
+    random = np.random.default_rng(0)
+    X = random.standard_normal((PROBE_ROWS, problem.num_features))
+    y = np.zeros(PROBE_ROWS)
+    parameters = problem.start()
+    problem.gradient(parameters, X, y)  # the first run pays for imports and page faults
+    start, rows = clock(), 0
+    while (elapsed := clock() - start) < PROBE_SECONDS or not rows:
+        problem.gradient(parameters, X, y)
+        rows += PROBE_ROWS
+    return elapsed / rows

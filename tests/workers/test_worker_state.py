@@ -15,7 +15,7 @@ from workers.parameter_store import ParameterStore
 from workers.problem import Problem
 from workers.training import Stopping, Training
 from workers.update import Message
-from workers.worker_state import PROBE_ROWS, PROBE_SECONDS, CallResult, WorkerState
+from workers.worker_state import PROBE_ROWS, PROBE_SECONDS, CallResult, WorkerState, probe
 
 
 class Clock:
@@ -122,33 +122,16 @@ def test_the_probe_divides_seconds_by_rows(objective: str, num_classes: int) -> 
     X, y = classification(num_classes, 40) if num_classes else regression(40)
     problem = problem_for(X, y, 2, objective)
     clock = Clock(step=1 / 128)
-    data = data_set(X, y, 2, "classification" if num_classes else "regression")
-    state = worker(data, clock=clock)
     # Read once to begin, then before each of two passes, then once more: three steps have gone, over 0.02 s.
     assert 2 / 128 < PROBE_SECONDS < 3 / 128
-    assert state.probe(problem) == 3 / 128 / (2 * PROBE_ROWS)
+    assert probe(problem, clock) == 3 / 128 / (2 * PROBE_ROWS)
     assert clock.reads == 4
-    assert state.busy_s == 0.0 and state.resident_bytes == 0
 
 
 def test_the_probe_of_a_slow_machine_makes_one_pass() -> None:
     X, y = regression(40)
     clock = Clock(step=1.0)
-    assert worker(data_set(X, y, 2), clock=clock).probe(problem_for(X, y, 2)) == pytest.approx(2.0 / PROBE_ROWS)
-
-
-def test_the_probe_changes_no_answer() -> None:
-    data, problem, store = job()
-    answers = []
-    for probed in (False, True):
-        state = worker(data, clock=Clock(step=1.0))
-        if probed:
-            state.probe(problem)
-        state.prepare([0, 1])
-        state.configure(problem)
-        answers.append(state.run(store.message).sums)
-    assert answers[0] is not None and answers[1] is not None
-    np.testing.assert_array_equal(answers[0].peaks, answers[1].peaks)
+    assert probe(problem_for(X, y, 2), clock) == pytest.approx(2.0 / PROBE_ROWS)
 
 
 @pytest.fixture
