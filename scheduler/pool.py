@@ -55,8 +55,12 @@ class Pool:
             gang.stop()
         return bool(idle)
 
+    def close(self) -> None:
+        """Stop every idle gang, and give its leases back."""
+        self._make_room()
+
     def __enter__(self) -> Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._make_room()
+        self.close()
