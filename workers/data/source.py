@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from math import prod
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,8 @@ class DataInfo:
 
     `fingerprint` is the SHA-256 of X, y and the weights, whatever they were read from; `columns` is a CSV's layout;
     `dtype` is the type of X and y in memory; `row_values` (num_rows,) counts the stored values of each row of sparse
-    data, None for dense data; `weighted` says whether rows have weights.
+    data, None for dense data; `weighted` says whether rows have weights; `layout` is what a source notes to find
+    rows again.
     """
 
     num_rows: int
@@ -60,6 +61,7 @@ class DataInfo:
     dtype: Literal["float64", "float32"] = "float64"
     row_values: Ints | None = field(default=None, compare=False)
     weighted: bool = False
+    layout: Any = field(default=None, compare=False, repr=False)
 
     @property
     def num_features(self) -> int:

@@ -1,15 +1,15 @@
 """Counts, classes and the fingerprint of data that passes by in blocks."""
 
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
 from itertools import count
 from math import isfinite
-from typing import TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.data.rows import Floats
+from workers.data.fingerprint import MatrixHash, fingerprint
+from workers.data.rows import Floats, Matrix
 from workers.data.source import Classes, Column, DataInfo, Task
 from workers.errors import DataError, did_you_mean
 
@@ -50,21 +50,21 @@ class Tally:
             raise DataError(f"unknown task {task!r}. {did_you_mean(str(task), get_args(Task))}")
         self.task, self.file, self.target_name = task, file, target_name
         self.num_rows = 0
-        self._features, self._targets = sha256(), sha256()
+        self._features, self._targets = MatrixHash(), MatrixHash()
         self._labels: dict[Label, int] = {}
         self._codes: list[NDArray[np.uint16]] = []
 
-    def add(self, X: Floats, y: Floats | list[Label]) -> None:
+    def add(self, X: Matrix, y: Floats | list[Label]) -> None:
         """Take the next rows: X (n, d), and y (n,) as values for regression, as labels for classification."""
-        self.num_rows += len(X)
-        self._features.update(np.ascontiguousarray(X).data)
+        self.num_rows += X.shape[0]
+        self._features.add(X)
         if isinstance(y, list):
             self._add_labels(y)
         else:
-            self._targets.update(np.ascontiguousarray(y).data)
+            self._targets.add(y)
 
-    def info(self, feature_names: tuple[str, ...], columns: tuple[Column, ...] = ()) -> DataInfo:
-        """Return what was seen; raise `DataError` for no rows, no features, or labels that are no classes."""
+    def info(self, feature_names: tuple[str, ...], columns: tuple[Column, ...] = (), **facts: Any) -> DataInfo:
+        """Return what was seen, and `facts` besides; raise `DataError` for no rows, no features, or unfit labels."""
         if not feature_names:
             raise DataError(f"{self.file}: no feature is left beside the target {self.target_name!r}. Add one.")
         if not self.num_rows:
@@ -75,9 +75,9 @@ class Tally:
         if classes:
             places = class_numbers(self._labels, classes)
             for codes in self._codes:
-                self._targets.update(places[codes].data)
-        fingerprint = sha256(self._features.digest() + self._targets.digest()).hexdigest()
-        return DataInfo(self.num_rows, feature_names, self.target_name, classes, fingerprint, columns)
+                self._targets.add(places[codes])
+        digest = fingerprint(self._features.chunks(), self._targets.chunks())
+        return DataInfo(self.num_rows, feature_names, self.target_name, classes, digest, columns, **facts)
 
     def _add_labels(self, labels: list[Label]) -> None:
         fresh = count(len(self._labels))

@@ -1,0 +1,186 @@
+"""Arrays in memory: what scikit-learn's estimators are given, and what its loaders return."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
+
+from workers.data.array_source import BLOCK_BYTES, default_names
+from workers.data.fingerprint import fingerprint, hashed
+from workers.data.rows import Dense, Floats, Matrix, Rows, is_sparse, rows_of
+from workers.data.source import Classes, DataInfo, Ints, Source, Task, aligned_copy, check_rows
+from workers.data.tally import MAX_CLASSES
+from workers.errors import DataError, Problems, did_you_mean
+
+HINT = "Mend the values, or leave the rows out (rows count from 0)."
+
+
+class MemorySource(Source):
+    """X (n, d), y (n,) and, if given, weights (n,) in memory.
+
+    X is kept as it is if it is dense or a `csr_array`, of float64 or float32; other numbers become float64, other
+    sparse formats a `csr_array`, in which nothing is stored twice, or is zero. y holds numbers for regression, labels
+    of any type that can be sorted for classification. Nothing given is changed, and nothing is copied without need,
+    so read-only arrays in shared memory serve as well. Raise `DataError` for shapes and types that are none of this.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        y: Any,
+        weights: Any = None,
+        *,
+        feature_names: Sequence[str] | None = None,
+        target_name: str = "target",
+        name: str = "the arrays in memory",
+    ) -> None:
+        self.name, self.target_name = name, target_name
+        self.X = _sparse(X, name) if issparse(X) else _dense(X, name)
+        self.y = np.asarray(y)
+        self.weights: Floats | None = None if weights is None else _numbers(weights, f"{name}, weights", np.float64)
+        num_rows, num_features = self.X.shape
+        if self.y.shape != (num_rows,):
+            raise DataError(f"{name}: X has {num_rows} rows, but y has shape {self.y.shape}. Give one target a row.")
+        if self.weights is not None and self.weights.shape != (num_rows,):
+            raise DataError(f"{name}: X has {num_rows} rows, but the weights have shape {self.weights.shape}.")
+        self.feature_names = tuple(map(str, feature_names or default_names(np.arange(num_features))))
+        if len(self.feature_names) != num_features:
+            raise DataError(f"{name}: X has {num_features} columns, but {len(self.feature_names)} names were given.")
+
+    @cached_property
+    def classes(self) -> NDArray[Any]:
+        """The different labels (k,), sorted, of the type of y; class number i is `classes[i]`."""
+        try:
+            return np.unique(self.y)
+        except TypeError as error:
+            raise DataError(f"{self._target} cannot be sorted: {error}. Give labels of one type.") from error
+
+    def describe(self, task: Task) -> DataInfo:
+        """Check every value; raise `DataError` for NaN, infinity, weights below 0, no rows, unfit labels."""
+        if task not in get_args(Task):
+            raise DataError(f"unknown task {task!r}. {did_you_mean(str(task), get_args(Task))}")
+        if 0 in self.X.shape:
+            raise DataError(f"{self.name}: X has shape {self.X.shape}. Give at least one row and one column.")
+        problems = Problems(self.name)
+        self._check_features(problems)
+        self._check_weights(problems)
+        classes = self._class_names(problems) if task == "classification" else None
+        targets = self._targets(slice(None), task)
+        if classes is None:
+            for row in np.flatnonzero(~np.isfinite(targets)):
+                problems.add(f"row {row}", f"target {self.target_name!r}", f"got {targets[row]}", HINT)
+        problems.check()
+        arrays = [self.X, targets] if self.weights is None else [self.X, targets, self.weights]
+        return DataInfo(
+            num_rows=len(self.y),
+            feature_names=self.feature_names,
+            target_name=self.target_name,
+            classes=classes,
+            fingerprint=fingerprint(*map(hashed, arrays)),
+            dtype="float32" if self.X.dtype == np.float32 else "float64",
+            row_values=np.diff(self.X.indptr).astype(np.int64) if isinstance(self.X, csr_array) else None,
+            weighted=self.weights is not None,
+        )
+
+    def read(self, rows: Ints, info: DataInfo) -> Rows:
+        """Return copies of the n `rows`."""
+        check_rows(rows, info)
+        X = self.X[rows]
+        return Rows(
+            X if is_sparse(X) else aligned_copy(X),
+            aligned_copy(self._targets(rows, info.task)),
+            None if self.weights is None else self.weights[rows],
+        )
+
+    @property
+    def _target(self) -> str:
+        return f"{self.name}, target {self.target_name!r}"
+
+    def _targets(self, rows: Any, task: Task) -> Dense:
+        """Return the targets of `rows` as numbers of the type of X: values, or class numbers."""
+        if task == "classification":
+            numbers: Dense = np.searchsorted(self.classes, self.y[rows]).astype(self.X.dtype)
+            return numbers
+        return _numbers(self.y[rows], self._target, self.X.dtype)
+
+    def _class_names(self, problems: Problems) -> Classes:
+        classes = self.classes
+        if not 1 < len(classes) <= MAX_CLASSES:
+            got = f"the one class {classes[0].item()!r}" if len(classes) == 1 else f"{len(classes)} classes"
+            raise DataError(f"{self._target}: got {got} in {len(self.y)} rows. Give 2 to {MAX_CLASSES}, or regress.")
+        if classes.dtype.kind == "f":
+            for row in np.flatnonzero(~np.isfinite(self.y)):
+                problems.add(f"row {row}", f"target {self.target_name!r}", f"got {self.y[row]}", HINT)
+            problems.check()
+            if (broken := classes[classes % 1 != 0]).size:
+                raise DataError(
+                    f"{self._target}: got {broken[0]} where a class is expected (whole number or text). "
+                    "Use task: regression, or another target."
+                )
+        labels = classes.tolist()
+        if all(isinstance(label, (bool, int, float)) for label in labels):
+            return tuple(map(int, labels))
+        return tuple(map(str, labels))
+
+    def _check_features(self, problems: Problems) -> None:
+        for start, part in self._blocks():
+            values = part.data if is_sparse(part) else part
+            if np.isfinite(values).all():
+                continue
+            bad = part.tocoo() if is_sparse(part) else None
+            rows, columns = np.nonzero(~np.isfinite(part)) if bad is None else (bad.row, bad.col)
+            found = values[rows, columns] if bad is None else bad.data
+            for row, column, value in zip(rows, columns, found, strict=True):
+                if not np.isfinite(value):
+                    where = f"column {self.feature_names[column]!r}"
+                    problems.add(f"row {start + row}", where, f"got {value}", HINT)
+
+    def _check_weights(self, problems: Problems) -> None:
+        if self.weights is None:
+            return
+        for row in np.flatnonzero(~(np.isfinite(self.weights) & (self.weights >= 0))):
+            problems.add(f"row {row}", "weight", f"got {self.weights[row]}", "Weights are finite and at least 0.")
+        problems.check()
+        if not self.weights.any():
+            raise DataError(f"{self.name}: every weight is 0. Give some rows a weight.")
+
+    def _blocks(self) -> Iterator[tuple[int, Matrix]]:
+        num_rows, num_features = self.X.shape
+        block_rows = max(1, BLOCK_BYTES // (8 * num_features))
+        for start in range(0, num_rows, block_rows):
+            yield start, rows_of(self.X, slice(start, min(num_rows, start + block_rows)))
+
+
+def _numbers(values: Any, where: str, dtype: Any) -> Dense:
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "biufO":
+            raise TypeError(f"got type {array.dtype}")
+        return array.astype(dtype, copy=False)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: needs numbers: {error}.") from error
+
+
+def _dense(values: Any, name: str) -> Dense:
+    array = np.asarray(values)
+    if array.ndim != 2:
+        raise DataError(f"{name}: needs X of shape (n, d), got {array.shape}. Reshape it.")
+    kept = array.dtype.type in (np.float64, np.float32) and array.dtype.isnative
+    return array if kept else _numbers(array, f"{name}, X", np.float64)
+
+
+def _sparse(matrix: Any, name: str) -> Matrix:
+    if matrix.ndim != 2:
+        raise DataError(f"{name}: needs X of shape (n, d), got {matrix.shape}. Reshape it.")
+    dtype = matrix.dtype if matrix.dtype in (np.float64, np.float32) else np.float64
+    if np.dtype(matrix.dtype).kind not in "biuf":
+        raise DataError(f"{name}, X: needs numbers: got type {matrix.dtype}.")
+    X = csr_array(matrix, dtype=dtype)
+    if not (X.has_canonical_format and X.data.all()):
+        X = X.copy()  # it may share its arrays with what was given
+        X.sum_duplicates()
+        X.eliminate_zeros()
+    return X
