@@ -8,8 +8,9 @@ import numpy as np
 
 from policies.interface import JobView
 from scheduler.errors import UserError
-from scheduler.job import Job
+from scheduler.job import Job, Recipe
 from workers.data.shard import DataSet
+from workers.data.source import Source
 from workers.objectives import OBJECTIVES
 from workers.problem import Problem, SolverOptions
 from workers.solvers import SOLVERS
@@ -20,7 +21,7 @@ from workers.training import Stopping, Training
 class Prepared:
     """A job whose data has been looked at, and that can be trained, with or without a cluster."""
 
-    job: Job
+    job: Recipe
     data: DataSet
     problem: Problem
 
@@ -41,7 +42,12 @@ class Prepared:
 
 
 def prepare(job: Job) -> Prepared:
-    """Read the job's data once, check it, and state the problem.
+    """Read the job's data once, check it, and state the problem; raises what ``prepare_source`` raises."""
+    return prepare_source(job, job.data.source())
+
+
+def prepare_source(job: Recipe, source: Source) -> Prepared:
+    """Read a source once, check it, and state the problem that a recipe poses with it.
 
     Raises
     ------
@@ -51,7 +57,6 @@ def prepare(job: Job) -> Prepared:
         If objective, solver and data do not go together.
     """
     objective = OBJECTIVES[job.model.objective]
-    source = job.data.source()
     info = source.describe("classification" if objective.task == "classification" else "regression")
     num_classes = len(info.classes or ())
     options = job.training
