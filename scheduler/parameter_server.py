@@ -22,7 +22,12 @@ from workers.wire import decode, encode
 from workers.worker_state import CallResult
 
 INLINE_BYTES = 100 * 1024
-"""Larger messages are put into the object store once a round, and workers read them from there."""
+"""What is larger is put into the object store once, and workers read it from there."""
+
+
+def sealed(blob: bytes) -> Any:
+    """Return a blob as it is sent to workers: itself, or a reference to it in the object store."""
+    return blob if len(blob) < INLINE_BYTES else ray.put(blob)
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class RunSpec:
     Attributes
     ----------
     data
-        A reference to the ``DataSet`` in Ray's object store: workers read it, the server only passes it on.
+        The ``DataSet``, encoded, or a reference to it in Ray's object store: the server only passes it on.
     nodes, capacity
         The node of each worker, and its part of that node's resources, shape ``(workers, 3)``.
     """
@@ -209,19 +214,19 @@ class _Run:
         """Send calls and take answers until the training has its outcome."""
         training, store = self._training, rounds.store
         metrics = RunMetrics(self._spec.job)
-        configured: Problem | None = None
+        told: list[Problem | None] = [None] * len(workers)
+        problem, sent = training.problem, sealed(encode(training.problem))
         out: dict[Any, Call] = {}
         calls = rounds.begin().calls
         started_s = time.perf_counter()
         while training.outcome is None:
-            if training.problem is not configured:
-                configured = training.problem
-                problem = ray.put(configured)
-                for call in calls:
-                    workers[call.worker].configure.remote(problem)
+            if training.problem is not problem:
+                problem, sent = training.problem, sealed(encode(training.problem))
             message = self._addressed(store.message, len(calls), tally)
             for call in calls:
-                out[workers[call.worker].run.remote(message)] = call
+                news = None if told[call.worker] is problem else sent
+                told[call.worker] = problem
+                out[workers[call.worker].run.remote(message, news)] = call
             calls = ()
             while not calls and training.outcome is None:
                 done, _ = ray.wait(list(out), num_returns=1)
@@ -238,10 +243,10 @@ class _Run:
         self._flush(metrics, tally)
 
     def _addressed(self, message: Message, num_calls: int, tally: _Tally) -> Any:
-        """Return the message as it is sent: a blob, or a reference to one in the object store."""
+        """Return the message as it is sent."""
         blob = encode(message)
         tally.parameters += len(blob) * num_calls
-        return blob if len(blob) < INLINE_BYTES else ray.put(blob)
+        return sealed(blob)
 
     def _note(self, report: RoundReport, seconds: float, tally: _Tally, metrics: RunMetrics) -> None:
         self._reports.append(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from policies.interface import JobView
 from scheduler.errors import UserError
 from scheduler.job import Job, Recipe
+from workers.data.rows import Floats
 from workers.data.shard import DataSet
 from workers.data.source import Source
 from workers.objectives import OBJECTIVES
@@ -19,11 +21,18 @@ from workers.training import Stopping, Training
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job whose data has been looked at, and that can be trained, with or without a cluster."""
+    """A job whose data has been looked at, and that can be trained, with or without a cluster.
+
+    Attributes
+    ----------
+    initial
+        The parameters to begin from, on raw columns; None for those of the architecture.
+    """
 
     job: Recipe
     data: DataSet
     problem: Problem
+    initial: Mapping[str, Floats] | None = None
 
     @property
     def stopping(self) -> Stopping:

@@ -16,12 +16,13 @@ from scheduler.gang import Gang
 from scheduler.inventory import Inspection, NodeView
 from scheduler.job import Job
 from scheduler.outputs import Finished, Summary, conclude
-from scheduler.parameter_server import RunResult, RunSpec, WorkerReport
+from scheduler.parameter_server import INLINE_BYTES, RunResult, RunSpec, WorkerReport
 from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
 from scheduler.session import Session, connect, ship_by_value
 from workers.errors import DataError
 from workers.training import DivergedError, RoundReport
+from workers.wire import encode
 
 POLL_S = 0.1
 """How often the driver asks for progress; the rounds do not wait for it."""
@@ -123,7 +124,7 @@ def train(gang: Gang, prepared: Prepared, policy: Policy, observer: Observer) ->
     ship_by_value(policy.balance)
     spec = RunSpec(
         job=job.name,
-        data=ray.put(data),
+        data=encode(data) if data.nbytes.sum() < INLINE_BYTES else ray.put(data),
         shards=ShardTable(frozen(data.work), frozen(data.nbytes)),
         problem=prepared.problem,
         solver=job.training.solver,

@@ -56,7 +56,9 @@ class Warm:
             self._connection, self._asked = connection(), address
         here = self._session.address
         if address not in (*ANYWHERE, here, self._asked):
-            raise UserError(f"this process is connected to the Ray cluster at {here}, not {address}: call shutdown() first")
+            raise UserError(
+                f"this process is connected to the Ray cluster at {here}, not {address}: call shutdown() first"
+            )
 
     def close(self) -> None:
         """End all actors, give back their leases, and close the connection if it was opened here."""

@@ -37,15 +37,17 @@ class SgdWorker:
         """Return seconds per row of the job's own objective."""
         return probe(problem, time.perf_counter)
 
-    def take(self, data: DataSet, shards: Sequence[int]) -> tuple[int, int]:
+    def take(self, data: DataSet | bytes, shards: Sequence[int]) -> tuple[int, int]:
         """Begin a job: read the worker's shards of it; return the bytes that were read, and the process id."""
-        self._state = WorkerState(self._name, data, self._memory_bytes, time.perf_counter)
+        known = decode(data) if isinstance(data, bytes) else data
+        self._state = WorkerState(self._name, known, self._memory_bytes, time.perf_counter)
         return self._state.prepare(shards), os.getpid()
 
-    def configure(self, problem: Problem) -> None:
-        """Take the job's constants."""
-        self._state.configure(problem)
+    def run(self, message: bytes, problem: bytes | None) -> bytes:
+        """Compute the queue for an encoded ``Message``, and return the encoded ``CallResult``.
 
-    def run(self, message: bytes) -> bytes:
-        """Compute the queue for an encoded ``Message``, and return the encoded ``CallResult``."""
+        ``problem`` has the job's constants, an encoded ``Problem``, where they are new to this worker.
+        """
+        if problem is not None:
+            self._state.configure(decode(problem))
         return encode(self._state.run(decode(message)))

@@ -24,7 +24,8 @@ class MemorySource(Source):
     X is kept as it is if it is dense or a `csr_array`, of float64 or float32; other numbers become float64, other
     sparse formats a `csr_array`, in which nothing is stored twice, or is zero. y holds numbers for regression, labels
     of any type that can be sorted for classification. Nothing given is changed, and nothing is copied without need,
-    so read-only arrays in shared memory serve as well. Raise `DataError` for shapes and types that are none of this.
+    so read-only arrays in shared memory serve as well. `classes` (k,), sorted, are the labels that there are, where y
+    may lack some; else they are found in y. Raise `DataError` for shapes and types that are none of this.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class MemorySource(Source):
         y: Any,
         weights: Any = None,
         *,
+        classes: Any = None,
         feature_names: Sequence[str] | None = None,
         target_name: str = "target",
         name: str = "the arrays in memory",
     ) -> None:
         self.name, self.target_name = name, target_name
+        self._classes = None if classes is None else np.asarray(classes)
         self.X = _sparse(X, name) if issparse(X) else _dense(X, name)
         self.y = np.asarray(y)
         self.weights: Floats | None = None if weights is None else _numbers(weights, f"{name}, weights", np.float64)
@@ -53,6 +56,8 @@ class MemorySource(Source):
     @cached_property
     def classes(self) -> NDArray[Any]:
         """The different labels (k,), sorted, of the type of y; class number i is `classes[i]`."""
+        if self._classes is not None:
+            return self._classes
         try:
             return np.unique(self.y)
         except TypeError as error:
