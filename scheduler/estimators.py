@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,6 +45,7 @@ def shutdown() -> None:
 class _Distributed(BaseEstimator):
     """What both estimators share: a linear model, trained by an objective, a solver and a penalty."""
 
+    _task: ClassVar[str]
     coef_: Floats
     intercept_: Any
     n_iter_: int
@@ -109,7 +110,7 @@ class _Distributed(BaseEstimator):
     ) -> None:
         """Fit to a source, from ``initial`` on, and keep what was learnt; ``changes`` replace fields of the training."""
         recipe = self._recipe(objective, len(source.y), changes)
-        if (task := OBJECTIVES[objective].task) != get_tags(self).estimator_type.replace("ifier", "ification").replace("ressor", "ression"):
+        if (task := OBJECTIVES[objective].task) != self._task:
             raise ValueError(f"{type(self).__name__}: objective '{objective}' is for {task}")
         prepared = prepare_source(recipe, source)
         outcome = WARM.train(replace(prepared, initial=initial), resolve(self.policy), self.address).outcome
@@ -170,6 +171,8 @@ class _Distributed(BaseEstimator):
 class DistributedRegressor(RegressorMixin, _Distributed):
     """A linear regression."""
 
+    _task = "regression"
+
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to rows ``X`` (rows, features), dense or sparse, and targets ``y`` (rows,).
 
@@ -208,6 +211,8 @@ def _has_probabilities(estimator: DistributedClassifier) -> bool:
 
 class DistributedClassifier(ClassifierMixin, _Distributed):
     """A linear classifier."""
+
+    _task = "classification"
 
     classes_: NDArray[Any]
 
