@@ -27,9 +27,9 @@ from policies.presets import resolve
 from scheduler.job import Recipe
 from scheduler.preparation import prepare_source
 from scheduler.warm import WARM
+from workers.architectures.base import Arrays
 from workers.data.memory_source import MemorySource
 from workers.data.rows import Floats
-from workers.objectives import OBJECTIVES
 from workers.solvers import SOLVERS
 
 FLOATS = (np.float64, np.float32)
@@ -54,7 +54,7 @@ class _Distributed(BaseEstimator):
     def __init__(
         self,
         *,
-        objective: str = "auto",
+        objective: str | dict[str, Any] = "auto",
         solver: str = "auto",
         l2: float = 1e-4,
         l1: float = 0.0,
@@ -63,11 +63,11 @@ class _Distributed(BaseEstimator):
         max_rounds: int = 1000,
         tolerance: float = 1e-9,
         learning_rate: float | Literal["auto"] = "auto",
-        schedule: str = "constant",
+        schedule: str = "auto",
         batch_size: int = 32,
         local_epochs: int = 1,
         num_shards: int = 8,
-        num_workers: int | None = None,
+        num_workers: int = 1,
         bundle: Mapping[str, Any] | None = None,
         policy: str | dict[str, Any] = "equal",
         address: str | None = None,
@@ -105,21 +105,20 @@ class _Distributed(BaseEstimator):
         margins: Floats = safe_sparse_dot(X, np.atleast_2d(self.coef_).T, dense_output=True) + self.intercept_
         return margins
 
-    def _train(
-        self, source: MemorySource, objective: str, initial: Mapping[str, Floats] | None = None, **changes: Any
-    ) -> None:
-        """Fit to a source, from ``initial`` on, and keep what was learnt; ``changes`` replace fields of the training."""
+    def _train(self, source: MemorySource, objective: Any, initial: Arrays | None = None, **changes: Any) -> None:
+        """Fit to a source, from ``initial`` on, and keep what was learnt; ``changes`` are of the recipe's training."""
         recipe = self._recipe(objective, len(source.y), changes)
-        if (task := OBJECTIVES[objective].task) != self._task:
-            raise ValueError(f"{type(self).__name__}: objective '{objective}' is for {task}")
-        prepared = prepare_source(recipe, source)
-        outcome = WARM.train(replace(prepared, initial=initial), resolve(self.policy), self.address).outcome
+        loss = recipe.model.loss()
+        if loss.task != self._task:
+            raise ValueError(f"{type(self).__name__}: objective '{loss.name}' is for {loss.task}")
+        prepared = replace(prepare_source(recipe, source), initial=initial)
+        outcome = WARM.train(prepared, resolve(self.policy), self.address).outcome
         self.coef_, self.intercept_ = np.ascontiguousarray(outcome.weights.T), outcome.intercepts.copy()
         self.n_iter_, self.objective_ = outcome.rounds, prepared.problem.objective
         if not outcome.converged and not changes:
             warnings.warn(f"not converged: {outcome.reason}; raise max_rounds", ConvergenceWarning, stacklevel=4)
 
-    def _present(self) -> Mapping[str, Floats] | None:
+    def _present(self) -> Arrays | None:
         """Return the parameters from which ``partial_fit`` goes on, None before the first fit."""
         if not hasattr(self, "coef_"):
             return None
@@ -134,7 +133,7 @@ class _Distributed(BaseEstimator):
         """Return the columns' names, None if the rows came without."""
         return None if (names := getattr(self, "feature_names_in_", None)) is None else list(names)
 
-    def _recipe(self, objective: str, num_rows: int, changes: Mapping[str, Any]) -> Recipe:
+    def _recipe(self, objective: Any, num_rows: int, changes: Mapping[str, Any]) -> Recipe:
         """Return the parameters as a job has them; raises ``ValueError`` with every one that is wrong."""
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
@@ -150,15 +149,15 @@ class _Distributed(BaseEstimator):
             "schedule": self.schedule,
             "standardise": self.standardise,
         }
-        workers = {} if self.num_workers is None else {"count": self.num_workers}
+        bundle = {} if self.bundle is None else {"bundle": dict(self.bundle)}
         try:
             return Recipe(
                 name=type(self).__name__,
                 test_fraction=0.0,
-                model={"objective": objective, "l2": self.l2, "intercept": self.fit_intercept},
-                training=training | changes,
+                model={"objective": objective, "l2": self.l2, "l1": self.l1, "intercept": self.fit_intercept},
+                training={**training, **changes},
                 shards=min(self.num_shards, num_rows),
-                workers=workers if self.bundle is None else {**workers, "bundle": dict(self.bundle)},
+                workers={"count": self.num_workers, **bundle},
                 policy=self.policy,
             )
         except ValidationError as error:
@@ -189,7 +188,7 @@ class DistributedRegressor(RegressorMixin, _Distributed):
         X: Any,
         y: ArrayLike,
         sample_weight: ArrayLike | None,
-        initial: Mapping[str, Floats] | None,
+        initial: Arrays | None,
         **changes: Any,
     ) -> Self:
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=FLOATS, y_numeric=True, reset=initial is None)
@@ -200,13 +199,13 @@ class DistributedRegressor(RegressorMixin, _Distributed):
 
     def predict(self, X: Any) -> Floats:
         """Return the prediction for each row, shape ``(rows,)``."""
-        Z = self._margins(X).reshape(-1, 1)
+        Z = self._margins(X)
         predictions: Floats = self.objective_.predict(Z)
         return predictions
 
 
 def _has_probabilities(estimator: DistributedClassifier) -> bool:
-    return estimator.objective == "auto" or hasattr(OBJECTIVES.get(estimator.objective), "probabilities")
+    return estimator.objective in ("auto", "logistic", "softmax")
 
 
 class DistributedClassifier(ClassifierMixin, _Distributed):
@@ -219,7 +218,7 @@ class DistributedClassifier(ClassifierMixin, _Distributed):
     def __init__(
         self,
         *,
-        objective: str = "auto",
+        objective: str | dict[str, Any] = "auto",
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         solver: str = "auto",
         l2: float = 1e-4,
@@ -229,11 +228,11 @@ class DistributedClassifier(ClassifierMixin, _Distributed):
         max_rounds: int = 1000,
         tolerance: float = 1e-9,
         learning_rate: float | Literal["auto"] = "auto",
-        schedule: str = "constant",
+        schedule: str = "auto",
         batch_size: int = 32,
         local_epochs: int = 1,
         num_shards: int = 8,
-        num_workers: int | None = None,
+        num_workers: int = 1,
         bundle: Mapping[str, Any] | None = None,
         policy: str | dict[str, Any] = "equal",
         address: str | None = None,
@@ -301,9 +300,9 @@ class DistributedClassifier(ClassifierMixin, _Distributed):
         return self._fit(X, y, self._row_weights(X, y, sample_weight), initial, **self._one_round())
 
     def _checked(self, X: Any, y: ArrayLike, reset: bool) -> tuple[Any, NDArray[Any]]:
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=FLOATS, reset=reset)
-        check_classification_targets(y)
-        return X, y
+        X, labels = validate_data(self, X, y, accept_sparse="csr", dtype=FLOATS, reset=reset)
+        check_classification_targets(labels)
+        return X, labels
 
     def _row_weights(self, X: Any, y: NDArray[Any], sample_weight: ArrayLike | None) -> Floats | None:
         """Return what each row counts, of itself and by its class; None where all count 1."""
@@ -318,15 +317,14 @@ class DistributedClassifier(ClassifierMixin, _Distributed):
         X: Any,
         y: NDArray[Any],
         weights: Floats | None,
-        initial: Mapping[str, Floats] | None = None,
+        initial: Arrays | None = None,
         **changes: Any,
     ) -> Self:
         numbers = np.arange(len(self.classes_))
         labels = np.searchsorted(self.classes_, y)
         source = MemorySource(X, labels, weights, classes=numbers, feature_names=self._names())
-        objective = self.objective
-        if objective == "auto":
-            objective = "logistic" if len(self.classes_) == 2 else "softmax"
+        auto = "logistic" if len(self.classes_) == 2 else "softmax"
+        objective = auto if self.objective == "auto" else self.objective
         self._train(source, objective, initial, **changes)
         return self
 
@@ -337,14 +335,16 @@ class DistributedClassifier(ClassifierMixin, _Distributed):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the label of each row, shape ``(rows,)``."""
-        numbers = self.objective_.predict(self._margins(X))
+        Z = self._margins(X)
+        numbers = self.objective_.predict(Z)
         labels: NDArray[Any] = self.classes_[numbers.astype(np.int64)]
         return labels
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> Floats:
         """Return the probability of each class, shape ``(rows, classes)``; objectives ``logistic`` and ``softmax``."""
-        probabilities: Floats = self.objective_.probabilities(self._margins(X))
+        Z = self._margins(X)
+        probabilities: Floats = self.objective_.probabilities(Z)
         return probabilities
 
 

@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ByteSize, Field, ValidationInfo, field_validator
 from pydantic import model_validator as checks_model
 
 from policies.interface import Resources
-from scheduler.errors import shown, unknown
+from scheduler.errors import shown
+from scheduler.learning_spec import ModelSpec, TrainingSpec
+from scheduler.section import Section, known, path_of
 from workers.data.bundled import BUNDLED, BundledSource
 from workers.data.csv_source import CsvSource
 from workers.data.numpy_source import NpySource, NpzSource
 from workers.data.source import Source
-from workers.objectives import OBJECTIVES
-from workers.problem import SCHEDULES
-from workers.solvers import SOLVERS
-
-
-class Section(BaseModel):
-    """A part of the job file: unknown keys are errors, and nothing changes after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_stray_truth(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse YAML's true and false (yes, no, on, off) where they would pass for 1 and 0."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(f"got {shown(value)} (yes, no, on and off mean true and false); quote what is text")
-        return value
-
-
-def _path(value: Any) -> Path:
-    try:
-        if isinstance(value, str | Path) and b"\0" not in os.fsencode(value):
-            return Path(value)
-    except UnicodeEncodeError:
-        pass
-    raise ValueError(f"must be a path, got {shown(value)}")
-
-
-def _known(kind: str, name: str, choices: Sequence[str]) -> str:
-    if name not in choices:
-        raise ValueError(unknown(kind, name, choices))
-    return name
 
 
 class DataSpec(Section):
@@ -74,7 +42,7 @@ class DataSpec(Section):
     @field_validator("bundled")
     @classmethod
     def _bundled_exists(cls, name: str | None) -> str | None:
-        return name if name is None else _known("data set", name, list(BUNDLED))
+        return name if name is None else known("data set", name, list(BUNDLED))
 
     @field_validator("csv", "npy", "npz", mode="before")
     @classmethod
@@ -82,7 +50,7 @@ class DataSpec(Section):
         """Resolve relative paths against the job file's folder."""
         if path is None:
             return None
-        found = Path((info.context or {}).get("folder", "."), _path(path))
+        found = Path((info.context or {}).get("folder", "."), path_of(path))
         try:
             if found.is_file():
                 return found.resolve()
@@ -123,53 +91,6 @@ class DataSpec(Section):
         if self.npz is not None:
             return NpzSource(self.npz)
         raise AssertionError("validated: one source is given")
-
-
-class ModelSpec(Section):
-    """What is fitted: a linear model for an objective, with ridge penalty ``l2`` on standardised weights."""
-
-    objective: str
-    l2: float = Field(0.0, ge=0.0)
-    intercept: bool = True
-
-    @field_validator("objective")
-    @classmethod
-    def _objective_exists(cls, name: str) -> str:
-        return _known("objective", name, list(OBJECTIVES))
-
-
-class TrainingSpec(Section):
-    """How it is fitted. ``learning_rate: auto`` is measured on the data before the first round."""
-
-    solver: str = "local-svrg"
-    batch_size: int = Field(32, ge=1)
-    local_epochs: int = Field(1, ge=1)
-    rounds: int = Field(100, ge=1)
-    tolerance: float = Field(1e-6, ge=0.0, lt=1.0)
-    seed: int = Field(0, ge=0, lt=2**32)
-    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0.0)] = "auto"
-    schedule: str = "constant"
-    standardise: bool = True
-
-    @field_validator("learning_rate", mode="before")
-    @classmethod
-    def _rate_is_auto_or_positive(cls, rate: Any) -> Any:
-        try:
-            if rate == "auto" or 0.0 < float(rate) < math.inf:
-                return rate
-        except (TypeError, ValueError, OverflowError):
-            pass
-        raise ValueError(f"must be 'auto' or a finite number greater than 0, got {shown(rate)}")
-
-    @field_validator("solver")
-    @classmethod
-    def _solver_exists(cls, name: str) -> str:
-        return _known("solver", name, list(SOLVERS))
-
-    @field_validator("schedule")
-    @classmethod
-    def _schedule_exists(cls, name: str) -> str:
-        return _known("schedule", name, list(SCHEDULES))
 
 
 class BundleSpec(Section):
@@ -270,7 +191,7 @@ class Job(Recipe):
     @classmethod
     def _output_can_be_a_folder(cls, output: Any) -> Path:
         """Find out before training what would go wrong after it."""
-        folder = _path(output)
+        folder = path_of(output)
         try:
             for part in (folder, *folder.parents):
                 if part.exists() and not part.is_dir():

@@ -91,12 +91,12 @@ def conclude(prepared: Prepared, policy: str, result: RunResult, seconds: float)
     model = Model(
         name=job.name,
         objective=prepared.problem.objective,
+        architecture=prepared.problem.architecture,
         feature_names=info.feature_names,
         target_name=info.target_name,
         classes=info.classes,
         columns=info.columns,
-        weights=outcome.weights,
-        intercepts=outcome.intercepts,
+        arrays=outcome.arrays,
         provenance=_provenance(prepared, policy, result),
     )
     moved = result.bytes_moved

@@ -14,9 +14,11 @@ from policies.interface import Balance, Call, Floats, Resources, ShardTable, Wor
 from scheduler.errors import LostActorError
 from scheduler.metrics import RunMetrics
 from scheduler.rounds import Rounds
+from workers.architectures.base import Arrays
 from workers.parameter_store import ParameterStore
 from workers.problem import Problem
-from workers.training import Outcome, RoundReport, Stopping, Training
+from workers.stopping import Stopping
+from workers.training import Outcome, RoundReport, Training
 from workers.update import Message
 from workers.wire import decode, encode
 from workers.worker_state import CallResult
@@ -49,6 +51,7 @@ class RunSpec:
     solver: str
     stopping: Stopping
     standardise: bool
+    initial: Arrays | None
     balance: Balance
     bundle: Resources
     nodes: tuple[str, ...]
@@ -162,7 +165,7 @@ class _Run:
 
     def __init__(self, spec: RunSpec) -> None:
         self._spec = spec
-        self._training = Training(spec.problem, spec.solver, spec.stopping, spec.standardise)
+        self._training = Training(spec.problem, spec.solver, spec.stopping, spec.standardise, spec.initial)
         self._reports: list[RoundReport] = []
         self._worker_reports: tuple[WorkerReport, ...] = ()
 

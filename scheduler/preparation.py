@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from policies.interface import JobView
 from scheduler.errors import UserError
 from scheduler.job import Job, Recipe
-from workers.data.rows import Floats
+from workers.architectures.base import Arrays
+from workers.choice import Choice, choose
+from workers.columns import Columns
 from workers.data.shard import DataSet
 from workers.data.source import Source
-from workers.objectives import OBJECTIVES
-from workers.problem import Problem, SolverOptions
+from workers.kernels import FAST
+from workers.problem import Problem
 from workers.solvers import SOLVERS
-from workers.training import Stopping, Training
+from workers.stopping import Stopping
+from workers.training import Training
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Prepared:
 
     Attributes
     ----------
+    choice
+        What ``auto`` was resolved to, and why.
     initial
         The parameters to begin from, on raw columns; None for those of the architecture.
     """
@@ -32,16 +34,22 @@ class Prepared:
     job: Recipe
     data: DataSet
     problem: Problem
-    initial: Mapping[str, Floats] | None = None
+    choice: Choice
+    initial: Arrays | None = None
+
+    @property
+    def solver(self) -> str:
+        """The solver's name, resolved if it was ``auto``."""
+        return self.choice.solver
 
     @property
     def stopping(self) -> Stopping:
         """When training ends."""
-        return Stopping(self.job.training.rounds, self.job.training.tolerance)
+        return self.job.training.stopping()
 
     def training(self) -> Training:
         """Return the job's training before its first round."""
-        return Training(self.problem, self.job.training.solver, self.stopping, self.job.training.standardise)
+        return Training(self.problem, self.solver, self.stopping, self.job.training.standardise, self.initial)
 
     def view(self, submitted_s: float) -> JobView:
         """Return what the job wants of a cluster."""
@@ -65,30 +73,26 @@ def prepare_source(job: Recipe, source: Source) -> Prepared:
     UserError
         If objective, solver and data do not go together.
     """
-    objective = OBJECTIVES[job.model.objective]
+    kernels = FAST
+    objective = job.model.loss().with_kernels(kernels)
     info = source.describe("classification" if objective.task == "classification" else "regression")
+    data = DataSet(source, info, job.test_fraction, job.training.seed, job.shards)
     num_classes = len(info.classes or ())
-    options = job.training
+    architecture = job.model.architecture(info.num_features, objective.num_outputs(num_classes))
     problem = Problem(
         objective=objective,
-        num_features=info.num_features,
-        num_outputs=objective.num_outputs(num_classes),
-        intercept=job.model.intercept,
-        l2=job.model.l2,
-        num_rows=0,
+        architecture=architecture,
+        penalty=job.model.penalty(),
+        num_rows=data.num_train,
+        total_weight=None if info.weighted else float(data.num_train),
         num_shards=job.shards,
-        seed=options.seed,
-        options=SolverOptions(
-            batch_size=options.batch_size,
-            local_epochs=options.local_epochs,
-            learning_rate=None if options.learning_rate == "auto" else options.learning_rate,
-            schedule=options.schedule,
-        ),
-        center=np.zeros(info.num_features),
-        scale=np.ones(info.num_features),
+        seed=job.training.seed,
+        columns=Columns.raw(info.num_features),
+        kernels=kernels,
     )
-    refusals = [objective.refuse(num_classes), SOLVERS[options.solver].refuse(problem)]
+    choice = choose(problem, job.training.wishes())
+    problem = choice.applied(problem)
+    refusals = [objective.refuse(num_classes), SOLVERS[choice.solver].refuse(problem)]
     if any(refusals):
         raise UserError("\n".join(f"job {job.name}: {refusal}" for refusal in refusals if refusal))
-    data = DataSet(source, info, job.test_fraction, options.seed, job.shards)
-    return Prepared(job, data, problem.with_rows(data.num_train))
+    return Prepared(job, data, problem, choice)

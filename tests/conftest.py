@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure: no test has a deadline.
+settings.register_profile("apportion", deadline=None)
+settings.load_profile("apportion")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workers.errors import DataError, did_you_mean
+from workers.errors import DataError
 
 if TYPE_CHECKING:
     from workers.model import Model
@@ -17,18 +17,18 @@ def to_sklearn(model: Model) -> Any:
     """Return a fitted estimator of scikit-learn itself that predicts as the linear ``model`` does.
 
     ``LinearRegression`` or ``PoissonRegressor``; ``LogisticRegression`` (objectives ``logistic`` and ``softmax``) or
-    ``SGDClassifier`` (the hinges), which has no probabilities. Only what predicting needs is set: parameters say nothing
-    of how the model was trained.
+    ``SGDClassifier`` (the hinges), which has no probabilities. Only what predicting needs is set: the parameters of
+    the constructor say nothing of how the model was trained.
 
     Raises
     ------
     DataError
         If scikit-learn has no such model.
     """
-    if model.objective.name not in _PEERS:
+    if model.objective.name not in _PEERS or not model.architecture.is_linear:
         raise DataError(
-            f"model {model.name}: scikit-learn has no linear model for objective "
-            f"{model.objective.name!r}. {did_you_mean(model.objective.name, _PEERS)}"
+            f"model {model.name} is a {model.architecture.kind!r} for objective {model.objective.name!r}: scikit-learn "
+            f"has linear ones for objectives {', '.join(_PEERS)}. Use Model.predict."
         )
     estimator = _PEERS[model.objective.name]()
     estimator.n_features_in_, estimator.n_iter_ = len(model.feature_names), 1

@@ -8,15 +8,18 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from workers.architectures import ARCHITECTURES, Architecture
+from workers.columns import Columns
+from workers.conversion import to_onnx, to_sklearn
+from workers.data.rows import Floats, Matrix
 from workers.data.source import Classes, Column
 from workers.errors import DataError
-from workers.exact_sum import Floats
 from workers.objectives import OBJECTIVES, Objective
 
 FORMAT_VERSION = 1
@@ -25,12 +28,12 @@ MODEL_FILE, WEIGHTS_FILE = "model.json", "weights.npz"
 
 @dataclass(frozen=True)
 class Model:
-    """A linear model on raw columns.
+    """A trained model, on raw columns.
 
     Attributes
     ----------
-    weights, intercepts
-        Shapes ``(features, outputs)`` and ``(outputs,)``.
+    architecture, arrays
+        How margins come from rows, and the parameters by name.
     classes
         The labels that class numbers stand for; None for regression.
     columns
@@ -41,23 +44,34 @@ class Model:
 
     name: str
     objective: Objective
+    architecture: Architecture
     feature_names: tuple[str, ...]
     target_name: str
     classes: Classes | None
     columns: tuple[Column, ...]
-    weights: Floats
-    intercepts: Floats
+    arrays: Mapping[str, Floats]
     provenance: Mapping[str, Any]
 
     @property
+    def weights(self) -> Floats:
+        """A linear model's weights, shape ``(features, outputs)``."""
+        return self.arrays["weights"]
+
+    @property
+    def intercepts(self) -> Floats:
+        """A linear model's intercepts, shape ``(outputs,)``."""
+        return self.arrays["intercepts"]
+
+    @property
     def sha256(self) -> str:
-        """The SHA-256 of the parameters' bytes: weights, then intercepts, little-endian float64."""
-        digest = hashlib.sha256(self.weights.astype("<f8").tobytes())
-        digest.update(self.intercepts.astype("<f8").tobytes())
+        """The SHA-256 of the parameters' bytes, array after array (weights, intercepts), little-endian float64."""
+        digest = hashlib.sha256()
+        for array in self.arrays.values():
+            digest.update(array.astype("<f8").tobytes())
         return digest.hexdigest()
 
-    def predict(self, X: Floats) -> np.ndarray[Any, Any]:
-        """Return the prediction for each row of ``X`` (rows, features): numbers, or class labels.
+    def margins(self, X: Matrix) -> Floats:
+        """Return the margins ``(rows, outputs)`` of dense or sparse rows.
 
         Raises
         ------
@@ -66,7 +80,17 @@ class Model:
         """
         if X.ndim != 2 or X.shape[1] != len(self.feature_names):
             raise DataError(f"model {self.name} takes {len(self.feature_names)} columns, got shape {X.shape}")
-        answers = self.objective.predict(X @ self.weights + self.intercepts)
+        return self.architecture.margins(self.arrays, X, self.objective.kernels)
+
+    def predict(self, X: Matrix) -> np.ndarray[Any, Any]:
+        """Return the prediction for each row of ``X`` (rows, features): numbers, or class labels.
+
+        Raises
+        ------
+        DataError
+            If ``X`` has another number of columns than the model.
+        """
+        answers = self.objective.predict(self.margins(X))
         return answers if self.classes is None else np.asarray(self.classes)[answers.astype(np.int64)]
 
     def save(self, folder: Path) -> Path:
@@ -77,15 +101,24 @@ class Model:
         folder.mkdir(parents=True, exist_ok=True)
         file = tempfile.NamedTemporaryFile(dir=folder, prefix=".weights-", delete=False)  # noqa: SIM115
         with _renamed(file, folder / WEIGHTS_FILE):
-            np.savez(file, weights=self.weights, intercepts=self.intercepts)
+            np.savez(file, **dict(self.arrays))  # type: ignore[arg-type]
         return write_json(folder / MODEL_FILE, {**self._description(), "weights": self._weights_entry(folder)})
+
+    def to_sklearn(self) -> Any:
+        """Return a fitted estimator of scikit-learn that predicts the same; see ``workers.conversion``."""
+        return to_sklearn(self)
+
+    def to_onnx(self) -> bytes:
+        """Return the model as an ONNX graph; see ``workers.conversion``."""
+        return to_onnx(self)
 
     def _description(self) -> dict[str, Any]:
         return {
             "format": "apportion-model",
             "format_version": FORMAT_VERSION,
             "name": self.name,
-            "objective": self.objective.name,
+            "objective": {"name": self.objective.name, **self.objective.describe()},
+            "architecture": {"kind": self.architecture.kind, **self.architecture.describe()},
             "feature_names": self.feature_names,
             "target_name": self.target_name,
             "classes": self.classes,
@@ -127,34 +160,41 @@ def load_model(path: Path) -> Model:
 
 def _build(file: Path, description: Mapping[str, Any]) -> Model:
     weights_file = file.parent / Path(description["weights"]["file"]).name
-    arrays = _read_weights(weights_file, description["weights"]["sha256"])
+    arrays = _read_weights(weights_file, description["weights"])
     classes = description["classes"]
+    objective, architecture = dict(description["objective"]), dict(description["architecture"])
+    loss = replace(OBJECTIVES[objective.pop("name")], **objective)
+    num_outputs = loss.num_outputs(len(classes or ()))
+    names = tuple(description["feature_names"])
+    kind = ARCHITECTURES[architecture.pop("kind")]
     model = Model(
         name=str(description["name"]),
-        objective=OBJECTIVES[description["objective"]],
-        feature_names=tuple(description["feature_names"]),
+        objective=loss,
+        architecture=kind(num_features=len(names), num_outputs=num_outputs, **architecture),
+        feature_names=names,
         target_name=str(description["target_name"]),
         classes=None if classes is None else tuple(classes),
         columns=tuple(
             Column(column["position"], column["name"], tuple(column["categories"])) for column in description["columns"]
         ),
-        weights=arrays["weights"],
-        intercepts=arrays["intercepts"],
+        arrays=arrays,
         provenance=description["provenance"],
     )
-    if model.weights.shape != (len(model.feature_names), len(model.intercepts)):
-        raise DataError(f"{weights_file}: weights of shape {model.weights.shape} do not match {file}")
+    expected = model.architecture.to_arrays(np.zeros(model.architecture.num_parameters), Columns.raw(len(names)))
+    if {name: array.shape for name, array in arrays.items()} != {k: array.shape for k, array in expected.items()}:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise DataError(f"{weights_file}: arrays of shape {shapes} do not match {file}")
     if model.sha256 != description["model_sha256"]:
         raise DataError(f"{weights_file}: the parameters do not match 'model_sha256' of {file}")
     return model
 
 
-def _read_weights(path: Path, sha256: str) -> dict[str, Floats]:
+def _read_weights(path: Path, entry: Mapping[str, Any]) -> dict[str, Floats]:
     try:
-        if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
             raise DataError(f"{path}: does not match its checksum; the run that wrote it was cut off, or it is damaged")
         with np.load(path, allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name], dtype=np.float64) for name in ("weights", "intercepts")}
+            return {name: np.asarray(archive[name], dtype=np.float64) for name in archive.files}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file, but the model's description names it") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
@@ -167,6 +207,14 @@ def write_json(path: Path, value: Any) -> Path:
         json.dump(value, file, indent=2, allow_nan=False)
         file.write("\n")
     return path
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content``, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False)  # noqa: SIM115
+    with _renamed(file, path):
+        file.write(content)
 
 
 @contextmanager

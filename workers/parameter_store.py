@@ -13,7 +13,7 @@ import numpy as np
 
 from workers.exact_sum import Ints, Peaks, Scale
 from workers.training import RoundReport, Training
-from workers.update import STAGES, CallSums, Message
+from workers.update import CallSums, Message, blocks_of
 
 
 class Verdict(Enum):
@@ -50,17 +50,19 @@ class ParameterStore:
     def _open(self) -> Message:
         training = self.training
         payload = training.payload()
-        self._starts, self._size = STAGES[training.stage].blocks(training.problem, payload)
+        self._starts, self._size = blocks_of(training.problem, training.stage, payload)
         self._kind = (training.stage, *sorted(payload))  # a stage may sum different things in turn
         known = self._peaks_of_last.get(self._kind)
         num_shards = training.problem.num_shards
         scale = None if known is None else Scale.fitting(known, self._starts, self._size, num_shards)
+        apart = training.keeps_apart
         self._total: Ints = np.zeros(self._size, dtype=np.int64)
+        self._apart = np.zeros((num_shards, self._size)) if apart else None
         self._peaks: Peaks | None = None
         self._overflowed = False
         self._arrived = np.zeros(num_shards, dtype=bool)
         self._version += 1
-        return Message(self._version, training.stage, training.state.round, payload, scale)
+        return Message(self._version, training.stage, training.state.round, payload, scale, apart)
 
     @property
     def missing(self) -> Ints:
@@ -90,12 +92,18 @@ class ParameterStore:
             raise ValueError(f"peaks of shape {sums.peaks.shape}, expected {self._starts.shape}")
         if sums.total is not None and sums.total.shape != (self._size,):
             raise ValueError(f"sums of shape {sums.total.shape}, expected ({self._size},)")
+        if (sums.apart is None) != (self._apart is None):
+            raise ValueError("updates must come apart where the message asks for it, and only there")
+        if sums.apart is not None and sums.apart.shape != (len(shards), self._size):
+            raise ValueError(f"updates of shape {sums.apart.shape}, expected {(len(shards), self._size)}")
         arrived = self._arrived[shards]
         if arrived.any():
             return Verdict.DUPLICATE if arrived.all() else Verdict.OVERLAPPING
         self._arrived[shards] = True
         self._peaks = sums.peaks if self._peaks is None else np.maximum(self._peaks, sums.peaks)
-        if sums.total is None:
+        if self._apart is not None and sums.apart is not None:
+            self._apart[shards] = sums.apart
+        elif sums.total is None:
             self._overflowed = True
         else:
             self._total += sums.total
@@ -115,7 +123,9 @@ class ParameterStore:
             raise RuntimeError(f"shards {self.missing.tolist()} are missing")
         self._peaks_of_last[self._kind] = self._peaks
         report = None
-        if not self._overflowed and self.message.scale is not None:
+        if self._apart is not None:
+            report = self.training.advance(self.training.total_of(self._apart))
+        elif not self._overflowed and self.message.scale is not None:
             report = self.training.advance(self.message.scale.restore(self._total))
         if self.training.outcome is None:
             self.message = self._open()

@@ -1,4 +1,4 @@
-"""What is to be learnt: the job's constants, known to every worker, and the affine view of its columns."""
+"""What is to be learnt: the job's constants, known to every worker."""
 
 from __future__ import annotations
 
@@ -7,8 +7,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from workers.exact_sum import Floats
+from workers.aggregation import EXACT_SUM, Aggregation
+from workers.architectures import Architecture
+from workers.columns import Columns, blocks
+from workers.data.rows import Floats, Matrix, Rows
+from workers.kernels import FAST, Kernels
 from workers.objectives.base import Objective
+from workers.penalty import Penalty
+from workers.server_optimisers import AVERAGE, ServerOptimiser
+
+SCHEDULES: dict[str, Callable[[int], float]] = {
+    "constant": lambda round_: 1.0,
+    "inverse-sqrt": lambda round_: float(1.0 / np.sqrt(1.0 + round_)),
+    "inverse": lambda round_: 1.0 / (1.0 + round_),
+}
+"""How the learning rate falls with the round, counted from 0."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +37,19 @@ class SolverOptions:
     learning_rate
         Step size on standardised columns; None until it is resolved (``auto``).
     schedule
-        How the rate falls with the round: ``constant``, ``inverse-sqrt`` or ``inverse``.
+        How the rate falls with the round: a name in ``SCHEDULES``.
+    server
+        What the server makes of the averaged change.
+    aggregation
+        How the shards' updates become one: their exact sum, or a robust mean.
     """
 
     batch_size: int = 32
     local_epochs: int = 1
     learning_rate: float | None = None
     schedule: str = "constant"
+    server: ServerOptimiser = AVERAGE
+    aggregation: Aggregation = EXACT_SUM
 
     def rate(self, round_: int) -> float:
         """Return the learning rate of a round, counted from 0."""
@@ -39,112 +58,130 @@ class SolverOptions:
         return self.learning_rate * SCHEDULES[self.schedule](round_)
 
 
-SCHEDULES: dict[str, Callable[[int], float]] = {
-    "constant": lambda round_: 1.0,
-    "inverse-sqrt": lambda round_: float(1.0 / np.sqrt(1.0 + round_)),
-    "inverse": lambda round_: 1.0 / (1.0 + round_),
-}
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
-    """A regularised linear model to be fitted: the mean of ``objective`` plus ``l2 / 2 * |weights|**2``.
+    """A regularised model to be fitted: the weighted mean of ``objective`` over the rows, plus ``penalty``.
 
-    The parameters are one flat float64 buffer: ``num_features * num_outputs`` weights, row-major, then
-    ``num_outputs`` intercepts. They belong to the *standardised* columns ``(x - center) / scale``; the shards
-    stay as they are, and ``margins`` and ``pull_back`` apply the affine map on the fly. The penalty is on
-    these weights, so it does not depend on the columns' units; intercepts are not penalised.
+    The parameters are one flat float64 buffer for *standardised* columns. The penalty is on these, so it does not
+    depend on the columns' units.
 
     Attributes
     ----------
     num_rows, num_shards
         Training rows and shards of the whole job.
-    center, scale
-        Shape ``(num_features,)``; zeros and ones until the moments are known.
+    total_weight
+        The sum of the training rows' weights: ``num_rows`` where they have none, None until it is known.
+    columns
+        Zero and unit of every column; as they are until the moments are known.
+    monitored
+        Whether every round of the solver also measures the validation rows.
     """
 
     objective: Objective
-    num_features: int
-    num_outputs: int
-    intercept: bool
-    l2: float
+    architecture: Architecture
     num_rows: int
     num_shards: int
     seed: int
-    options: SolverOptions
-    center: Floats
-    scale: Floats
+    columns: Columns
+    options: SolverOptions = field(default_factory=SolverOptions)
+    penalty: Penalty = field(default_factory=Penalty)
+    kernels: Kernels = FAST
+    total_weight: float | None = None
+    monitored: bool = False
     candidates: Mapping[str, Floats] = field(default_factory=dict)
+
+    @property
+    def num_features(self) -> int:
+        """Columns of a row."""
+        return self.architecture.num_features
+
+    @property
+    def num_outputs(self) -> int:
+        """Margins of a row."""
+        return self.architecture.num_outputs
+
+    @property
+    def intercept(self) -> bool:
+        """Whether there is an intercept, and so columns are centred."""
+        return self.architecture.intercept
 
     @property
     def num_parameters(self) -> int:
         """Length of the flat parameter buffer."""
-        return (self.num_features + self.intercept) * self.num_outputs
-
-    def start(self) -> Floats:
-        """Return the initial parameters: zeros."""
-        return np.zeros(self.num_parameters)
-
-    def split(self, parameters: Floats) -> tuple[Floats, Floats]:
-        """Return weights ``(num_features, num_outputs)`` and intercepts ``(num_outputs,)`` of a flat buffer."""
-        num_weights = self.num_features * self.num_outputs
-        weights = parameters[:num_weights].reshape(self.num_features, self.num_outputs)
-        intercepts = parameters[num_weights:] if self.intercept else np.zeros(self.num_outputs)
-        return weights, intercepts
-
-    def in_raw_units(self, parameters: Floats) -> tuple[Floats, Floats]:
-        """Return the weights and intercepts that apply to the columns as they are."""
-        weights, intercepts = self.split(parameters)
-        raw = weights / self.scale[:, None]
-        return raw, intercepts - np.einsum("f,fo->o", self.center, raw)
-
-    def margins(self, parameters: Floats, X: Floats) -> Floats:
-        """Return the linear predictor ``(rows, num_outputs)`` for raw rows ``(rows, num_features)``."""
-        weights, intercepts = self.in_raw_units(parameters)
-        product: Floats = X @ weights
-        product += intercepts
-        return product
-
-    def pull_back(self, X: Floats, residuals: Floats) -> Floats:
-        """Return the flat gradient of a sum of losses, given their derivatives by the margins."""
-        totals = residuals.sum(axis=0)
-        weights = (X.T @ residuals - np.multiply.outer(self.center, totals)) / self.scale[:, None]
-        return np.concatenate([weights.ravel(), totals]) if self.intercept else weights.ravel()
-
-    def standardised(self, X: Floats) -> Floats:
-        """Return rows as the parameters see them, with a column of ones where there is an intercept."""
-        columns = (X - self.center) / self.scale
-        return np.hstack([columns, np.ones((len(X), 1))]) if self.intercept else columns
-
-    def loss_sum(self, parameters: Floats, X: Floats, y: Floats) -> float:
-        """Return the sum of the rows' losses, without penalty."""
-        return float(self.objective.losses(self.margins(parameters, X), y).sum())
-
-    def loss_and_gradient(self, parameters: Floats, X: Floats, y: Floats) -> tuple[float, Floats]:
-        """Return the sums of the rows' losses and gradients, without penalty."""
-        margins = self.margins(parameters, X)
-        loss = float(self.objective.losses(margins, y).sum())
-        return loss, self.pull_back(X, self.objective.residuals(margins, y))
-
-    def gradient(self, parameters: Floats, X: Floats, y: Floats) -> Floats:
-        """Return the sum of the rows' gradients, without penalty."""
-        return self.pull_back(X, self.objective.residuals(self.margins(parameters, X), y))
+        return self.architecture.num_parameters
 
     @property
-    def penalised(self) -> Floats:
-        """``l2`` where a parameter is a weight, 0 where it is an intercept; shape ``(num_parameters,)``."""
-        mask = np.zeros(self.num_parameters)
-        mask[: self.num_features * self.num_outputs] = self.l2
-        return mask
+    def weight(self) -> float:
+        """The sum of the training rows' weights."""
+        if self.total_weight is None:
+            raise ValueError("the total weight is not known yet")
+        return self.total_weight
 
-    def penalty(self, parameters: Floats) -> float:
-        """Return ``l2 / 2 * |weights|**2``."""
-        return float(0.5 * (self.penalised * parameters * parameters).sum())
+    @property
+    def mean_weight(self) -> float:
+        """What a row counts on average: sums over a batch are divided by this and by its rows."""
+        return self.weight / self.num_rows
+
+    def start(self) -> Floats:
+        """Return the initial parameters."""
+        return self.architecture.start(np.random.default_rng((self.seed, 1)))
+
+    def margins(self, parameters: Floats, X: Matrix) -> Floats:
+        """Return the margins ``(rows, num_outputs)`` for raw rows ``(rows, num_features)``."""
+        return self.architecture.forward(parameters, X, self.columns, self.kernels)[0]
+
+    def loss_sum(self, parameters: Floats, rows: Rows) -> float:
+        """Return the sum of the rows' weighted losses, without penalty."""
+        total = 0.0
+        for block in blocks(rows):
+            losses = self.objective.losses(self.margins(parameters, block.X), block.y)
+            total += float(block.weighted(losses).sum(dtype=np.float64))
+        return total
+
+    def loss_and_gradient(self, parameters: Floats, rows: Rows) -> tuple[float, Floats]:
+        """Return the sums of the rows' weighted losses and gradients, without penalty."""
+        total, gradient = 0.0, np.zeros(self.num_parameters)
+        for block in blocks(rows):
+            Z, backward = self.architecture.forward(parameters, block.X, self.columns, self.kernels)
+            total += float(block.weighted(self.objective.losses(Z, block.y)).sum(dtype=np.float64))
+            gradient += backward(block.weighted(self.objective.residuals(Z, block.y)))
+        return total, gradient
+
+    def gradient(self, parameters: Floats, rows: Rows) -> Floats:
+        """Return the sum of the rows' weighted gradients, without penalty."""
+        gradient = np.zeros(self.num_parameters)
+        for block in blocks(rows):
+            Z, backward = self.architecture.forward(parameters, block.X, self.columns, self.kernels)
+            gradient += backward(block.weighted(self.objective.residuals(Z, block.y)))
+        return gradient
+
+    @property
+    def ridge(self) -> Floats:
+        """``l2`` where a parameter is a weight, 0 where it is an intercept; shape ``(num_parameters,)``."""
+        return self.penalty.l2 * self.architecture.mask
+
+    def cost(self, parameters: Floats) -> float:
+        """Return the penalty of the parameters."""
+        return self.penalty.value(parameters, self.architecture.mask)
+
+    def cost_change(self, before: Floats, after: Floats) -> float:
+        """Return by how much the L1 penalty falls from ``before`` to ``after``: what a gradient does not say."""
+        mask = self.architecture.mask
+        return self.penalty.l1 * float((mask * (np.abs(before) - np.abs(after))).sum())
+
+    def shrunk(self, parameters: Floats, step: float) -> Floats:
+        """Return the proximal step of the lasso part of the penalty."""
+        return self.penalty.shrunk(parameters, step * self.architecture.mask) if self.penalty.l1 else parameters
+
+    def mean(self, parameters: Floats, sums: Floats) -> tuple[float, Floats]:
+        """Return objective and smooth gradient at ``parameters`` from summed gradients and, last, losses."""
+        gradient = sums[:-1] / self.weight + self.ridge * parameters
+        return float(sums[-1] / self.weight + self.cost(parameters)), gradient
 
     def with_rate(self, learning_rate: float) -> Problem:
         """Return this problem with a resolved learning rate."""
         return replace(self, options=replace(self.options, learning_rate=learning_rate))
 
-    def with_rows(self, num_rows: int) -> Problem:
+    def with_rows(self, num_rows: int, weighted: bool = False) -> Problem:
         """Return this problem with the number of training rows, known once the data is split."""
-        return replace(self, num_rows=num_rows)
+        return replace(self, num_rows=num_rows, total_weight=None if weighted else float(num_rows))

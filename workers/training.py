@@ -7,24 +7,26 @@ and no clock, so it is the same object on Ray and in a plain loop.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from workers.exact_sum import Floats
-from workers.problem import Problem
+from workers.architectures.base import Arrays
+from workers.data.rows import Floats
+from workers.problem import Problem, SolverOptions
 from workers.solvers import SOLVERS
 from workers.solvers.base import Payload, Solver, State
-from workers.solvers.evaluation import Evaluation
-from workers.solvers.preparation import Curvature, Moments
-from workers.update import STAGES
-
-PATIENCE = 3
-"""Measurements in a row that must change less than the tolerance: one alone may be luck."""
+from workers.solvers.evaluation import NUM_MONITORED, Evaluation
+from workers.solvers.preparation import Curvature, Moments, Weighing
+from workers.stopping import Progress, Stopping, Validation
+from workers.update import STAGES, is_monitored
 
 WIDEST_OPTIMUM = 1000
 """Columns up to which the exact optimum is computed beside another solver's result (its Gram sums: 4 MB)."""
 
+DEAREST_OPTIMUM = 1e9
+"""Multiplications (rows times columns squared) up to which it is."""
 
 WORST_GROWTH = 1e4
 """A loss this many times the first one is not coming back."""
@@ -35,20 +37,14 @@ class DivergedError(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class Stopping:
-    """When training ends: after ``max_rounds``, or when the loss changes by less than ``tolerance`` of itself."""
-
-    max_rounds: int
-    tolerance: float
-
-
-@dataclass(frozen=True)
 class RoundReport:
-    """What a finished round tells: its stage, its number in that stage, and the loss that it measured."""
+    """What a finished round tells: its stage, its number in that stage, and what it measured."""
 
     stage: str
     round: int
     loss: float | None
+    gradient_norm: float | None = None
+    validation: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,16 +53,15 @@ class Outcome:
 
     Attributes
     ----------
-    weights, intercepts
-        On raw columns, shapes ``(features, outputs)`` and ``(outputs,)``.
+    arrays
+        The parameters by name, for raw columns.
     metric, optimum
         Means over (training rows, test rows); ``optimum`` is that of the exact solution where there is one.
     converged, reason
         Whether training stopped by itself, and why it stopped.
     """
 
-    weights: Floats
-    intercepts: Floats
+    arrays: Mapping[str, Floats]
     rounds: int
     loss: float | None
     learning_rate: float | None
@@ -74,6 +69,16 @@ class Outcome:
     optimum: tuple[float, float] | None
     converged: bool
     reason: str
+
+    @property
+    def weights(self) -> Floats:
+        """A linear model's weights on raw columns, shape ``(features, outputs)``."""
+        return self.arrays["weights"]
+
+    @property
+    def intercepts(self) -> Floats:
+        """A linear model's intercepts, shape ``(outputs,)``."""
+        return self.arrays["intercepts"]
 
 
 class Training:
@@ -89,37 +94,68 @@ class Training:
         None until the last stage has ended.
     """
 
-    def __init__(self, problem: Problem, solver: str, stopping: Stopping, standardise: bool) -> None:
-        self.problem = problem
+    def __init__(
+        self, problem: Problem, solver: str, stopping: Stopping, standardise: bool, initial: Arrays | None = None
+    ) -> None:
+        self.problem = replace(problem, monitored=stopping.needs_validation)
         self.stopping = stopping
         self.solver: Solver = SOLVERS[solver]
         self.outcome: Outcome | None = None
         self.fused: State | None = None
-        self._reason = ""
+        self._initial = initial
+        self._progress = Progress(stopping, problem.objective.higher_is_better)
+        self._reason, self._converged = "", False
         self._first_loss: float | None = None
-        self._last_loss: float | None = None
-        self._steady = 0
+        self._loss: float | None = None
         self._stages = self._plan(standardise)
         self._enter(self._stages.pop(0))
 
     def _plan(self, standardise: bool) -> list[str]:
-        stages = [Moments.name] if standardise else []
-        if self.solver.name != "exact" and self.problem.options.learning_rate is None:
+        problem, solver = self.problem, self.solver
+        stages = [Weighing.name] if problem.total_weight is None else []
+        stages += [Moments.name] if standardise else []
+        if solver.needs_rate and problem.options.learning_rate is None:
             stages.append(Curvature.name)
-        stages.append(self.solver.name)
+        stages.append(solver.name)
         exact = SOLVERS["exact"]
-        narrow = self.problem.num_parameters <= WIDEST_OPTIMUM
-        if self.solver is not exact and narrow and exact.refuse(self.problem) is None:
+        width = problem.num_parameters
+        cheap = width <= WIDEST_OPTIMUM and problem.num_rows * width * width <= DEAREST_OPTIMUM
+        plain = replace(problem, options=SolverOptions())
+        if solver is not exact and cheap and exact.refuse(plain) is None:
             stages.append(exact.name)
         return [*stages, Evaluation.name]
 
     def _enter(self, stage: str) -> None:
         self.stage = stage
         self.state = STAGES[stage].start(self.problem)
+        if stage == self.solver.name and self._initial is not None:
+            initial = self.problem.architecture.from_arrays(self._initial, self.problem.columns)
+            self.state = replace(self.state, parameters=initial)
+
+    @property
+    def keeps_apart(self) -> bool:
+        """Whether the server needs the update of every shard this round, not only their sum."""
+        return self.keeps_apart_in(self.stage)
+
+    def keeps_apart_in(self, stage: str) -> bool:
+        """Say the same of a stage: robust aggregation is for the solver's rounds."""
+        return stage == self.solver.name and self.problem.options.aggregation.needs_every_update
+
+    def total_of(self, updates: Floats) -> Floats:
+        """Return what takes the place of the sum of all shards' updates, shape ``(shards, size)``."""
+        total = self.problem.options.aggregation.total(updates)
+        if is_monitored(self.problem, self.stage):  # measurements are added up, whatever becomes of the updates
+            total[-NUM_MONITORED:] = updates[:, -NUM_MONITORED:].sum(axis=0)
+        return total
 
     def payload(self) -> Payload:
         """Return what workers must know in the next round."""
         return STAGES[self.stage].broadcast(self.problem, self.state)
+
+    def stop(self, reason: str) -> None:
+        """Let the solver's rounds end after the present one, for a reason that only the driver knows."""
+        if not self._reason:
+            self._reason = reason
 
     def advance(self, sums: Floats) -> RoundReport:
         """Take the exact sums of a round and move on.
@@ -129,11 +165,24 @@ class Training:
         DivergedError
             If the sums, the loss or the parameters are not finite any more.
         """
-        report_stage = self.stage
+        stage, before = self.stage, self.state
         if not np.isfinite(sums).all():
             raise self.diverged("the sums over all shards are not finite")
+        validation = None
+        if is_monitored(self.problem, stage):
+            sums, measured = sums[:-NUM_MONITORED], sums[-NUM_MONITORED:]
+            validation = Validation(before.parameters, *(measured[1:] / measured[0]).tolist())
         with np.errstate(all="ignore"):  # judged just below
-            state = STAGES[self.stage].combine(self.problem, self.state, sums)
+            state = STAGES[stage].combine(self.problem, before, sums)
+        self._check_finite(state)
+        self.state = state
+        told = None if validation is None else (validation.loss, validation.metric)
+        report = RoundReport(stage, self.state.round, self.state.loss, self.state.gradient_norm, told)
+        if self._stage_is_over(validation):
+            self._leave()
+        return report
+
+    def _check_finite(self, state: State) -> None:
         loss = state.loss
         if not np.isfinite(state.parameters).all() or (loss is not None and not np.isfinite(loss)):
             raise self.diverged("the parameters are not finite")
@@ -141,44 +190,31 @@ class Training:
             self._first_loss = loss if self._first_loss is None else self._first_loss
             if abs(loss) > WORST_GROWTH * abs(self._first_loss) > 0:
                 raise self.diverged(f"the loss has grown from {self._first_loss:.4g} to {loss:.4g}")
-        self.state = state
-        report = RoundReport(report_stage, self.state.round, loss)
-        if self._stage_is_over():
-            self._leave()
-        return report
+            self._loss = loss
 
     def diverged(self, what: str) -> DivergedError:
-        """Return the error for a round whose values are not finite."""
+        """Return the error for numbers that overflowed: where, what, and what to try."""
         rate = self.problem.options.learning_rate
         hint = "look for extreme values in the data"
-        if rate is not None and self.stage == self.solver.name:
+        if rate is not None and self.stage == self.solver.name and self.solver.needs_rate:
             hint = f"the learning rate {rate:g} is too large: try 'learning_rate: {rate / 10:.2g}'"
         return DivergedError(f"{self.stage}, round {self.state.round + 1}: {what}; {hint}")
 
-    def _stage_is_over(self) -> bool:
+    def _stage_is_over(self, validation: Validation | None) -> bool:
         if self.stage != self.solver.name:
-            return self.state.solved
-        if self.state.solved:
-            self._reason = "solved exactly"
-        elif self._is_steady():
-            self._reason = f"the loss changed by less than {self.stopping.tolerance:g} of itself, {PATIENCE} times"
+            return bool(self.state.solved)
+        found = self._progress.reason(self.state, validation)
+        if found:
+            self._reason, self._converged = found, True
         return bool(self._reason) or self.state.round >= self.stopping.max_rounds
-
-    def _is_steady(self) -> bool:
-        loss, last = self.state.loss, self._last_loss
-        if loss is None:
-            return False
-        self._last_loss = loss
-        quiet = last is not None and abs(last - loss) <= self.stopping.tolerance * abs(last)
-        self._steady = self._steady + 1 if quiet else 0
-        return self._steady >= PATIENCE and self.stopping.tolerance > 0
 
     def _leave(self) -> None:
         """Put to use what the stage found, and enter the next one."""
         stage = STAGES[self.stage]
         if self.stage == self.solver.name:
-            self.fused = self.state
-            self._add_candidate("fused")
+            self._fuse()
+        elif isinstance(stage, Weighing):
+            self.problem = replace(self.problem, total_weight=float(self.state.memory["total"][0]))
         elif isinstance(stage, Moments):
             self.problem = stage.apply(self.problem, self.state)
         elif isinstance(stage, Curvature):
@@ -187,26 +223,32 @@ class Training:
             self.outcome = self._conclude()
             return
         else:
-            self._add_candidate("optimum")
+            self._add_candidate("optimum", self.state.parameters)
         self._enter(self._stages.pop(0))
 
-    def _add_candidate(self, name: str) -> None:
-        self.problem = replace(self.problem, candidates={**self.problem.candidates, name: self.state.parameters})
+    def _fuse(self) -> None:
+        """Keep the solver's result; with validation, the parameters that did best there."""
+        best = self._progress.best
+        parameters = self.solver.result(self.problem, self.state) if best is None else best.parameters
+        self.fused = replace(self.state, parameters=parameters)
+        self._add_candidate("fused", parameters)
+
+    def _add_candidate(self, name: str, parameters: Floats) -> None:
+        self.problem = replace(self.problem, candidates={**self.problem.candidates, name: parameters})
 
     def _conclude(self) -> Outcome:
         if self.fused is None:
             raise AssertionError("evaluation comes after training")
-        weights, intercepts = self.problem.in_raw_units(self.fused.parameters)
+        problem = self.problem
         metrics = {name: (float(pair[0]), float(pair[1])) for name, pair in self.state.memory.items()}
         exact = self.solver.name == "exact"
         return Outcome(
-            weights=weights,
-            intercepts=intercepts,
+            arrays=problem.architecture.to_arrays(self.fused.parameters, problem.columns),
             rounds=self.fused.round,
-            loss=self._last_loss if self._last_loss is not None else self.fused.loss,
-            learning_rate=self.problem.options.learning_rate,
+            loss=self._loss,
+            learning_rate=problem.options.learning_rate,
             metric=metrics["fused"],
             optimum=metrics["fused"] if exact else metrics.get("optimum"),
-            converged=bool(self._reason),
+            converged=self._converged,
             reason=self._reason or f"the limit of {self.stopping.max_rounds} rounds was reached",
         )

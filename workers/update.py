@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workers.data.rows import Floats
 from workers.data.shard import Shard
-from workers.exact_sum import Floats, Ints, NonFiniteError, Peaks, Scale, peaks
+from workers.exact_sum import Ints, NonFiniteError, Peaks, Scale, peaks
 from workers.problem import Problem
 from workers.solvers import SOLVERS
 from workers.solvers.base import Payload, Solver
-from workers.solvers.evaluation import Evaluation
-from workers.solvers.preparation import Curvature, Moments
+from workers.solvers.evaluation import NUM_MONITORED, Evaluation, monitored
+from workers.solvers.preparation import Curvature, Moments, Weighing
 
-STAGES: dict[str, Solver] = {stage.name: stage for stage in (Moments(), Curvature(), Evaluation(), *SOLVERS.values())}
+STAGES: dict[str, Solver] = {
+    stage.name: stage for stage in (Weighing(), Moments(), Curvature(), Evaluation(), *SOLVERS.values())
+}
 """Everything that a round may compute, by name: the solvers and what comes before and after them."""
 
 
@@ -31,6 +34,8 @@ class Message:
         Counted from 0 in its stage; part of the key of the shards' random streams.
     scale
         The scale of the exact sum, None where nothing is known of the terms yet.
+    apart
+        Whether the server wants the update of every shard, not their sum.
     """
 
     version: int
@@ -38,33 +43,53 @@ class Message:
     round: int
     payload: Payload
     scale: Scale | None
+    apart: bool = False
 
 
 @dataclass(frozen=True)
 class CallSums:
-    """The exact sum over a call's shards.
+    """What a call computed, over all its shards.
 
     Attributes
     ----------
     total
-        Integers on the message's scale; None if a shard did not fit on it.
+        The exact sum: integers on the message's scale; None if a shard did not fit on it.
     peaks
         The largest peaks of any shard.
+    apart
+        The update of each shard of the call, shape ``(shards, size)``, where the message asks for them.
     """
 
     total: Ints | None
     peaks: Peaks
+    apart: Floats | None = None
+
+
+def is_monitored(problem: Problem, stage: str) -> bool:
+    """Say whether the rounds of a stage also measure the validation rows."""
+    return problem.monitored and stage in SOLVERS and stage != "exact"
+
+
+def blocks_of(problem: Problem, stage: str, payload: Payload) -> tuple[Ints, int]:
+    """Return where the blocks of a round's sums start, and the length of the sums."""
+    starts, size = STAGES[stage].blocks(problem, payload)
+    if not is_monitored(problem, stage):
+        return starts, size
+    return np.append(starts, size + np.arange(NUM_MONITORED)), size + NUM_MONITORED
 
 
 def shard_update(problem: Problem, message: Message, shard: Shard) -> Floats:
     """Return one shard's share of a round: a function of its arguments and of nothing else."""
-    return STAGES[message.stage].contribute(problem, message.payload, shard, message.round)
+    update = STAGES[message.stage].contribute(problem, message.payload, shard, message.round)
+    if is_monitored(problem, message.stage):
+        update = np.append(update, monitored(problem, message.payload["parameters"], shard))
+    return update
 
 
 def call_update(
     problem: Problem, message: Message, shards: Iterable[Shard], held: MutableMapping[int, Floats]
 ) -> CallSums:
-    """Add up the updates of a call's shards.
+    """Add up the updates of a call's shards, or line them up where the message wants them apart.
 
     ``held`` carries the updates of shards that did not fit, from a round's first attempt to its second, so
     that they are not computed again.
@@ -74,9 +99,10 @@ def call_update(
     NonFiniteError
         If an update holds NaN or infinity; names the shard.
     """
-    starts, size = STAGES[message.stage].blocks(problem, message.payload)
+    starts, size = blocks_of(problem, message.stage, message.payload)
     largest: Peaks | None = None
     total = np.zeros(size, dtype=np.int64)
+    apart: list[Floats] = []
     complete = message.scale is not None
     with np.errstate(all="ignore"):  # what overflows is found by peaks(), and named there
         for shard in shards:
@@ -88,11 +114,13 @@ def call_update(
             except NonFiniteError as error:
                 raise NonFiniteError(f"shard {shard.index}: {error}") from None
             largest = highest if largest is None else np.maximum(largest, highest)
-            if message.scale is not None and message.scale.holds(highest):
+            if message.apart:
+                apart.append(values)
+            elif message.scale is not None and message.scale.holds(highest):
                 total += message.scale.quantise(values)
             else:
                 complete = False
                 held[shard.index] = values
     if largest is None:
         raise ValueError("a call needs at least one shard")
-    return CallSums(total if complete else None, largest)
+    return CallSums(total if complete else None, largest, np.array(apart) if message.apart else None)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workers.data.rows import Rows
 from workers.data.shard import DataSet, Shard
 from workers.errors import DataError
 from workers.exact_sum import Floats, Ints, NonFiniteError
 from workers.problem import Problem
 from workers.update import CallSums, Message, call_update
 
-PROBE_ROWS = 2048
+PROBE_ROWS, PROBE_VALUES = 2048, 1 << 20
 PROBE_SECONDS = 0.02
 
 
@@ -115,12 +116,12 @@ class WorkerState:
 def probe(problem: Problem, clock: Callable[[], float]) -> float:
     """Return seconds per row for gradients of the job's own objective, from a short run on random rows."""
     random = np.random.default_rng(0)
-    X = random.standard_normal((PROBE_ROWS, problem.num_features))
-    y = np.zeros(PROBE_ROWS)
+    num_rows = max(1, min(PROBE_ROWS, PROBE_VALUES // problem.num_features))
+    rows = Rows(random.standard_normal((num_rows, problem.num_features)), np.zeros(num_rows))
     parameters = problem.start()
-    problem.gradient(parameters, X, y)  # the first run pays for imports and page faults
-    start, rows = clock(), 0
-    while (elapsed := clock() - start) < PROBE_SECONDS or not rows:
-        problem.gradient(parameters, X, y)
-        rows += PROBE_ROWS
-    return elapsed / rows
+    problem.gradient(parameters, rows)  # the first run pays for imports and page faults
+    start, done = clock(), 0
+    while (elapsed := clock() - start) < PROBE_SECONDS or not done:
+        problem.gradient(parameters, rows)
+        done += num_rows
+    return elapsed / done

@@ -79,7 +79,7 @@ class TerminalObserver(Observer):
     def split(self, prepared: Prepared, policy: Policy, workers: Sequence[WorkerReport]) -> None:
         """Print which worker has which shards, and show the progress bar."""
         training = prepared.job.training
-        self._solver, self._objective = training.solver, prepared.problem.objective.name
+        self._solver, self._objective = prepared.solver, prepared.problem.objective.name
         self._step(
             2, f"Split: {prepared.data.num_shards} shards over {len(workers)} workers, policy {escape(policy.name)}"
         )

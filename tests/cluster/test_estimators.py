@@ -87,7 +87,9 @@ def test_labels_are_of_any_type() -> None:
     assert by_name.predict_proba(X).shape == (150, 3)
 
 
-@pytest.mark.parametrize("estimator", [DistributedRegressor(), DistributedClassifier()], ids=["regressor", "classifier"])
+@pytest.mark.parametrize(
+    "estimator", [DistributedRegressor(), DistributedClassifier()], ids=["regressor", "classifier"]
+)
 def test_sparse_rows_and_weights(estimator: Any) -> None:
     random = np.random.default_rng(0)
     X = random.standard_normal((80, 6)) * (random.random((80, 6)) < 0.4)
@@ -103,7 +105,9 @@ def test_sparse_rows_and_weights(estimator: Any) -> None:
 
 def test_in_a_pipeline_a_grid_search_and_cross_validation() -> None:
     X, y = load_breast_cancer(return_X_y=True)
-    search = GridSearchCV(make_pipeline(StandardScaler(), DistributedClassifier()), {"distributedclassifier__l2": [1e-3, 10.0]})
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), DistributedClassifier()), {"distributedclassifier__l2": [1e-3, 10.0]}
+    )
     assert search.fit(X, y).best_params_ == {"distributedclassifier__l2": 1e-3}
     assert search.best_score_ > 0.97
     assert cross_val_score(DistributedRegressor(), *load_diabetes(return_X_y=True)).mean() > 0.45
@@ -112,7 +116,7 @@ def test_in_a_pipeline_a_grid_search_and_cross_validation() -> None:
 def test_a_fitted_estimator_survives_a_pickle() -> None:
     X, y = load_iris(return_X_y=True)
     fitted = DistributedClassifier().fit(X, y)
-    copy = pickle.loads(pickle.dumps(fitted))
+    copy = pickle.loads(pickle.dumps(fitted))  # noqa: S301
     np.testing.assert_array_equal(copy.predict_proba(X), fitted.predict_proba(X))
     assert bits(copy.fit(X, y)) == bits(fitted)
 

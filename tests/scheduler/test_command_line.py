@@ -18,6 +18,7 @@ import scheduler.cli.main as program
 from scheduler import __version__
 from scheduler.cli import run as run_command
 from scheduler.errors import RunFailedError
+from workers.architectures import Linear
 from workers.data.source import Column
 from workers.model import Model
 from workers.objectives import OBJECTIVES
@@ -257,12 +258,12 @@ def model(tmp_path: Path) -> Path:
     saved = Model(
         name="m",
         objective=OBJECTIVES["squared"],
+        architecture=Linear(2, 1),
         feature_names=("a", "b"),
         target_name="y",
         classes=None,
         columns=(),
-        weights=np.array([[2.0], [-1.0]]),
-        intercepts=np.array([0.5]),
+        arrays={"weights": np.array([[2.0], [-1.0]]), "intercepts": np.array([0.5])},
         provenance={},
     )
     saved.save(tmp_path / "model")
@@ -293,12 +294,12 @@ class TestPredict:
         Model(
             name="m",
             objective=OBJECTIVES["logistic"],
+            architecture=Linear(3, 1),
             feature_names=("size", "kind=big, fat", "kind=thin"),
             target_name="animal",
             classes=("ant", "bee"),
             columns=columns,
-            weights=np.array([[0.0], [1.0], [-1.0]]),
-            intercepts=np.array([0.0]),
+            arrays={"weights": np.array([[0.0], [1.0], [-1.0]]), "intercepts": np.array([0.0])},
             provenance={},
         ).save(tmp_path / "classes")
         Path("rows.csv").write_text('kind,size\n"big, fat",1\nthin,2\n')

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scheduler.errors import UserError
 from scheduler.job import Job
 from scheduler.job_file import load_job, parse_override
+from scheduler.learning_spec import TrainingSpec
 
 VALID = """\
 name: my-job
@@ -105,7 +106,7 @@ workers:
 polcy: equal
 """
     keys = "name, data, test_fraction, model, training, shards, workers, policy, output"
-    options = "solver, batch_size, local_epochs, rounds, tolerance, seed, learning_rate, schedule, standardise"
+    options = ", ".join(TrainingSpec.model_fields)
     sets = "breast_cancer, diabetes, digits, iris, wine"
     plain = "must be 1 to 64 letters, digits, '.', '_' or '-' of ASCII, a letter or digit first"
     amount = "must be an amount of memory, such as 512MiB or 2GiB"
@@ -117,11 +118,11 @@ polcy: equal
         f"job.yaml:1: name: {plain}, got '../x'",
         f"job.yaml:2: data.bundled: unknown data set 'diabets'. Did you mean 'diabetes'? The choices are {sets}.",
         "job.yaml:4: model.objectve: unknown key 'objectve'. Did you mean 'objective'? "
-        "The choices are objective, l2, intercept.",
+        "The choices are objective, l2, l1, intercept.",
         "job.yaml:5: model.objective: unknown objective 'squarred'. Did you mean 'squared'?",
         "job.yaml:7: training.solver: unknown solver 'exactt'. Did you mean 'exact'?",
         "job.yaml:8: training.schedule: unknown schedule 'constnt'. Did you mean 'constant'? "
-        "The choices are constant, inverse-sqrt, inverse.",
+        "The choices are auto, constant, inverse-sqrt, inverse.",
         "job.yaml:9: training.rounds: must be greater than or equal to 1, got -3",
         "job.yaml:10: training.tolerance: must be a finite number, got nan",
         f"job.yaml:11: training.learning_rate: {rate}, got inf",
@@ -146,11 +147,11 @@ test_fraction: 1
 policy: 3
 output: 4
 """
-    options = "solver, batch_size, local_epochs, rounds, tolerance, seed, learning_rate, schedule, standardise"
+    options = ", ".join(TrainingSpec.model_fields)
     assert errors_of(tmp_path, text) == [
         "job.yaml:1: name: must be text, got 3",
         "job.yaml:2: data: must be a mapping of bundled, csv, npy, npz, target, missing, text, got [1]",
-        "job.yaml:3: model: must be a mapping of objective, l2, intercept, got 'squared'",
+        "job.yaml:3: model: must be a mapping of objective, l2, l1, intercept, got 'squared'",
         f"job.yaml:4: training: must be a mapping of {options}, got nothing",
         "job.yaml:5: workers: must be a mapping of count, min, max, bundle, got 2",
         "job.yaml:6: shards: got true (yes, no, on and off mean true and false); quote what is text",
@@ -169,7 +170,7 @@ def test_missing_sections(tmp_path: Path) -> None:
 
 
 ONE_ERROR = {
-    "model: {objective: null}": "model.objective: must be text, got nothing",
+    "model: {objective: null}": "model.objective: must be a name, or a name with options",
     "model: {objective: squared, intercept: maybe}": "model.intercept: must be true or false, got 'maybe'",
     "model: {objective: squared, l2: -1}": "model.l2: must be greater than or equal to 0, got -1",
     "model: {}": "model.objective: is missing; it is needed",

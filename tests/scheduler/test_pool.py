@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -20,8 +20,8 @@ ROOM = 4
 class FakeGang:
     """Takes room while it lives, as leases do."""
 
-    alive: list[FakeGang] = []
-    started = 0
+    alive: ClassVar[list[FakeGang]] = []
+    started: ClassVar[int] = 0
 
     def __init__(self, job: JobView, policy: Policy, seed: int, make_room: Callable[[], bool]) -> None:
         del policy, seed

@@ -31,6 +31,8 @@ from scheduler.report.terminal import (
 from scheduler.session import Session
 from workers.training import Outcome, RoundReport
 
+ARRAYS = {"weights": frozen([[2.0]]), "intercepts": frozen([0.0])}
+
 
 def console() -> Console:
     return Console(width=100, record=True, file=io.StringIO(), force_terminal=True, color_system="standard")
@@ -185,11 +187,21 @@ def test_a_whole_run(tmp_path: Path, odd: str) -> None:
     data.write_text(f"a,{odd}\n" + "\n".join(f"{i},{2 * i}" for i in range(20)))
     job_file.write_text(
         f"name: j\ndata: {{csv: rows.csv, target: '{odd}'}}\nmodel: {{objective: squared}}\nshards: 2\n"
+        "training: {solver: local-svrg}\n"
     )
     prepared = prepare(load_job(job_file))
     policy = resolve("equal")
     policy.name = odd
-    outcome = Outcome(frozen([[2.0]]), frozen([0.0]), 2, 0.5, 0.1, (0.1, 0.2), (0.1, 0.2), True, f"because {odd}")
+    outcome = Outcome(
+        {"weights": frozen([[2.0]]), "intercepts": frozen([0.0])},
+        2,
+        0.5,
+        0.1,
+        (0.1, 0.2),
+        (0.1, 0.2),
+        True,
+        f"because {odd}",
+    )
     workers = (worker(0), worker(1))
     on = console()
     observer = TerminalObserver(on)
@@ -220,7 +232,16 @@ def test_a_whole_run(tmp_path: Path, odd: str) -> None:
 def test_without_losses_there_is_no_table_of_them() -> None:
     on = console()
     observer = TerminalObserver(on)
-    outcome = Outcome(frozen([[2.0]]), frozen([0.0]), 1, None, None, (0.1, 0.2), None, True, "solved exactly")
+    outcome = Outcome(
+        {"weights": frozen([[2.0]]), "intercepts": frozen([0.0])},
+        1,
+        None,
+        None,
+        (0.1, 0.2),
+        None,
+        True,
+        "solved exactly",
+    )
     observer.communicated(RunResult(outcome, (), (worker(0),), (0.1,), BytesMoved()))
     text = on.export_text()
     assert "Loss by round" not in text

@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 from hypothesis import settings
 
+from workers.architectures import Linear
+from workers.columns import Columns
 from workers.data.array_source import Arrays, ArraySource
 from workers.data.rows import Rows
 from workers.data.shard import DataSet, Shard
 from workers.data.source import Task
 from workers.exact_sum import Floats, Ints
 from workers.objectives import OBJECTIVES
+from workers.penalty import Penalty
 from workers.problem import Problem, SolverOptions
 from workers.sequential import train
-from workers.training import Outcome, Stopping, Training
+from workers.stopping import Stopping
+from workers.training import Outcome, Training
 
 quick = settings(max_examples=60, deadline=None)
 
@@ -62,6 +66,7 @@ def problem_for(
     *,
     intercept: bool = True,
     l2: float = 0.0,
+    l1: float = 0.0,
     seed: int = 0,
     **options: Any,
 ) -> Problem:
@@ -70,16 +75,14 @@ def problem_for(
     num_classes = int(y.max()) + 1 if chosen.task == "classification" else 0
     return Problem(
         objective=chosen,
-        num_features=X.shape[1],
-        num_outputs=chosen.num_outputs(num_classes),
-        intercept=intercept,
-        l2=l2,
+        architecture=Linear(X.shape[1], chosen.num_outputs(num_classes), intercept),
+        penalty=Penalty(l2, l1),
         num_rows=len(y),
+        total_weight=float(len(y)),
         num_shards=num_shards,
         seed=seed,
         options=SolverOptions(**options),
-        center=np.zeros(X.shape[1]),
-        scale=np.ones(X.shape[1]),
+        columns=Columns.raw(X.shape[1]),
     )
 
 
@@ -105,8 +108,8 @@ def fused(training: Training) -> Floats:
 def objective_at(training: Training, shards: list[Shard]) -> float:
     """Return the training objective, penalty included, of the parameters that the solver arrived at."""
     problem, parameters = training.problem, fused(training)
-    total = sum(problem.loss_sum(parameters, shard.train.X, shard.train.y) for shard in shards)
-    return total / problem.num_rows + problem.penalty(parameters)
+    total = sum(problem.loss_sum(parameters, shard.train) for shard in shards)
+    return total / problem.num_rows + problem.cost(parameters)
 
 
 def regression(num_rows: int = 240, seed: int = 3) -> tuple[Floats, Floats]:

@@ -21,7 +21,8 @@ from workers.parameter_store import ParameterStore, Verdict
 from workers.problem import Problem
 from workers.sequential import train
 from workers.solvers import SOLVERS
-from workers.training import Outcome, Stopping, Training
+from workers.stopping import Stopping
+from workers.training import Outcome, Training
 from workers.update import STAGES
 from workers.worker_state import WorkerState
 

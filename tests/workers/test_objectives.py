@@ -76,12 +76,12 @@ def test_losses_are_those_of_sklearn() -> None:
     softmax, logistic, squared = (OBJECTIVES[name] for name in ("softmax", "logistic", "squared"))
     expected = log_loss(y, np.exp(Z) / np.exp(Z).sum(axis=1, keepdims=True))
     assert softmax.losses(Z, y).mean() == pytest.approx(expected)
-    assert softmax.metric_sum(Z, y) / 50 == accuracy_score(y, softmax.predict(Z))
+    assert softmax.scores(Z, y).mean() == accuracy_score(y, softmax.predict(Z))
     binary = (y > 0).astype(np.float64)
     expected = log_loss(binary, 1.0 / (1.0 + np.exp(-Z[:, 0])))
     assert logistic.losses(Z[:, :1], binary).mean() == pytest.approx(expected)
-    assert logistic.metric_sum(Z[:, :1], binary) / 50 == accuracy_score(binary, logistic.predict(Z[:, :1]))
-    assert squared.metric_sum(Z[:, :1], y) / 50 == pytest.approx(mean_squared_error(y, Z[:, 0]))
+    assert logistic.scores(Z[:, :1], binary).mean() == accuracy_score(binary, logistic.predict(Z[:, :1]))
+    assert squared.scores(Z[:, :1], y).mean() == pytest.approx(mean_squared_error(y, Z[:, 0]))
     assert squared.losses(Z[:, :1], y).mean() == pytest.approx(mean_squared_error(y, Z[:, 0]) / 2)
 
 
@@ -136,6 +136,6 @@ def test_logistic_refuses_more_than_two_classes() -> None:
 
 def test_every_objective_is_found_by_its_name() -> None:
     assert {name: objective.name for name, objective in OBJECTIVES.items()} == {
-        name: name for name in ("squared", "logistic", "softmax")
+        name: name for name in ("squared", "huber", "poisson", "logistic", "hinge", "squared-hinge", "softmax")
     }
     assert [OBJECTIVES[name].num_outputs(4) for name in ("squared", "logistic", "softmax")] == [1, 1, 4]

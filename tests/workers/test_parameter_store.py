@@ -15,7 +15,8 @@ from workers.data.shard import Shard
 from workers.exact_sum import Floats, Ints
 from workers.parameter_store import ParameterStore, Verdict
 from workers.solvers import SOLVERS
-from workers.training import Outcome, RoundReport, Stopping, Training
+from workers.stopping import Stopping
+from workers.training import Outcome, RoundReport, Training
 from workers.update import CallSums, Message, call_update
 
 NUM_SHARDS = 6
@@ -33,7 +34,7 @@ def setting(solver: str) -> tuple[Training, list[Shard]]:
 def bits_of(training: Training) -> bytes:
     """Return the bits of everything that a training has learnt so far."""
     parts = [training.state.parameters, *(training.state.memory[name] for name in sorted(training.state.memory))]
-    return b"".join(np.ascontiguousarray(part).tobytes() for part in [*parts, training.problem.scale])
+    return b"".join(np.ascontiguousarray(part).tobytes() for part in [*parts, training.problem.columns.scale])
 
 
 def compute(training: Training, message: Message, shards: list[Shard], chosen: Ints) -> CallSums:
@@ -220,8 +221,8 @@ def test_a_commit_before_all_is_in_raises_and_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("shards", "total", "largest", "message"),
     [
-        ([0], np.zeros(4, np.int64), np.zeros(3, np.int16), "sums of shape"),
-        ([0], np.zeros((3, 1), np.int64), np.zeros(3, np.int16), "sums of shape"),
+        ([0], np.zeros(3, np.int64), np.zeros(4, np.int16), "sums of shape"),
+        ([0], np.zeros((3, 1), np.int64), np.zeros(4, np.int16), "sums of shape"),
         ([0], None, np.zeros(2, np.int16), "peaks of shape"),
         ([0], None, np.zeros((3, 1), np.int16), "peaks of shape"),
         ([1, 1], None, np.zeros(3, np.int16), "names a shard twice"),

@@ -9,7 +9,9 @@ import pytest
 from learning_cases import classification, problem_for, regression
 from sklearn.preprocessing import StandardScaler
 
-from workers.exact_sum import Floats
+from workers.architectures import Linear
+from workers.columns import Columns
+from workers.data.rows import Floats, Rows
 from workers.problem import Problem, SolverOptions
 
 CASES = [(objective, intercept) for objective in ("squared", "logistic", "softmax") for intercept in (True, False)]
@@ -23,21 +25,28 @@ def standardised_case(objective: str, intercept: bool) -> tuple[Problem, Floats,
         "softmax": lambda: classification(3, 40),
     }[objective]()
     problem = problem_for(X, y, 2, objective, intercept=intercept, l2=0.3)
-    problem = replace(problem, center=X.mean(axis=0), scale=X.std(axis=0))
+    problem = replace(problem, columns=Columns(X.mean(axis=0), X.std(axis=0)))
     return problem, X, y, np.random.default_rng(1).standard_normal(problem.num_parameters)
+
+
+def linear(problem: Problem) -> Linear:
+    assert isinstance(problem.architecture, Linear)
+    return problem.architecture
 
 
 @pytest.mark.parametrize(("objective", "intercept"), CASES)
 def test_the_gradient_is_the_derivative_of_the_loss(objective: str, intercept: bool) -> None:
     problem, X, y, parameters = standardised_case(objective, intercept)
-    loss, gradient = problem.loss_and_gradient(parameters, X, y)
-    assert loss == problem.loss_sum(parameters, X, y)
-    np.testing.assert_array_equal(gradient, problem.gradient(parameters, X, y))
+    loss, gradient = problem.loss_and_gradient(parameters, Rows(X, y))
+    assert loss == problem.loss_sum(parameters, Rows(X, y))
+    np.testing.assert_array_equal(gradient, problem.gradient(parameters, Rows(X, y)))
     step = 1e-2 if objective == "squared" else 1e-5  # a parabola has no error but rounding
     for position in range(problem.num_parameters):
         unit = np.zeros(problem.num_parameters)
         unit[position] = step
-        slope = (problem.loss_sum(parameters + unit, X, y) - problem.loss_sum(parameters - unit, X, y)) / (2 * step)
+        slope = (problem.loss_sum(parameters + unit, Rows(X, y)) - problem.loss_sum(parameters - unit, Rows(X, y))) / (
+            2 * step
+        )
         assert slope == pytest.approx(gradient[position], rel=1e-5, abs=1e-4)
 
 
@@ -48,8 +57,8 @@ def test_the_penalised_gradient_is_the_derivative_of_loss_and_penalty(objective:
     for position in range(problem.num_parameters):
         unit = np.zeros(problem.num_parameters)
         unit[position] = step
-        slope = (problem.penalty(parameters + unit) - problem.penalty(parameters - unit)) / (2 * step)
-        expected = problem.penalised[position] * parameters[position]
+        slope = (problem.cost(parameters + unit) - problem.cost(parameters - unit)) / (2 * step)
+        expected = problem.ridge[position] * parameters[position]
         assert slope == pytest.approx(expected, rel=1e-6, abs=1e-8)
 
 
@@ -57,27 +66,25 @@ def test_the_penalised_gradient_is_the_derivative_of_loss_and_penalty(objective:
 def test_standardising_on_the_fly_is_standardising(objective: str, intercept: bool) -> None:
     problem, X, y, parameters = standardised_case(objective, intercept)
     columns = StandardScaler().fit_transform(X)
-    plain = replace(problem, center=np.zeros(X.shape[1]), scale=np.ones(X.shape[1]))
+    plain = replace(problem, columns=Columns.raw(X.shape[1]))
     np.testing.assert_allclose(problem.margins(parameters, X), plain.margins(parameters, columns), rtol=1e-9, atol=1e-9)
-    loss, gradient = problem.loss_and_gradient(parameters, X, y)
-    expected_loss, expected_gradient = plain.loss_and_gradient(parameters, columns, y)
+    loss, gradient = problem.loss_and_gradient(parameters, Rows(X, y))
+    expected_loss, expected_gradient = plain.loss_and_gradient(parameters, Rows(columns, y))
     assert loss == pytest.approx(expected_loss, rel=1e-10)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-8, atol=1e-8)
-    seen = problem.standardised(X)
-    np.testing.assert_allclose(seen[:, : X.shape[1]], columns, rtol=1e-9, atol=1e-9)
-    assert seen.shape[1] == X.shape[1] + intercept
-    assert not intercept or (seen[:, -1] == 1).all()
+    np.testing.assert_allclose(problem.columns.standardised(X), columns, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(("objective", "intercept"), CASES)
 def test_margins_are_those_of_the_weights_in_raw_units(objective: str, intercept: bool) -> None:
     problem, X, _, parameters = standardised_case(objective, intercept)
-    weights, intercepts = problem.in_raw_units(parameters)
+    arrays = problem.architecture.to_arrays(parameters, problem.columns)
+    weights, intercepts = arrays["weights"], arrays["intercepts"]
     assert weights.shape == (X.shape[1], problem.num_outputs)
     assert intercepts.shape == (problem.num_outputs,)
     np.testing.assert_array_equal(problem.margins(parameters, X), X @ weights + intercepts)
     np.testing.assert_allclose(
-        problem.standardised(X)[:, : X.shape[1]] @ problem.split(parameters)[0] + problem.split(parameters)[1],
+        problem.columns.standardised(X) @ linear(problem).split(parameters)[0] + linear(problem).split(parameters)[1],
         X @ weights + intercepts,
         rtol=1e-9,
         atol=1e-9,
@@ -86,30 +93,31 @@ def test_margins_are_those_of_the_weights_in_raw_units(objective: str, intercept
 
 def test_without_an_intercept_uncentred_columns_go_through_the_origin() -> None:
     X, y = regression(30)
-    problem = replace(problem_for(X, y, 1, intercept=False), scale=X.std(axis=0))
+    problem = problem_for(X, y, 1, intercept=False)
+    problem = replace(problem, columns=Columns(np.zeros(4), X.std(axis=0)))
     assert problem.num_parameters == X.shape[1]
     parameters = np.arange(1.0, 5.0)
-    assert problem.in_raw_units(parameters)[1].tolist() == [0.0]
+    assert problem.architecture.to_arrays(parameters, problem.columns)["intercepts"].tolist() == [0.0]
     assert problem.margins(parameters, np.zeros((2, 4))).tolist() == [[0.0], [0.0]]
-    assert problem.gradient(parameters, X, y).shape == (4,)
+    assert problem.gradient(parameters, Rows(X, y)).shape == (4,)
 
 
 def test_intercepts_are_not_penalised() -> None:
     X, y = classification(3)
     problem = problem_for(X, y, 1, "softmax", l2=0.5)
-    assert problem.penalised.tolist() == [0.5] * 9 + [0.0] * 3
+    assert problem.ridge.tolist() == [0.5] * 9 + [0.0] * 3
     parameters = np.concatenate([np.zeros(9), [7.0, 8.0, 9.0]])
-    assert problem.penalty(parameters) == 0.0
+    assert problem.cost(parameters) == 0.0
     parameters[:9] = 2.0
-    assert problem.penalty(parameters) == 0.25 * 9 * 4.0
-    assert problem_for(X, y, 1, "softmax", l2=0.5, intercept=False).penalised.tolist() == [0.5] * 9
+    assert problem.cost(parameters) == 0.25 * 9 * 4.0
+    assert problem_for(X, y, 1, "softmax", l2=0.5, intercept=False).ridge.tolist() == [0.5] * 9
 
 
 def test_parameters_start_at_zero_and_are_split_row_by_row() -> None:
     X, y = classification(3)
     problem = problem_for(X, y, 1, "softmax")
     assert problem.start().tolist() == [0.0] * 12
-    weights, intercepts = problem.split(np.arange(12.0))
+    weights, intercepts = linear(problem).split(np.arange(12.0))
     assert weights.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]] and intercepts.tolist() == [9, 10, 11]
 
 

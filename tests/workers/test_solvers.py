@@ -18,7 +18,8 @@ from workers.data.shard import Shard
 from workers.exact_sum import Floats, NonFiniteError
 from workers.sequential import rounds
 from workers.solvers import SOLVERS
-from workers.training import PATIENCE, DivergedError, Outcome, Stopping, Training
+from workers.stopping import STEADY_ROUNDS, Stopping
+from workers.training import DivergedError, Outcome, Training
 
 
 def columns_of(X: Floats) -> Floats:
@@ -42,13 +43,13 @@ def test_moments_are_the_mean_and_the_deviation(
     _, training = learn(problem, cut(X, y, num_shards), "exact")
     if intercept:
         far = 1e-14 * (10.0**size + 10.0**place)
-        np.testing.assert_allclose(training.problem.center, X.mean(axis=0), rtol=1e-14, atol=far)
+        np.testing.assert_allclose(training.problem.columns.center, X.mean(axis=0), rtol=1e-14, atol=far)
         if place - size <= 10:  # beyond that, a column is nearly constant for a float
             digits = 1e-12 + 1e-30 * 100.0 ** (place - size)
-            np.testing.assert_allclose(training.problem.scale, X.std(axis=0), rtol=digits)
+            np.testing.assert_allclose(training.problem.columns.scale, X.std(axis=0), rtol=digits)
     else:
-        assert training.problem.center.tolist() == [0.0, 0.0, 0.0]
-        np.testing.assert_allclose(training.problem.scale, np.sqrt((X * X).mean(axis=0)), rtol=1e-13)
+        assert training.problem.columns.center.tolist() == [0.0, 0.0, 0.0]
+        np.testing.assert_allclose(training.problem.columns.scale, np.sqrt((X * X).mean(axis=0)), rtol=1e-13)
 
 
 @pytest.mark.parametrize("ratio", [1e-3, 1e-6, 1e-9])
@@ -56,7 +57,7 @@ def test_a_small_spread_at_a_far_place_keeps_its_digits(ratio: float) -> None:
     """The sums of the squares must not be held on the scale of the sums of the values."""
     X = 1e6 + 1e6 * ratio * np.random.default_rng(0).standard_normal((3000, 2))
     _, training = learn(problem_for(X, X[:, 0], 3), cut(X, X[:, 0], 3), "exact")
-    np.testing.assert_allclose(training.problem.scale, X.std(axis=0), rtol=1e-11)
+    np.testing.assert_allclose(training.problem.columns.scale, X.std(axis=0), rtol=1e-11)
 
 
 @pytest.mark.parametrize("constant", [0.0, 1.0, 0.1, -1e9 / 3, 1e-30])
@@ -66,7 +67,7 @@ def test_a_constant_column_changes_nothing(constant: float) -> None:
     for solver, options in (("exact", {}), ("gradient-descent", {"learning_rate": 0.4})):
         plain, _ = learn(problem_for(X, y, 3, **options), cut(X, y, 3), solver, 20)
         outcome, training = learn(problem_for(wide, y, 3, **options), cut(wide, y, 3), solver, 20)
-        assert training.problem.scale[-1] == 1.0
+        assert training.problem.columns.scale[-1] == 1.0
         np.testing.assert_allclose(
             wide @ outcome.weights + outcome.intercepts, X @ plain.weights + plain.intercepts, rtol=1e-6
         )
@@ -76,7 +77,9 @@ def test_a_constant_column_changes_nothing(constant: float) -> None:
 def test_without_standardising_the_columns_stay_as_they_are() -> None:
     X, y = regression()
     _, training = learn(problem_for(X, y, 3), cut(X, y, 3), "exact", standardise=False)
-    assert training.problem.center.tolist() == [0.0] * 4 and training.problem.scale.tolist() == [1.0] * 4
+    assert (
+        training.problem.columns.center.tolist() == [0.0] * 4 and training.problem.columns.scale.tolist() == [1.0] * 4
+    )
 
 
 # --- exact ---------------------------------------------------------------------------------------------------
@@ -134,7 +137,7 @@ def test_fewer_rows_than_columns() -> None:
 
 def test_exact_refuses_whatever_is_not_least_squares() -> None:
     X, y = classification(2)
-    assert "use 'local-svrg'" in str(SOLVERS["exact"].refuse(problem_for(X, y, 2, "logistic")))
+    assert "use 'newton', 'lbfgs' or 'local-svrg'" in str(SOLVERS["exact"].refuse(problem_for(X, y, 2, "logistic")))
     assert SOLVERS["exact"].refuse(problem_for(X, y, 2)) is None
     assert all(SOLVERS[name].refuse(problem_for(X, y, 2, "logistic")) is None for name in SOLVERS if name != "exact")
 
@@ -193,9 +196,7 @@ def test_local_svrg_arrives_at_the_logistic_regression_of_sklearn(l2: float) -> 
     reference = LogisticRegression(C=1.0 / (l2 * len(y)), tol=1e-10, max_iter=1000).fit(columns_of(X), y)
     best = np.append(reference.coef_[0], reference.intercept_)
     problem = training.problem
-    optimum = sum(problem.loss_sum(best, shard.train.X, shard.train.y) for shard in shards) / len(y) + problem.penalty(
-        best
-    )
+    optimum = sum(problem.loss_sum(best, shard.train) for shard in shards) / len(y) + problem.cost(best)
     assert objective_at(training, shards) == pytest.approx(optimum, rel=1e-9)
     assert outcome.loss == pytest.approx(optimum, rel=1e-9)
     np.testing.assert_allclose(fused(training), best, rtol=1e-3, atol=1e-4)
@@ -316,10 +317,10 @@ def test_the_tolerance_ends_training(solver: str) -> None:
     ]
     outcome = training.outcome
     assert outcome is not None and outcome.converged and outcome.rounds < 2000
-    assert outcome.reason == f"the loss changed by less than 1e-06 of itself, {PATIENCE} times"
+    assert outcome.reason == f"the loss changed by less than 1e-06 of itself, {STEADY_ROUNDS} times"
     changes = [abs(b - a) / a <= 1e-6 for a, b in pairwise(losses)]
-    assert changes[-PATIENCE:] == [True] * PATIENCE
-    assert not any(all(changes[end - PATIENCE : end]) for end in range(PATIENCE, len(changes)))
+    assert changes[-STEADY_ROUNDS:] == [True] * STEADY_ROUNDS
+    assert not any(all(changes[end - STEADY_ROUNDS : end]) for end in range(STEADY_ROUNDS, len(changes)))
     assert outcome.loss == losses[-1]
 
 
@@ -337,6 +338,8 @@ def test_the_stages_of_a_training() -> None:
         stages[solver] = [report.stage for report in rounds(training, cut(X, y, 3))]
     moments, curvature = ["moments"] * 2, ["curvature"] * 8
     assert stages.pop("exact") == [*moments, "exact", "evaluate"]
+    assert stages.pop("newton") == [*moments, "newton", "newton", "exact", "evaluate"]
+    assert stages.pop("lbfgs") == [*moments, "lbfgs", "lbfgs", "exact", "evaluate"]
     for solver, seen in stages.items():
         assert seen == [*moments, *curvature, solver, solver, "exact", "evaluate"]
     X, y = classification(2)

@@ -13,7 +13,8 @@ from workers.data.shard import DataSet
 from workers.errors import DataError
 from workers.parameter_store import ParameterStore
 from workers.problem import Problem
-from workers.training import Stopping, Training
+from workers.stopping import Stopping
+from workers.training import Training
 from workers.update import Message
 from workers.worker_state import PROBE_ROWS, PROBE_SECONDS, CallResult, WorkerState, probe
 

@@ -10,19 +10,22 @@ from workers.data.source import DataInfo, Ints, Source, aligned_copy
 from workers.data.split import shard_ranges, train_test
 from workers.errors import DataError
 
+NO_ROWS = Rows(np.zeros((0, 0)), np.zeros(0))
+
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """A fixed range of the training rows, and the same share of the test rows."""
+    """A fixed range of the training rows, and the same share of the test and validation rows."""
 
     index: int
     train: Rows
     test: Rows
+    validation: Rows = NO_ROWS
 
     @property
     def nbytes(self) -> int:
         """The memory that the rows take."""
-        return self.train.nbytes + self.test.nbytes
+        return self.train.nbytes + self.test.nbytes + self.validation.nbytes
 
 
 @dataclass(frozen=True)

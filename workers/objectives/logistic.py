@@ -2,37 +2,38 @@
 
 import numpy as np
 
-from workers.exact_sum import Floats
-from workers.objectives.base import Classification
+from workers.data.rows import Dense
+from workers.objectives.base import TwoClasses
 
 
-class Logistic(Classification):
+class Logistic(TwoClasses):
     """Cross-entropy of two classes, ``log(1 + exp(-s z))`` with the sign ``s`` of class 1."""
 
     name = "logistic"
     smoothness = 0.25
+    source = "Cox, The Regression Analysis of Binary Sequences (1958)"
 
-    def refuse(self, num_classes: int) -> str | None:
-        """Refuse more than two classes."""
-        if num_classes > 2:
-            return f"objective 'logistic' tells two classes apart, the target has {num_classes}: use 'softmax'"
-        return None
-
-    def losses(self, Z: Floats, y: Floats) -> Floats:
+    def losses(self, Z: Dense, y: Dense) -> Dense:
         """Return the loss of each row, shape ``(rows,)``; stable for margins of any size."""
-        losses: Floats = np.logaddexp(0.0, np.where(y > 0, -Z[:, 0], Z[:, 0]))
+        agreement = self.agreement(Z, y)
+        losses: Dense = np.maximum(-agreement, 0.0) + self.kernels.log1p(self.kernels.exp(-np.abs(agreement)))
         return losses
 
-    def residuals(self, Z: Floats, y: Floats) -> Floats:
-        """Return ``sigmoid(z) - y``, shape ``(rows, 1)``."""
-        return self.probabilities(Z)[:, 1:] - y[:, None]
+    def residuals(self, Z: Dense, y: Dense) -> Dense:
+        """Return ``sigmoid(z) - y``, shape ``(rows, 1)``; small ones keep their digits."""
+        agreement = self.agreement(Z, y)
+        small = self.kernels.exp(-np.abs(agreement))
+        wrong = np.where(agreement >= 0, small, 1.0) / (1.0 + small)
+        return self.signed(-wrong, y)
 
-    def probabilities(self, Z: Floats) -> Floats:
+    def curvatures(self, Z: Dense, y: Dense) -> Dense:
+        """Return ``p (1 - p)``, shape ``(rows, 1, 1)``."""
+        del y
+        small = self.kernels.exp(-np.abs(Z.astype(np.float64)))
+        return (small / ((1.0 + small) * (1.0 + small)))[:, :, None]
+
+    def probabilities(self, Z: Dense) -> Dense:
         """Return the probability of each class, shape ``(rows, 2)``."""
-        small = np.exp(-np.abs(Z))
+        small = self.kernels.exp(-np.abs(Z))
         positive = np.where(Z >= 0, 1.0, small) / (1.0 + small)
         return np.hstack([1.0 - positive, positive])
-
-    def predict(self, Z: Floats) -> Floats:
-        """Return class 1 where the margin is positive."""
-        return (Z[:, 0] > 0).astype(np.float64)

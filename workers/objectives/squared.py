@@ -1,31 +1,30 @@
 """Least squares."""
 
-from workers.exact_sum import Floats
-from workers.objectives.base import Objective
+import numpy as np
+
+from workers.data.rows import Dense
+from workers.objectives.base import Regression
 
 
-class Squared(Objective):
-    """Half the squared error, ``(z - y)**2 / 2``; the metric is the mean squared error."""
+class Squared(Regression):
+    """Half the squared error, ``(z - y)**2 / 2``."""
 
     name = "squared"
-    task = "regression"
-    metric_name = "mse"
-    higher_is_better = False
     smoothness = 1.0
+    source = "Legendre, Nouvelles methodes pour la determination des orbites des cometes (1805)"
 
-    def losses(self, Z: Floats, y: Floats) -> Floats:
+    def losses(self, Z: Dense, y: Dense) -> Dense:
         """Return the loss of each row, shape ``(rows,)``."""
         difference = Z[:, 0] - y
-        return 0.5 * difference * difference
+        losses: Dense = 0.5 * difference * difference
+        return losses
 
-    def residuals(self, Z: Floats, y: Floats) -> Floats:
+    def residuals(self, Z: Dense, y: Dense) -> Dense:
         """Return ``z - y``, shape ``(rows, 1)``."""
-        return Z - y[:, None]
+        residuals: Dense = Z - y[:, None]
+        return residuals
 
-    def predict(self, Z: Floats) -> Floats:
-        """Return the margin."""
-        return Z[:, 0]
-
-    def metric_sum(self, Z: Floats, y: Floats) -> float:
-        """Return the sum of squared errors."""
-        return float(2.0 * self.losses(Z, y).sum())
+    def curvatures(self, Z: Dense, y: Dense) -> Dense:
+        """Return ones, shape ``(rows, 1, 1)``."""
+        del y
+        return np.ones((len(Z), 1, 1))

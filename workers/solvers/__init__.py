@@ -3,10 +3,15 @@
 from workers.solvers.base import Solver, State
 from workers.solvers.exact import Exact
 from workers.solvers.gradient_descent import GradientDescent
+from workers.solvers.lbfgs import Lbfgs
 from workers.solvers.local_sgd import LocalSgd
 from workers.solvers.local_svrg import LocalSvrg
+from workers.solvers.newton import Newton
+from workers.solvers.sgd import Sgd
 
-SOLVERS: dict[str, Solver] = {solver.name: solver for solver in (LocalSvrg(), LocalSgd(), GradientDescent(), Exact())}
+SOLVERS: dict[str, Solver] = {
+    solver.name: solver for solver in (Exact(), Newton(), Lbfgs(), GradientDescent(), Sgd(), LocalSgd(), LocalSvrg())
+}
 """Every solver by the name that a job file gives it."""
 
 __all__ = ["SOLVERS", "Solver", "State"]

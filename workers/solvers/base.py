@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from workers.data.rows import Floats
 from workers.data.shard import Shard
-from workers.exact_sum import Floats, Ints
+from workers.exact_sum import Ints
 from workers.problem import Problem
 
 Payload = Mapping[str, Floats]
@@ -26,17 +27,20 @@ class State:
         The flat buffer, on standardised columns.
     loss
         The training objective that the last round measured (penalty included), None if it measured none.
+    gradient_norm
+        The Euclidean norm of the objective's gradient that the last round measured, None if it measured none.
     memory
         Further arrays that the solver carries.
     solved
-        Whether there is nothing left to do.
+        Why there is nothing left to do; empty while there is.
     """
 
     parameters: Floats
     round: int = 0
     loss: float | None = None
+    gradient_norm: float | None = None
     memory: Mapping[str, Floats] = field(default_factory=dict)
-    solved: bool = False
+    solved: str = ""
 
 
 def generator(problem: Problem, round_: int, shard: int) -> np.random.Generator:
@@ -58,19 +62,40 @@ class Solver(ABC):
         The paper or textbook that it comes from.
     stochastic
         Whether the seed changes the path.
+    needs_rate
+        Whether it needs a learning rate.
     batch_noise
         What batches add to the curvature that a step meets: ``spread`` (on average), ``reach`` (at worst),
         None for full gradients; decides the default learning rate.
+    takes_layers, takes_corners, takes_lasso, takes_server, takes_robust
+        Whether it goes together with an architecture that is not linear, a loss without second derivative, an L1
+        penalty, a server optimiser, a robust aggregation.
     """
 
     name: ClassVar[str]
     source: ClassVar[str]
     stochastic: ClassVar[bool] = False
+    needs_rate: ClassVar[bool] = True
     batch_noise: ClassVar[str | None] = None
+    takes_layers: ClassVar[bool] = True
+    takes_corners: ClassVar[bool] = True
+    takes_lasso: ClassVar[bool] = True
+    takes_server: ClassVar[bool] = False
+    takes_robust: ClassVar[bool] = False
 
     def refuse(self, problem: Problem) -> str | None:
         """Say why this solver does not go together with the problem, or None."""
-        del problem
+        options, name = problem.options, f"solver '{self.name}'"
+        if not self.takes_layers and not problem.architecture.is_linear:
+            return f"{name} is for linear models, not for '{problem.architecture.kind}': use 'sgd' or 'local-sgd'"
+        if not self.takes_corners and not problem.objective.is_curved:
+            return f"{name} needs a second derivative, which '{problem.objective.name}' has not: use 'sgd'"
+        if not self.takes_lasso and problem.penalty.l1:
+            return f"{name} cannot minimise an L1 penalty: use 'gradient-descent', 'newton' or 'local-svrg'"
+        if not self.takes_server and options.server.name != "average":
+            return f"{name} has no use for the server optimiser '{options.server.name}': leave it out, or use 'sgd'"
+        if not self.takes_robust and options.aggregation.needs_every_update:
+            return f"{name} needs the sum of all updates, not '{options.aggregation.rule}': use 'gradient-descent'"
         return None
 
     def start(self, problem: Problem) -> State:
@@ -94,7 +119,17 @@ class Solver(ABC):
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Return the state after a round."""
 
+    def result(self, problem: Problem, state: State) -> Floats:
+        """Return the parameters to keep if training ends here."""
+        del problem
+        return state.parameters
+
 
 def single_blocks(size: int) -> tuple[Ints, int]:
     """Return blocks of one value each: no two columns share a scale."""
     return np.arange(size), size
+
+
+def norm(vector: Floats) -> float:
+    """Return the Euclidean norm."""
+    return float(np.sqrt((vector * vector).sum()))

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 
+from workers.columns import blocks
+from workers.data.rows import Floats
 from workers.data.shard import Shard
-from workers.exact_sum import Floats, Ints
+from workers.exact_sum import Ints
+from workers.penalty import quadratic_minimum
 from workers.problem import Problem
-from workers.solvers.base import Payload, Solver, State
-
-ROWS_AT_ONCE = 4096
+from workers.solvers.base import Payload, Solver, State, norm
 
 
 class Exact(Solver):
     """The exact least-squares optimum in one round: sums of ``a a'`` and ``a y``, then the normal equations.
 
     ``a`` is a standardised row with a one for the intercept, so the system is as well-scaled as it can be;
-    where it is singular (collinear columns), the solution of least norm is taken.
+    where it is singular (collinear columns), the solution of least norm is taken. With an L1 penalty the same
+    sums are minimised by coordinate descent.
     """
 
     name = "exact"
     source = "Gauss, Theoria combinationis observationum erroribus minimis obnoxiae (1823)"
+    needs_rate = False
+    takes_layers = False
 
     def refuse(self, problem: Problem) -> str | None:
         """Refuse whatever is not least squares."""
         if problem.objective.name != "squared":
             return (
                 f"solver 'exact' solves objective 'squared' only, not '{problem.objective.name}': "
-                "its optimum is no linear system; use 'local-svrg'"
+                "its optimum is no linear system; use 'newton', 'lbfgs' or 'local-svrg'"
             )
-        return None
+        return super().refuse(problem)
 
     def broadcast(self, problem: Problem, state: State) -> Payload:
         """Return nothing: the sums do not depend on parameters."""
@@ -47,23 +51,33 @@ class Exact(Solver):
         """Return the packed sums of ``a a'``, ``a y`` and ``y y`` over the shard's rows."""
         del payload, round_
         width = problem.num_parameters
-        gram, moment = np.zeros((width, width)), np.zeros(width)
-        for start in range(0, len(shard.train.y), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
-            columns = problem.standardised(shard.train.X[rows])
-            gram += columns.T @ columns
-            moment += columns.T @ shard.train.y[rows]
-        return np.concatenate([gram[np.triu_indices(width)], moment, [(shard.train.y * shard.train.y).sum()]])
+        gram = np.zeros((width + 1, width + 1))
+        for rows in blocks(shard.train, at_least=4 * width):
+            ones = [np.ones(len(rows))] if problem.intercept else []
+            side = np.column_stack([*ones, rows.y.astype(np.float64)])
+            gram += problem.columns.gram(rows.X, side, rows.weights, problem.kernels)
+        return np.concatenate([gram[:width, :width][np.triu_indices(width)], gram[:width, width], [gram[width, width]]])
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Solve the penalised normal equations."""
         width = problem.num_parameters
-        means = sums / problem.num_rows
-        gram = np.zeros((width, width))
-        gram[np.triu_indices(width)] = means[: -width - 1]
-        gram = np.triu(gram) + np.triu(gram, 1).T
-        moment, square = means[-width - 1 : -1], means[-1]
-        solution = np.linalg.lstsq(gram + np.diag(problem.penalised), moment, rcond=None)[0]
-        parameters = solution.astype(np.float64)
-        loss = 0.5 * (parameters @ gram @ parameters - 2.0 * moment @ parameters + square)
-        return State(parameters, state.round + 1, float(loss) + problem.penalty(parameters), solved=True)
+        means = sums / problem.weight
+        gram, moment, square = unpacked(means[: -width - 1], width), means[-width - 1 : -1], means[-1]
+        system = gram + np.diag(problem.ridge)
+        if problem.penalty.l1:
+            thresholds = problem.penalty.l1 * problem.architecture.mask
+            parameters = quadratic_minimum(system, moment, np.zeros(width), thresholds)
+        else:
+            parameters = problem.kernels.solve(system, moment)
+        product = np.einsum("ij,j->i", gram, parameters)
+        loss = 0.5 * float((parameters * (product - 2.0 * moment)).sum() + square)
+        slope = norm(product - moment + problem.ridge * parameters)
+        return State(parameters, state.round + 1, loss + problem.cost(parameters), slope, solved="solved exactly")
+
+
+def unpacked(triangle: Floats, width: int) -> Floats:
+    """Return the symmetric matrix of a packed upper triangle."""
+    matrix = np.zeros((width, width))
+    matrix[np.triu_indices(width)] = triangle
+    symmetric: Floats = np.triu(matrix) + np.triu(matrix, 1).T
+    return symmetric

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from workers.data.rows import Floats
 from workers.data.shard import Shard
-from workers.exact_sum import Floats, Ints
+from workers.exact_sum import Ints
 from workers.problem import Problem
-from workers.solvers.base import Payload, Solver, State, single_blocks
+from workers.solvers.base import Payload, Solver, State, norm, single_blocks
 
 
 class GradientDescent(Solver):
-    """Full gradient descent: initialise, sum the gradient over all rows, step against it, repeat."""
+    """Full gradient descent: initialise, sum the gradient over all rows, step against it, repeat.
+
+    With an L1 penalty each step is followed by its proximal step (ISTA); with server optimiser ``nesterov`` it is
+    accelerated.
+    """
 
     name = "gradient-descent"
     source = "Cauchy, Methode generale pour la resolution des systemes d'equations simultanees (1847)"
+    takes_server = True
+    takes_robust = True
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
         """Return a block for each parameter and one for the loss."""
@@ -24,17 +31,18 @@ class GradientDescent(Solver):
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
         """Return the sums of the gradients and of the losses over the shard's rows."""
         del round_
-        loss, gradient = problem.loss_and_gradient(payload["parameters"], shard.train.X, shard.train.y)
+        loss, gradient = problem.loss_and_gradient(payload["parameters"], shard.train)
         return np.append(gradient, loss)
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Step against the mean gradient; the loss is that of the parameters before the step."""
-        loss, gradient = mean_loss_and_gradient(problem, state.parameters, sums)
-        step = problem.options.rate(state.round) * gradient
-        return State(state.parameters - step, state.round + 1, loss)
+        loss, gradient = problem.mean(state.parameters, sums)
+        return moved(problem, state, gradient, loss)
 
 
-def mean_loss_and_gradient(problem: Problem, parameters: Floats, sums: Floats) -> tuple[float, Floats]:
-    """Return the objective and its gradient at ``parameters``, penalty included, from summed gradients and losses."""
-    gradient = sums[:-1] / problem.num_rows + problem.penalised * parameters
-    return float(sums[-1] / problem.num_rows + problem.penalty(parameters)), gradient
+def moved(problem: Problem, state: State, gradient: Floats, loss: float) -> State:
+    """Return the state after a step of the server's optimiser against ``gradient``, and its proximal step."""
+    rate = problem.options.rate(state.round)
+    step, memory = problem.options.server.step(state.memory, -rate * gradient)
+    parameters = problem.shrunk(state.parameters + step, rate)
+    return State(parameters, state.round + 1, loss, norm(gradient), memory)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from workers.data.rows import Floats
 from workers.data.shard import Shard
-from workers.exact_sum import Floats, Ints
+from workers.exact_sum import Ints
 from workers.problem import Problem
-from workers.solvers.base import Payload, Solver, State, single_blocks
-from workers.solvers.gradient_descent import GradientDescent, mean_loss_and_gradient
+from workers.solvers.base import Payload, Solver, State, norm, single_blocks
+from workers.solvers.gradient_descent import GradientDescent
 from workers.solvers.local_sgd import batches
+from workers.walk import Control, walk
 
 NOISE = 1e-12
 """Relative rise of the loss that is rounding, not a step that was too long."""
@@ -30,7 +32,7 @@ class LocalSvrg(Solver):
     batch_noise = "spread"
 
     def start(self, problem: Problem) -> State:
-        """Begin at zero with the whole rate."""
+        """Begin with the whole rate."""
         return State(problem.start(), memory={"factor": np.array(1.0)})
 
     def broadcast(self, problem: Problem, state: State) -> Payload:
@@ -46,28 +48,25 @@ class LocalSvrg(Solver):
         return single_blocks(problem.num_parameters + ("gradient" not in payload))
 
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
-        """Return the shard's gradient and loss, or rows times the change over its local steps."""
+        """Return the shard's gradient and loss, or weight times the change over its local steps."""
         if "gradient" not in payload:
             return GradientDescent().contribute(problem, payload, shard, round_)
-        anchor, full = payload["parameters"], payload["gradient"]
-        penalised = problem.penalised
+        anchor = payload["parameters"]
         rate = problem.options.rate(round_ // 2) * float(payload["factor"])
-        parameters = anchor.copy()
-        for rows in batches(problem, shard, round_):
-            X, y = shard.train.X[rows], shard.train.y[rows]
-            change = problem.gradient(parameters, X, y) - problem.gradient(anchor, X, y)
-            parameters -= rate * (change / len(y) + penalised * (parameters - anchor) + full)
-        return len(shard.train.y) * (parameters - anchor)
+        steps = walk(problem, anchor, Control(anchor, payload["gradient"]))
+        for batch in batches(problem, shard, round_):
+            steps.step(batch, rate)
+        return shard.train.total_weight * (steps.parameters - anchor)
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Keep the full gradient, or move by the average change, or take the last move back."""
         if state.round % 2:
-            moved = state.parameters + sums / problem.num_rows
-            return State(moved, state.round + 1, memory={**state.memory, "anchor": state.parameters})
-        loss, gradient = mean_loss_and_gradient(problem, state.parameters, sums)
+            parameters = state.parameters + sums / problem.weight
+            return State(parameters, state.round + 1, memory={**state.memory, "anchor": state.parameters})
+        loss, gradient = problem.mean(state.parameters, sums)
         memory = state.memory
-        if "anchor" in memory and loss > float(memory["loss"]) * (1.0 + NOISE):
+        if "anchor" in memory and loss > float(memory["loss"]) + NOISE * abs(float(memory["loss"])):
             halved = {**memory, "factor": memory["factor"] / 2.0}
             return State(memory["anchor"], state.round + 1, memory=halved)
         kept = {"factor": memory["factor"], "gradient": gradient, "loss": np.array(loss)}
-        return State(state.parameters, state.round + 1, loss, kept)
+        return State(state.parameters, state.round + 1, loss, norm(gradient), kept)

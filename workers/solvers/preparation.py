@@ -1,67 +1,123 @@
-"""What must be known of the data before training: moments for standardising, curvature for the learning rate."""
+"""What must be known of the data before training: weights, moments for standardising, curvature for the rate."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
+from scipy.sparse import csr_array
 
+from workers.columns import Columns, blocks, sample
+from workers.data.rows import Floats, Rows
 from workers.data.shard import Shard
-from workers.exact_sum import Floats, Ints
+from workers.exact_sum import Ints
 from workers.problem import Problem
-from workers.solvers.base import Payload, Solver, State, generator, single_blocks
+from workers.solvers.base import Payload, Solver, State, generator, norm, single_blocks
 
 POWER_ROUNDS = 8
 """Enough for the largest eigenvalue to a few percent, which the safety factor covers."""
 
 SAFETY = 1.1
 
+PIVOT_ROWS = 1024
+CURVATURE_ROWS = 8192
+"""Rows of each shard that are enough to place a column's zero roughly, and to estimate the curvature."""
+
+
+class Weighing(Solver):
+    """The sum of the training rows' weights."""
+
+    name = "weigh"
+    source = "the definition of a weighted mean"
+    needs_rate = False
+
+    def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
+        """Return one block."""
+        del problem, payload
+        return single_blocks(1)
+
+    def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
+        """Return the shard's weight."""
+        del problem, payload, round_
+        return np.array([shard.train.total_weight])
+
+    def combine(self, problem: Problem, state: State, sums: Floats) -> State:
+        """Keep the sum."""
+        del problem
+        return State(state.parameters, state.round + 1, memory={"total": sums}, solved="weighed")
+
 
 class Moments(Solver):
-    """Mean and standard deviation of every column, in two rounds, so that no digits cancel."""
+    """Mean and standard deviation of every column: about a pivot near the mean, so that no digits cancel.
+
+    One round finds the pivot from a sample of each shard, the next goes through all rows once.
+    """
 
     name = "moments"
     source = "Chan, Golub, LeVeque, Algorithms for Computing the Sample Variance (1983)"
+    needs_rate = False
 
     def start(self, problem: Problem) -> State:
-        """Begin with unknown means; without an intercept columns are not centred, so one round is enough."""
-        memory = {} if problem.intercept else {"mean": np.zeros(problem.num_features)}
+        """Begin without a pivot; without an intercept columns are not centred, and the pivot is 0."""
+        memory = {} if problem.intercept else {"pivot": np.zeros(problem.num_features)}
         return State(np.zeros(0), memory=memory)
 
     def broadcast(self, problem: Problem, state: State) -> Payload:
-        """Return the means once they are known."""
+        """Return the pivot once it is known."""
         del problem
         return state.memory
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
-        """Return a block for each column."""
-        del payload
-        return single_blocks(problem.num_features)
+        """Return a block for each column's sum and, in the second round, for its sum of squares."""
+        return single_blocks(2 * problem.num_features if "pivot" in payload else problem.num_features + 1)
 
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
-        """Return the columns' sums, or the sums of their squared distances from the mean."""
-        del problem, round_
-        if "mean" not in payload:
-            totals: Floats = shard.train.X.sum(axis=0)
-            return totals
-        centred = shard.train.X - payload["mean"]
-        squares: Floats = np.einsum("nf,nf->f", centred, centred)
-        return squares
+        """Return a sample's column sums and size, or all rows' sums of ``x - pivot`` and of its squares."""
+        del round_
+        if "pivot" not in payload:
+            parts = list(sample(shard.train, PIVOT_ROWS))
+            totals = sum((np.asarray(part.X.sum(axis=0, dtype=np.float64)) for part in parts), start=0.0)
+            return np.append(totals, sum(len(part) for part in parts))
+        sums = np.zeros((2, problem.num_features))
+        for rows in blocks(shard.train):
+            sums += _about(rows, payload["pivot"])
+        return sums.ravel()
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
-        """Keep the means, then the standard deviations (1 for a constant column)."""
-        means = sums / problem.num_rows
-        if "mean" not in state.memory:
-            return State(state.parameters, state.round + 1, memory={"mean": means})
-        deviations = np.sqrt(means)
-        # A constant column can leave rounding dust instead of zero: compare with the size of its mean.
-        constant = deviations <= 1e-12 * np.abs(state.memory["mean"])
-        memory = {**state.memory, "deviation": np.where(constant | (deviations == 0), 1.0, deviations)}
-        return State(state.parameters, state.round + 1, memory=memory, solved=True)
+        """Keep the pivot, then means and standard deviations (1 for a constant column)."""
+        if "pivot" not in state.memory:
+            return State(state.parameters, state.round + 1, memory={"pivot": sums[:-1] / sums[-1]})
+        pivot = state.memory["pivot"]
+        first, second = sums.reshape(2, -1) / problem.weight
+        mean = pivot + first if problem.intercept else pivot
+        variance = second - first * first if problem.intercept else second
+        deviations = np.sqrt(np.maximum(variance, 0.0))
+        # A constant column can leave rounding dust instead of zero: compare with the size of what was squared.
+        constant = deviations <= 1e-12 * np.maximum(np.abs(mean), 1e4 * np.abs(first))
+        memory = {"mean": mean, "deviation": np.where(constant | (deviations == 0), 1.0, deviations)}
+        return State(state.parameters, state.round + 1, memory=memory, solved="measured")
 
     def apply(self, problem: Problem, state: State) -> Problem:
         """Return the problem on standardised columns."""
-        return replace(problem, center=state.memory["mean"], scale=state.memory["deviation"])
+        return replace(problem, columns=Columns(state.memory["mean"], state.memory["deviation"]))
+
+
+def _about(rows: Rows, pivot: Floats) -> Floats:
+    """Return the weighted sums of ``x - pivot`` and of its squares, shape ``(2, features)``."""
+    if not isinstance(rows.X, csr_array):
+        distances = rows.X - pivot
+        if rows.weights is None:
+            return np.array([distances.sum(axis=0), np.einsum("nf,nf->f", distances, distances)])
+        heavy = rows.weights[:, None] * distances
+        return np.array([heavy.sum(axis=0), np.einsum("nf,nf->f", heavy, distances)])
+    places, width = rows.X.indices, len(pivot)
+    weights = np.ones(len(rows)) if rows.weights is None else rows.weights
+    heavy = np.repeat(weights, np.diff(rows.X.indptr))
+    distances = rows.X.data - pivot[places]
+    absent = weights.sum() - np.bincount(places, heavy, width)
+    first = np.bincount(places, heavy * distances, width) - absent * pivot
+    second = np.bincount(places, heavy * distances * distances, width) + absent * pivot * pivot
+    return np.array([first, second])
 
 
 class Curvature(Solver):
@@ -69,40 +125,48 @@ class Curvature(Solver):
 
     A step on a batch of ``b`` rows meets a curvature of about ``largest + spread / b`` on average, where
     ``spread`` is ``sum |a|**4 / sum |a|**2`` over standardised rows ``a``; at worst it is ``largest + reach / b``
-    with the longest row's ``|a|**2``, taken as the 16-norm of all: sums are all that shards can share.
+    with the longest row's ``|a|**2``, taken as the 16-norm of all: sums are all that shards can share. Of a large
+    shard, a sample is looked at.
     """
 
     name = "curvature"
     source = "Bach, Moulines, Non-strongly-convex smooth stochastic approximation (NeurIPS 2013)"
+    needs_rate = False
 
     def start(self, problem: Problem) -> State:
         """Begin with a random direction that belongs to the seed."""
         return State(_unit(generator(problem, 0, 0).standard_normal(problem.num_features + problem.intercept)))
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
-        """Return a block for each column and two for the powers of the rows' norms."""
+        """Return a block for each column, one for the sample's weight and three for the powers of its norms."""
         del problem
-        return single_blocks(len(payload["parameters"]) + 3)
+        return single_blocks(len(payload["parameters"]) + 4)
 
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
-        """Return the sums of ``a (a' v)``, ``|a|**2``, ``|a|**4`` and ``|a|**32`` over the shard's rows."""
+        """Return the sums of ``a (a' v)``, the weights, ``|a|**2``, ``|a|**4`` and ``|a|**32`` over the sample."""
         del round_
-        columns = problem.standardised(shard.train.X)
-        second = np.einsum("nf,nf->n", columns, columns)
-        fourth = second * second
-        sixteenth = (fourth * fourth) * (fourth * fourth)
-        product = columns.T @ (columns @ payload["parameters"])
-        return np.concatenate([product, [second.sum(), fourth.sum(), (sixteenth * sixteenth).sum()]])
+        columns, kernels, direction = problem.columns, problem.kernels, payload["parameters"][:, None]
+        features = problem.num_features
+        product, powers = np.zeros(len(direction)), np.zeros(4)
+        for rows in sample(shard.train, CURVATURE_ROWS):
+            weights, offset = columns.to_raw(direction[:features], direction[features:].sum(axis=0))
+            along = rows.weighted(kernels.product(rows.X, weights).astype(np.float64) + offset)
+            product[:features] += columns.pull(kernels.pull_back(rows.X, along), along.sum(axis=0))[:, 0]
+            product[features:] += along.sum()
+            powers += _powers(rows, columns, problem.intercept)
+        return np.concatenate([product, powers])
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Turn the direction towards the largest eigenvector."""
-        product, (second, fourth, last) = sums[:-3] / problem.num_rows, sums[-3:]
+        weight, second, fourth, last = sums[-4:]
+        product = sums[:-4] / weight if weight > 0 else sums[:-4]
         memory = {
-            "largest": np.array(float(np.sqrt((product * product).sum()))),
+            "largest": np.array(norm(product)),
             "spread": np.array(fourth / second if second > 0 else 0.0),
-            "reach": np.array(last ** (1 / 16)),
+            "reach": np.array(_sixteenth_root(last)),
         }
-        return State(_unit(product), state.round + 1, memory=memory, solved=state.round + 1 == POWER_ROUNDS)
+        solved = "measured" if state.round + 1 == POWER_ROUNDS else ""
+        return State(_unit(product), state.round + 1, memory=memory, solved=solved)
 
     def apply(self, problem: Problem, state: State, noise: str | None) -> Problem:
         """Return the problem with the default learning rate: one over the curvature that a step meets.
@@ -112,10 +176,24 @@ class Curvature(Solver):
         largest = SAFETY * float(state.memory["largest"])
         if noise is not None:
             largest += float(state.memory[noise]) / problem.options.batch_size
-        curvature = problem.objective.smoothness * largest + problem.l2
+        curvature = problem.objective.typical_smoothness * largest + problem.penalty.l2
         return problem.with_rate(1.0 / curvature if curvature > 0 else 1.0)
 
 
+def _powers(rows: Rows, columns: Columns, intercept: bool) -> Floats:
+    """Return the sums of the weights and of the 2nd, 4th and 32nd powers of the rows' norms."""
+    second = columns.squared_norms(rows.X) + intercept
+    fourth = second * second
+    sixteenth = (fourth * fourth) * (fourth * fourth)
+    heavy = [rows.weighted(values).sum() for values in (second, fourth)]
+    return np.array([rows.total_weight, *heavy, (sixteenth * sixteenth).sum()])
+
+
+def _sixteenth_root(value: float) -> float:
+    """Return ``value**(1 / 16)`` by square roots, which are the same everywhere."""
+    return float(np.sqrt(np.sqrt(np.sqrt(np.sqrt(value)))))
+
+
 def _unit(vector: Floats) -> Floats:
-    norm = float(np.sqrt((vector * vector).sum()))
-    return vector / norm if norm > 0 else vector
+    length = norm(vector)
+    return vector / length if length > 0 else vector

@@ -1,0 +1,157 @@
+"""What a job file may say of the model and of its training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from scheduler.errors import shown
+from scheduler.section import Section, known
+from workers.aggregation import AGGREGATIONS, Aggregation
+from workers.architectures import Architecture, Linear
+from workers.choice import Wishes
+from workers.objectives import OBJECTIVES, Objective
+from workers.penalty import Penalty
+from workers.problem import SCHEDULES
+from workers.server_optimisers import SERVER_OPTIMISERS, ServerOptimiser, server_optimiser
+from workers.solvers import SOLVERS
+from workers.stopping import Stopping
+
+AUTO = "auto"
+
+
+def _named(kind: str, value: Any, choices: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return name and options of ``name`` or ``{name: {option: value}}``; raises ``ValueError`` for anything else."""
+    name: Any = value
+    options: Any = {}
+    if isinstance(value, dict) and len(value) == 1:
+        name, options = next(iter(value.items()))
+    if not isinstance(name, str) or not isinstance(options, dict):
+        raise ValueError(f"must be a name, or a name with options ('name: {{option: value}}'), got {shown(value)}")
+    return known(kind, name, list(choices)), options
+
+
+class ModelSpec(Section):
+    """What is fitted: a model for an objective, with an elastic-net penalty on standardised weights."""
+
+    objective: str | dict[str, Any]
+    l2: float = Field(0.0, ge=0.0)
+    l1: float = Field(0.0, ge=0.0)
+    intercept: bool = True
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _objective_exists(cls, value: Any) -> Any:
+        _loss(value)
+        return value
+
+    def loss(self) -> Objective:
+        """Return the objective with its options."""
+        return _loss(self.objective)
+
+    def penalty(self) -> Penalty:
+        """Return the penalty."""
+        return Penalty(self.l2, self.l1)
+
+    def architecture(self, num_features: int, num_outputs: int) -> Architecture:
+        """Return the architecture for rows of that many columns and margins."""
+        return Linear(num_features, num_outputs, self.intercept)
+
+
+def _loss(value: Any) -> Objective:
+    name, options = _named("objective", value, OBJECTIVES)
+    try:
+        return replace(OBJECTIVES[name], **options)
+    except TypeError:
+        allowed = ", ".join(OBJECTIVES[name].describe()) or "none"
+        raise ValueError(f"objective '{name}' has other options: {allowed}, got {', '.join(options)}") from None
+
+
+class TrainingSpec(Section):
+    """How it is fitted. What is ``auto`` is chosen for the data before the first round, and written down."""
+
+    solver: str = AUTO
+    batch_size: int = Field(32, ge=1)
+    local_epochs: int = Field(1, ge=1)
+    rounds: int = Field(100, ge=1)
+    tolerance: float = Field(1e-6, ge=0.0, lt=1.0)
+    gradient_norm: float = Field(0.0, ge=0.0)
+    patience: int = Field(0, ge=0)
+    target: float | None = None
+    time_s: float | None = Field(None, gt=0.0)
+    seed: int = Field(0, ge=0, lt=2**32)
+    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0.0)] = "auto"
+    schedule: str = AUTO
+    server: str | dict[str, Any] = AUTO
+    aggregation: str | dict[str, Any] = "sum"
+    standardise: bool = True
+    reproducible: Literal["usual", "strict"] = "usual"
+
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _rate_is_auto_or_positive(cls, rate: Any) -> Any:
+        try:
+            if rate == AUTO or 0.0 < float(rate) < math.inf:
+                return rate
+        except (TypeError, ValueError, OverflowError):
+            pass
+        raise ValueError(f"must be 'auto' or a finite number greater than 0, got {shown(rate)}")
+
+    @field_validator("solver")
+    @classmethod
+    def _solver_exists(cls, name: str) -> str:
+        return known("solver", name, [AUTO, *SOLVERS])
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule_exists(cls, name: str) -> str:
+        return known("schedule", name, [AUTO, *SCHEDULES])
+
+    @field_validator("server", mode="before")
+    @classmethod
+    def _server_exists(cls, value: Any) -> Any:
+        if value != AUTO:
+            _server(value)
+        return value
+
+    @field_validator("aggregation", mode="before")
+    @classmethod
+    def _aggregation_exists(cls, value: Any) -> Any:
+        _aggregation(value)
+        return value
+
+    def wishes(self) -> Wishes:
+        """Return what is asked for, and what is left open."""
+        return Wishes(
+            solver=None if self.solver == AUTO else self.solver,
+            learning_rate=None if self.learning_rate == "auto" else self.learning_rate,
+            schedule=None if self.schedule == AUTO else self.schedule,
+            server=None if self.server == AUTO else _server(self.server),
+            aggregation=_aggregation(self.aggregation),
+            batch_size=self.batch_size,
+            local_epochs=self.local_epochs,
+        )
+
+    def stopping(self) -> Stopping:
+        """Return when training ends."""
+        return Stopping(self.rounds, self.tolerance, self.gradient_norm, self.patience, self.target, self.time_s)
+
+
+def _server(value: Any) -> ServerOptimiser:
+    name, options = _named("server optimiser", value, SERVER_OPTIMISERS)
+    try:
+        return server_optimiser(name, options)
+    except TypeError:
+        raise ValueError(f"server optimiser '{name}' has no such option, got {', '.join(map(str, options))}") from None
+
+
+def _aggregation(value: Any) -> Aggregation:
+    name, options = _named("aggregation", value, AGGREGATIONS)
+    try:
+        return Aggregation(name, **options)
+    except TypeError:
+        raise ValueError(f"aggregation '{name}' has one option, fraction, got {', '.join(map(str, options))}") from None

@@ -1,0 +1,79 @@
+"""The interface of an architecture: from parameters and rows to margins, and back to a gradient."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from workers.columns import Columns
+from workers.data.rows import Dense, Floats, Matrix
+from workers.kernels import Kernels
+
+Arrays = Mapping[str, Floats]
+Backward = Callable[[Dense], Floats]
+
+
+@dataclass(frozen=True)
+class Architecture(ABC):
+    """What turns a row of ``num_features`` columns into ``num_outputs`` margins.
+
+    The parameters are one flat float64 buffer. They belong to *standardised* columns; shards stay as they are,
+    and an architecture applies the affine map of ``Columns`` itself.
+
+    Attributes
+    ----------
+    kind
+        What a model file calls it.
+    is_linear
+        Whether margins are linear in the parameters: what ``exact``, ``newton`` and the default rate need.
+    """
+
+    num_features: int
+    num_outputs: int
+    intercept: bool = True
+
+    kind: ClassVar[str]
+    is_linear: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def num_parameters(self) -> int:
+        """Length of the flat parameter buffer."""
+
+    @abstractmethod
+    def start(self, random: np.random.Generator) -> Floats:
+        """Return the initial parameters."""
+
+    @property
+    @abstractmethod
+    def mask(self) -> Floats:
+        """1 where a parameter is a weight (and so penalised), 0 where it is an intercept."""
+
+    @abstractmethod
+    def forward(self, parameters: Floats, X: Matrix, columns: Columns, kernels: Kernels) -> tuple[Dense, Backward]:
+        """Return the margins ``(rows, outputs)`` of raw rows, and what pulls derivatives by them back.
+
+        ``Backward`` takes the derivatives of a sum of losses by the margins, shape ``(rows, outputs)``, and
+        returns the flat gradient.
+        """
+
+    @abstractmethod
+    def to_arrays(self, parameters: Floats, columns: Columns) -> dict[str, Floats]:
+        """Return the parameters as named arrays that apply to raw columns: what a model file holds."""
+
+    @abstractmethod
+    def from_arrays(self, arrays: Arrays, columns: Columns) -> Floats:
+        """Return the flat buffer for ``columns`` of what ``to_arrays`` gave."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings, beside kind and sizes, that a model file must keep to build the architecture again."""
+        return {"intercept": self.intercept}
+
+    def margins(self, arrays: Arrays, X: Matrix, kernels: Kernels) -> Dense:
+        """Return the margins of raw rows for named arrays."""
+        raw = Columns.raw(self.num_features)
+        return self.forward(self.from_arrays(arrays, raw), X, raw, kernels)[0]

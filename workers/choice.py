@@ -1,0 +1,94 @@
+"""What ``auto`` means: the solver and its settings chosen by loss, architecture and size, with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from workers.aggregation import EXACT_SUM, Aggregation
+from workers.problem import Problem, SolverOptions
+from workers.server_optimisers import AVERAGE, Adagrad, Adam, Nesterov, ServerOptimiser
+
+WIDEST_GRAM = 2000
+"""Parameters up to which a matrix of them is summed: 32 MB from each worker."""
+
+WIDEST_HESSIAN = 500
+"""Parameters up to which one is summed in every round."""
+
+DEAREST_HESSIAN = 1e12
+"""Multiplications of a round (rows times parameters squared) up to which Newton's few rounds pay."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a job asks for; None leaves it to ``choose``."""
+
+    solver: str | None = None
+    learning_rate: float | None = None
+    schedule: str | None = None
+    server: ServerOptimiser | None = None
+    aggregation: Aggregation = EXACT_SUM
+    batch_size: int = 32
+    local_epochs: int = 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A solver with all its settings, and why: ``reason`` is empty where nothing was left open."""
+
+    solver: str
+    options: SolverOptions
+    reason: str = ""
+
+    def applied(self, problem: Problem) -> Problem:
+        """Return the problem with these settings."""
+        return replace(problem, options=self.options)
+
+
+def choose(problem: Problem, wishes: Wishes) -> Choice:
+    """Fill in what the job left open; a function of the problem, so that every run of a job has the same choice."""
+    solver, server, reason = wishes.solver, wishes.server, ""
+    if solver is None:
+        solver, fitting, reason = _solver(problem, wishes)
+        server = server or fitting
+    layers = not problem.architecture.is_linear
+    if server is None:
+        server = Adam(rate=0.01) if layers and solver == "sgd" else AVERAGE
+    rate = wishes.learning_rate
+    if rate is None and layers:  # the curvature of layers is not known before they are trained
+        rate = 1.0 if isinstance(server, Adagrad) else 0.05
+    cornered = not problem.objective.is_curved and solver in ("sgd", "local-sgd", "gradient-descent")
+    schedule = wishes.schedule or ("inverse-sqrt" if cornered else "constant")
+    options = SolverOptions(
+        batch_size=wishes.batch_size,
+        local_epochs=wishes.local_epochs,
+        learning_rate=rate,
+        schedule=schedule,
+        server=server,
+        aggregation=wishes.aggregation,
+    )
+    return Choice(solver, options, reason)
+
+
+def _solver(problem: Problem, wishes: Wishes) -> tuple[str, ServerOptimiser | None, str]:
+    """Return the solver, the server optimiser that goes with it, and why."""
+    objective, rule, server = problem.objective, wishes.aggregation, wishes.server
+    if rule.needs_every_update:
+        return "gradient-descent", None, f"aggregation '{rule.rule}' needs the update of every shard"
+    if not problem.architecture.is_linear:
+        return "sgd", None, f"a '{problem.architecture.kind}' has layers: mini-batches, with adam at the server"
+    if server is not None and server.name != AVERAGE.name:
+        return "sgd", None, f"server optimiser '{server.name}' goes with mini-batches"
+    if not objective.is_curved:
+        return "local-sgd", None, f"'{objective.name}' has corners: steps that grow smaller"
+    return _smooth_solver(problem)
+
+
+def _smooth_solver(problem: Problem) -> tuple[str, ServerOptimiser | None, str]:
+    width = problem.num_parameters
+    if problem.objective.name == "squared" and width <= WIDEST_GRAM:
+        return "exact", None, f"least squares with {width:,} parameters: one pass over the data"
+    if width <= WIDEST_HESSIAN and problem.num_rows * float(width) ** 2 <= DEAREST_HESSIAN:
+        return "newton", None, f"{width:,} parameters: few rounds, with a Hessian of {8 * width * width / 1e6:.1g} MB"
+    if problem.penalty.l1:
+        return "gradient-descent", Nesterov(), f"{width:,} parameters and an L1 penalty: accelerated proximal steps"
+    return "lbfgs", None, f"{width:,} parameters: too many for a Hessian"

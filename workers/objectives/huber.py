@@ -1,0 +1,51 @@
+"""Robust regression."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from workers.data.rows import Dense
+from workers.objectives.base import Regression
+
+
+@dataclass(frozen=True)
+class Huber(Regression):
+    """Half the squared error up to ``delta``, then straight on: ``delta * (|z - y| - delta / 2)``.
+
+    Raises
+    ------
+    ValueError
+        If ``delta`` is not positive.
+    """
+
+    delta: float = 1.35
+
+    name = "huber"
+    smoothness = 1.0
+    source = "Huber, Robust Estimation of a Location Parameter (1964)"
+
+    def __post_init__(self) -> None:
+        if not self.delta > 0:
+            raise ValueError(f"delta must be greater than 0, got {self.delta}")
+
+    def losses(self, Z: Dense, y: Dense) -> Dense:
+        """Return the loss of each row, shape ``(rows,)``."""
+        size = np.abs(Z[:, 0] - y)
+        near = np.minimum(size, self.delta)
+        losses: Dense = near * (size - 0.5 * near)
+        return losses
+
+    def residuals(self, Z: Dense, y: Dense) -> Dense:
+        """Return ``z - y``, cut to ``-delta .. delta``, shape ``(rows, 1)``."""
+        residuals: Dense = np.clip(Z - y[:, None], -self.delta, self.delta)
+        return residuals
+
+    def curvatures(self, Z: Dense, y: Dense) -> Dense:
+        """Return 1 where the error is at most ``delta``, else 0; shape ``(rows, 1, 1)``."""
+        near: Dense = np.abs(Z - y[:, None]) <= self.delta
+        return near.astype(np.float64)[:, :, None]
+
+    def describe(self) -> dict[str, Any]:
+        """Return ``delta``."""
+        return {"delta": self.delta}

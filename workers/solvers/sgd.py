@@ -1,0 +1,48 @@
+"""Synchronous mini-batch SGD."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from workers.data.rows import Floats
+from workers.data.shard import Shard
+from workers.exact_sum import Ints
+from workers.problem import Problem
+from workers.solvers.base import Payload, Solver, State, generator, single_blocks
+from workers.solvers.gradient_descent import moved
+
+
+class Sgd(Solver):
+    """Mini-batch SGD as the textbook has it: draw a batch, compute its gradient, step against it, repeat.
+
+    A round is one step. Its batch is one run of ``batch_size`` neighbours from every shard, drawn by (seed, round,
+    shard), so the batch of the whole job has ``shards * batch_size`` rows.
+    """
+
+    name = "sgd"
+    source = "Robbins, Monro, A Stochastic Approximation Method (1951)"
+    stochastic = True
+    batch_noise = "spread"
+    takes_server = True
+    takes_robust = True
+
+    def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
+        """Return a block for each parameter, one for the loss and one for the weight of the batch."""
+        del payload
+        return single_blocks(problem.num_parameters + 2)
+
+    def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
+        """Return the sums of the gradients, the losses and the weights over the shard's batch."""
+        size = problem.options.batch_size
+        last = max(len(shard.train) - size, 0)
+        start = int(generator(problem, round_, shard.index).integers(0, last + 1))
+        batch = shard.train[start : start + size]
+        loss, gradient = problem.loss_and_gradient(payload["parameters"], batch)
+        return np.append(gradient, [loss, batch.total_weight])
+
+    def combine(self, problem: Problem, state: State, sums: Floats) -> State:
+        """Step against the mean gradient of the batch; the loss is that of the batch before the step."""
+        weight = sums[-1] if sums[-1] > 0 else 1.0  # a batch of weightless rows teaches nothing
+        gradient = sums[:-2] / weight + problem.ridge * state.parameters
+        loss = float(sums[-2] / weight + problem.cost(state.parameters))
+        return moved(problem, state, gradient, loss)
