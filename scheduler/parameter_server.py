@@ -10,7 +10,7 @@ import numpy as np
 import ray
 from threadpoolctl import threadpool_limits
 
-from policies.interface import Balance, Call, Floats, Resources, ShardTable, WorkerTable, frozen
+from policies.interface import Balance, Call, Floats, Ints, Resources, ShardTable, WorkerTable, frozen
 from scheduler.errors import LostActorError
 from scheduler.metrics import RunMetrics
 from scheduler.rounds import Rounds
@@ -19,7 +19,6 @@ from workers.parameter_store import ParameterStore
 from workers.problem import Problem
 from workers.stopping import Stopping
 from workers.training import Outcome, RoundReport, Training
-from workers.update import Message
 from workers.wire import decode, encode
 from workers.worker_state import CallResult
 
@@ -119,6 +118,44 @@ class _Tally:
         return BytesMoved(self.shards, self.parameters, self.updates)
 
 
+class _Calls:
+    """Sends calls to workers, with what they need to know, and takes their answers."""
+
+    def __init__(self, workers: list[Any], store: ParameterStore, tally: _Tally) -> None:
+        self._workers, self._store, self._tally = workers, store, tally
+        self._out: dict[Any, Call] = {}
+        self._told: list[Problem | None] = [None] * len(workers)
+        self._problem: Problem | None = None
+        self._encoded: Any = b""
+
+    def send(self, calls: tuple[Call, ...]) -> None:
+        """Send the store's message to the workers of ``calls``, and the problem to those who do not know it."""
+        if not calls:
+            return
+        problem = self._store.training.problem
+        if problem is not self._problem:
+            self._problem, self._encoded = problem, sealed(encode(problem))
+        blob = encode(self._store.message)
+        self._tally.parameters += len(blob) * len(calls)
+        message = sealed(blob)
+        for call in calls:
+            news = None if self._told[call.worker] is problem else self._encoded
+            self._told[call.worker] = problem
+            self._out[self._workers[call.worker].run.remote(message, news)] = call
+
+    def next_answer(self) -> tuple[Call, CallResult]:
+        """Wait for an answer, and return it with its call."""
+        done = next(iter(self._out))
+        if len(self._out) > 1:
+            done = ray.wait(list(self._out), num_returns=1)[0][0]
+        blob = ray.get(done)
+        call = self._out.pop(done)
+        result: CallResult = decode(blob)
+        self._tally.busy_s[call.worker] += result.busy_s
+        self._tally.updates += len(blob)
+        return call, result
+
+
 class ParameterServer:
     """Holds the parameters of one job at a time, and drives its workers round by round.
 
@@ -188,21 +225,14 @@ class _Run:
         table = _worker_table(spec, s_per_work)
         rounds = Rounds(spec.job, spec.problem.seed, store, spec.balance, table, spec.shards)
         queues = [rounds.assignment.queue(worker) for worker in range(len(workers))]
-        taken = ray.get([worker.take.remote(spec.data, queue) for worker, queue in zip(workers, queues, strict=True)])
-        tally = _Tally(np.zeros(len(workers)), shards=sum(num_bytes for num_bytes, _ in taken))
-        self._worker_reports = tuple(
-            WorkerReport(
-                node=spec.nodes[worker],
-                pid=taken[worker][1],
-                shards=tuple(queue.tolist()),
-                rows=int(spec.shards.work[queue].sum()),
-                bytes=int(spec.shards.bytes[queue].sum()),
-                busy_s=0.0,
-                probed_rows_per_s=None if np.isnan(s_per_work[worker]) else float(1.0 / s_per_work[worker]),
-            )
-            for worker, queue in enumerate(queues)
-        )
-        self._drive(workers, rounds, tally)
+        taken = [worker.take.remote(spec.data, queue) for worker, queue in zip(workers, queues, strict=True)]
+        tally = _Tally(np.zeros(len(workers)))
+        calls = _Calls(workers, store, tally)
+        calls.send(rounds.begin().calls)  # a worker begins as soon as it has read its shards
+        for worker, (num_bytes, pid) in enumerate(ray.get(taken)):
+            tally.shards += num_bytes
+            self._worker_reports += (self._report(worker, queues[worker], pid, s_per_work[worker]),)
+        self._drive(calls, rounds, tally)
         if self._training.outcome is None:
             raise AssertionError("the rounds end with an outcome")
         reports = tuple(
@@ -213,43 +243,30 @@ class _Run:
             self._training.outcome, tuple(self._reports), reports, tuple(tally.seconds_by_round), tally.bytes_moved
         )
 
-    def _drive(self, workers: list[Any], rounds: Rounds, tally: _Tally) -> None:
-        """Send calls and take answers until the training has its outcome."""
-        training, store = self._training, rounds.store
-        metrics = RunMetrics(self._spec.job)
-        told: list[Problem | None] = [None] * len(workers)
-        problem, sent = training.problem, sealed(encode(training.problem))
-        out: dict[Any, Call] = {}
-        calls = rounds.begin().calls
-        started_s = time.perf_counter()
-        while training.outcome is None:
-            if training.problem is not problem:
-                problem, sent = training.problem, sealed(encode(training.problem))
-            message = self._addressed(store.message, len(calls), tally)
-            for call in calls:
-                news = None if told[call.worker] is problem else sent
-                told[call.worker] = problem
-                out[workers[call.worker].run.remote(message, news)] = call
-            calls = ()
-            while not calls and training.outcome is None:
-                done, _ = ray.wait(list(out), num_returns=1)
-                call, blob = out.pop(done[0]), ray.get(done[0])
-                result: CallResult = decode(blob)
-                tally.busy_s[call.worker] += result.busy_s
-                tally.updates += len(blob)
-                instructions = rounds.answered(call, result)
-                calls = instructions.calls
-                if instructions.report is not None:
-                    now_s = time.perf_counter()
-                    self._note(instructions.report, now_s - started_s, tally, metrics)
-                    started_s = now_s
-        self._flush(metrics, tally)
+    def _report(self, worker: int, queue: Ints, pid: int, s_per_work: float) -> WorkerReport:
+        return WorkerReport(
+            node=self._spec.nodes[worker],
+            pid=pid,
+            shards=tuple(queue.tolist()),
+            rows=int(self._spec.shards.work[queue].sum()),
+            bytes=int(self._spec.shards.bytes[queue].sum()),
+            busy_s=0.0,
+            probed_rows_per_s=None if np.isnan(s_per_work) else float(1.0 / s_per_work),
+        )
 
-    def _addressed(self, message: Message, num_calls: int, tally: _Tally) -> Any:
-        """Return the message as it is sent."""
-        blob = encode(message)
-        tally.parameters += len(blob) * num_calls
-        return sealed(blob)
+    def _drive(self, calls: _Calls, rounds: Rounds, tally: _Tally) -> None:
+        """Take answers and send calls until the training has its outcome."""
+        metrics = RunMetrics(self._spec.job)
+        started_s = time.perf_counter()
+        while self._training.outcome is None:
+            call, result = calls.next_answer()
+            instructions = rounds.answered(call, result)
+            if instructions.report is not None:
+                now_s = time.perf_counter()
+                self._note(instructions.report, now_s - started_s, tally, metrics)
+                started_s = now_s
+            calls.send(instructions.calls)
+        self._flush(metrics, tally)
 
     def _note(self, report: RoundReport, seconds: float, tally: _Tally, metrics: RunMetrics) -> None:
         self._reports.append(report)

@@ -53,7 +53,8 @@ class CallSums:
     Attributes
     ----------
     total
-        The exact sum: integers on the message's scale; None if a shard did not fit on it.
+        The exact sum: integers on the message's scale; None if a shard did not fit on it. Where the message has no
+        scale, a call over all shards of the job knows all peaks, and takes the scale that fits them.
     peaks
         The largest peaks of any shard.
     apart
@@ -104,8 +105,10 @@ def call_update(
     total = np.zeros(size, dtype=np.int64)
     apart: list[Floats] = []
     complete = message.scale is not None
+    num_shards = 0
     with np.errstate(all="ignore"):  # what overflows is found by peaks(), and named there
         for shard in shards:
+            num_shards += 1
             values = held.pop(shard.index, None)
             if values is None:
                 values = shard_update(problem, message, shard)
@@ -123,4 +126,9 @@ def call_update(
                 held[shard.index] = values
     if largest is None:
         raise ValueError("a call needs at least one shard")
+    if message.scale is None and num_shards == problem.num_shards and not message.apart:
+        scale = Scale.fitting(largest, starts, size, problem.num_shards)
+        while held:
+            total += scale.quantise(held.popitem()[1])
+        complete = True
     return CallSums(total if complete else None, largest, np.array(apart) if message.apart else None)
