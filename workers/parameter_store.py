@@ -57,7 +57,6 @@ class ParameterStore:
         scale = None if known is None else Scale.fitting(known, self._starts, self._size, num_shards)
         apart = training.keeps_apart
         self._total: Ints = np.zeros(self._size, dtype=np.int64)
-        self._scale = scale
         self._apart = np.zeros((num_shards, self._size)) if apart else None
         self._peaks: Peaks | None = None
         self._overflowed = False
@@ -107,8 +106,6 @@ class ParameterStore:
         elif sums.total is None:
             self._overflowed = True
         else:
-            if self._scale is None:  # the call had every shard, and took the scale that fits
-                self._scale = Scale.fitting(sums.peaks, self._starts, self._size, len(self._arrived))
             self._total += sums.total
         return Verdict.ACCEPTED
 
@@ -128,8 +125,8 @@ class ParameterStore:
         report = None
         if self._apart is not None:
             report = self.training.advance(self.training.total_of(self._apart))
-        elif not self._overflowed and self._scale is not None:
-            report = self.training.advance(self._scale.restore(self._total))
+        elif not self._overflowed and self.message.scale is not None:
+            report = self.training.advance(self.message.scale.restore(self._total))
         if self.training.outcome is None:
             self.message = self._open()
         return Commit(report)
