@@ -133,10 +133,10 @@ def test_partial_fit_goes_on_from_what_is_there() -> None:
         errors.append(float(np.square(regressor.predict(X) - y).mean()))
     assert errors[-1] < 1e-3 * errors[0] and regressor.n_iter_ == 1
     labels = np.array(["low", "high"])[(y > 1).astype(int)]
-    classifier = DistributedClassifier(learning_rate=0.1)
+    classifier = DistributedClassifier()
     classifier.partial_fit(X[:1], labels[:1], classes=["low", "high"])  # a batch may lack classes
-    for part in range(4):
-        classifier.partial_fit(X[part::4], labels[part::4])
+    for part in range(40):
+        classifier.partial_fit(X[part % 4 :: 4], labels[part % 4 :: 4])
     assert classifier.score(X, labels) > 0.95
     with pytest.raises(ValueError, match=r"\['other'\] are not among the classes"):
         classifier.partial_fit(X[:1], ["other"])
