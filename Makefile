@@ -1,6 +1,7 @@
 # `make run` and `make test` need nothing but Python >= 3.11 and make: they set up a virtual environment of their own.
 PYTHON ?= python3
 VENV ?= .venv
+BENCH_VENV ?= .venv-bench
 BIN := $(VENV)/bin
 JOB ?= examples/diabetes.yaml
 export RAY_USAGE_STATS_ENABLED ?= 0
@@ -50,6 +51,23 @@ format: setup  ## Format the code and mend what the linter can
 bench-overhead: setup  ## Time a round and the start-up beside bare Ray
 	@$(BIN)/python -m benchmarks.overhead
 
+# The peers' libraries are large (dask-ml, torch), so they have an environment of their own. Where they cannot be had,
+# `python -m benchmarks.learning` in any environment leaves their peers out and says why. On Linux the small build of
+# torch comes with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu.
+$(BENCH_VENV)/.installed: pyproject.toml
+	@echo "setting up $(BENCH_VENV) (once, some minutes)"
+	@$(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+.PHONY: bench-learning
+bench-learning: $(BENCH_VENV)/.installed  ## Time training beside scikit-learn, dask-ml, Ray Train and bare Ray (OPTIONS=--quick)
+	@$(BENCH_VENV)/bin/python -m benchmarks.learning $(OPTIONS)
+
+.PHONY: bench-convergence
+bench-convergence: setup  ## Count rounds and seconds to the optimum for every solver, and write docs/convergence.md
+	@$(BIN)/python -m benchmarks.convergence --page docs/convergence.md $(OPTIONS)
+
 .PHONY: clean
 clean:  ## Remove the virtual environment, caches and runs
-	@rm -rf $(VENV) runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(BENCH_VENV) runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

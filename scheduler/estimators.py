@@ -66,6 +66,7 @@ class _Distributed(BaseEstimator):
         schedule: str = "auto",
         batch_size: int = 32,
         local_epochs: int = 1,
+        reproducible: Literal["usual", "strict"] = "usual",
         num_shards: int = 8,
         num_workers: int = 1,
         bundle: Mapping[str, Any] | None = None,
@@ -85,6 +86,7 @@ class _Distributed(BaseEstimator):
         self.schedule = schedule
         self.batch_size = batch_size
         self.local_epochs = local_epochs
+        self.reproducible = reproducible
         self.num_shards = num_shards
         self.num_workers = num_workers
         self.bundle = bundle
@@ -148,6 +150,7 @@ class _Distributed(BaseEstimator):
             "learning_rate": self.learning_rate,
             "schedule": self.schedule,
             "standardise": self.standardise,
+            "reproducible": self.reproducible,
         }
         bundle = {} if self.bundle is None else {"bundle": dict(self.bundle)}
         try:
@@ -231,6 +234,7 @@ class DistributedClassifier(ClassifierMixin, _Distributed):
         schedule: str = "auto",
         batch_size: int = 32,
         local_epochs: int = 1,
+        reproducible: Literal["usual", "strict"] = "usual",
         num_shards: int = 8,
         num_workers: int = 1,
         bundle: Mapping[str, Any] | None = None,
@@ -251,6 +255,7 @@ class DistributedClassifier(ClassifierMixin, _Distributed):
             schedule=schedule,
             batch_size=batch_size,
             local_epochs=local_epochs,
+            reproducible=reproducible,
             num_shards=num_shards,
             num_workers=num_workers,
             bundle=bundle,

@@ -7,90 +7,14 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ByteSize, Field, ValidationInfo, field_validator
+from pydantic import ByteSize, Field, field_validator
 from pydantic import model_validator as checks_model
 
 from policies.interface import Resources
+from scheduler.data_spec import DataSpec
 from scheduler.errors import shown
 from scheduler.learning_spec import ModelSpec, TrainingSpec
-from scheduler.section import Section, known, path_of
-from workers.data.bundled import BUNDLED, BundledSource
-from workers.data.csv_source import CsvSource
-from workers.data.numpy_source import NpySource, NpzSource
-from workers.data.source import Source
-
-
-class DataSpec(Section):
-    """Where the data is: exactly one of ``bundled``, ``csv``, ``npy``, ``npz``.
-
-    Attributes
-    ----------
-    target
-        The column to predict: a name (CSV), a number (NPY, default -1, the last).
-    missing, text
-        CSV only: what to do with rows that have empty cells, and with columns of text.
-    """
-
-    bundled: str | None = None
-    csv: Path | None = None
-    npy: Path | None = None
-    npz: Path | None = None
-    target: str | int | None = None
-    missing: Literal["error", "drop"] = "error"
-    text: Literal["error", "drop", "one-hot"] = "error"
-
-    @field_validator("bundled")
-    @classmethod
-    def _bundled_exists(cls, name: str | None) -> str | None:
-        return name if name is None else known("data set", name, list(BUNDLED))
-
-    @field_validator("csv", "npy", "npz", mode="before")
-    @classmethod
-    def _file_exists(cls, path: Any, info: ValidationInfo) -> Path | None:
-        """Resolve relative paths against the job file's folder."""
-        if path is None:
-            return None
-        found = Path((info.context or {}).get("folder", "."), path_of(path))
-        try:
-            if found.is_file():
-                return found.resolve()
-        except OSError as error:
-            raise ValueError(f"{shown(str(found))} cannot be read: {error.strerror}") from None
-        raise ValueError(f"no such file: {found}" + (", it is a folder" if found.is_dir() else ""))
-
-    @field_validator("target", mode="before")
-    @classmethod
-    def _target_is_name_or_number(cls, target: Any) -> Any:
-        if not isinstance(target, str | int | None):
-            raise ValueError(f"must be a column's name (csv) or number (npy), got {shown(target)}")
-        return target
-
-    @checks_model(mode="after")
-    def _one_source(self) -> DataSpec:
-        given = [name for name in ("bundled", "csv", "npy", "npz") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give exactly one of bundled, csv, npy, npz; got {', '.join(given) or 'none'}")
-        if self.csv is not None and not isinstance(self.target, str):
-            raise ValueError("csv needs 'target', the name of the column to predict (in quotes if it is a number)")
-        if self.npy is not None and isinstance(self.target, str):
-            raise ValueError("npy needs 'target' as a column number (default -1, the last)")
-        if self.target is not None and given[0] in ("bundled", "npz"):
-            raise ValueError(f"{given[0]} has its own target; leave 'target' out")
-        if given != ["csv"] and (self.missing, self.text) != ("error", "error"):
-            raise ValueError("'missing' and 'text' are for csv only")
-        return self
-
-    def source(self) -> Source:
-        """Return the source that reads this data."""
-        if self.bundled is not None:
-            return BundledSource(self.bundled)
-        if self.csv is not None:
-            return CsvSource(self.csv, str(self.target), missing=self.missing, text=self.text)
-        if self.npy is not None:
-            return NpySource(self.npy, -1 if self.target is None else int(self.target))
-        if self.npz is not None:
-            return NpzSource(self.npz)
-        raise AssertionError("validated: one source is given")
+from scheduler.section import Section, path_of
 
 
 class BundleSpec(Section):
@@ -150,6 +74,8 @@ class Recipe(Section):
     name: str
     data: DataSpec | None = None
     test_fraction: float = Field(0.2, ge=0.0, lt=1.0)
+    validation_fraction: float = Field(0.0, ge=0.0, lt=1.0)
+    split: Literal["shuffled", "contiguous"] = "shuffled"
     model: ModelSpec
     training: TrainingSpec = TrainingSpec()
     shards: int = Field(8, ge=1, le=1_000_000)

@@ -12,7 +12,7 @@ from workers.choice import Choice, choose
 from workers.columns import Columns
 from workers.data.shard import DataSet
 from workers.data.source import Source
-from workers.kernels import FAST
+from workers.kernels import FAST, STRICT
 from workers.problem import Problem
 from workers.solvers import SOLVERS
 from workers.stopping import Stopping
@@ -73,10 +73,19 @@ def prepare_source(job: Recipe, source: Source) -> Prepared:
     UserError
         If objective, solver and data do not go together.
     """
-    kernels = FAST
+    kernels = STRICT if job.training.reproducible == "strict" else FAST
     objective = job.model.loss().with_kernels(kernels)
     info = source.describe("classification" if objective.task == "classification" else "regression")
-    data = DataSet(source, info, job.test_fraction, job.training.seed, job.shards)
+    data = DataSet(
+        source,
+        info,
+        job.test_fraction,
+        job.training.seed,
+        job.shards,
+        split=job.split,
+        validation_fraction=job.validation_fraction,
+        class_weight=None if job.data is None else job.data.class_weight,
+    )
     num_classes = len(info.classes or ())
     architecture = job.model.architecture(info.num_features, objective.num_outputs(num_classes))
     problem = Problem(
@@ -84,7 +93,7 @@ def prepare_source(job: Recipe, source: Source) -> Prepared:
         architecture=architecture,
         penalty=job.model.penalty(),
         num_rows=data.num_train,
-        total_weight=None if info.weighted else float(data.num_train),
+        total_weight=None if data.weighted else float(data.num_train),
         num_shards=job.shards,
         seed=job.training.seed,
         columns=Columns.raw(info.num_features),
@@ -93,6 +102,8 @@ def prepare_source(job: Recipe, source: Source) -> Prepared:
     choice = choose(problem, job.training.wishes())
     problem = choice.applied(problem)
     refusals = [objective.refuse(num_classes), SOLVERS[choice.solver].refuse(problem)]
+    if job.training.stopping().needs_validation and not data.num_validation:
+        refusals.append("training.patience and training.target need validation rows: set validation_fraction")
     if any(refusals):
         raise UserError("\n".join(f"job {job.name}: {refusal}" for refusal in refusals if refusal))
     return Prepared(job, data, problem, choice)

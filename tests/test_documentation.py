@@ -22,7 +22,7 @@ from scheduler.job import Job
 from scheduler.job_file import load_job
 from scheduler.outputs import Summary
 from scheduler.parameter_server import WorkerReport
-from workers.data.bundled import BUNDLED
+from workers.data.named_source import BUNDLED, FETCHED
 from workers.objectives import OBJECTIVES
 from workers.problem import SCHEDULES
 from workers.solvers import SOLVERS
@@ -132,7 +132,7 @@ def test_the_job_file_table_has_all_fields_and_their_defaults() -> None:
 @pytest.mark.parametrize(
     ("field", "choices"),
     [
-        ("data.bundled", BUNDLED),
+        ("data.bundled", BUNDLED | FETCHED),
         ("model.objective", OBJECTIVES),
         ("training.solver", SOLVERS),
         ("training.schedule", SCHEDULES),
@@ -140,7 +140,7 @@ def test_the_job_file_table_has_all_fields_and_their_defaults() -> None:
 )
 def test_the_job_file_table_lists_every_choice(field: str, choices: dict[str, Any]) -> None:
     (meaning,) = [row[2] for row in rows_of("The job file") if row[0] == field]
-    assert set(re.findall(r"[a-z_-]+", meaning)) >= choices.keys()
+    assert set(re.findall(r"[a-z0-9_-]+", meaning)) >= choices.keys()
 
 
 def test_the_outputs_table_has_all_fields() -> None:

@@ -15,8 +15,11 @@ from scipy.sparse import csr_array, dia_array
 from workers.data.rows import Floats, Matrix, Rows
 from workers.kernels import Kernels
 
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 20
 """Rows are taken in blocks of about this size, so that a block is still in the cache when it is read again."""
+
+COPIED_BYTES = BLOCK_BYTES // 4
+"""The same where a block is copied, and float32 becomes float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +86,11 @@ class Columns:
         return np.block([[second, edge], [edge.T, kernels.gram(side, heavy)]])
 
 
-def blocks(rows: Rows, at_least: int = 1) -> Iterator[Rows]:
-    """Yield ``rows`` in runs of neighbours that fit into a processor's cache."""
+def blocks(rows: Rows, at_least: int = 1, num_bytes: int = BLOCK_BYTES) -> Iterator[Rows]:
+    """Yield ``rows`` in runs of neighbours that fit into a processor's cache, of ``at_least`` so many rows."""
     num_rows = len(rows)
     bytes_per_row = max(1, rows.nbytes // max(1, num_rows))
-    size = max(at_least, BLOCK_BYTES // bytes_per_row, 64)
+    size = max(at_least, num_bytes // bytes_per_row, 64)
     if size >= num_rows:
         yield rows
         return

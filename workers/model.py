@@ -175,7 +175,8 @@ def _build(file: Path, description: Mapping[str, Any]) -> Model:
         target_name=str(description["target_name"]),
         classes=None if classes is None else tuple(classes),
         columns=tuple(
-            Column(column["position"], column["name"], tuple(column["categories"])) for column in description["columns"]
+            Column(column["position"], column["name"], tuple(column["categories"]), tuple(column.get("means", ())))
+            for column in description["columns"]
         ),
         arrays=arrays,
         provenance=description["provenance"],

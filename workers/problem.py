@@ -134,8 +134,7 @@ class Problem:
         """Return the sum of the rows' weighted losses, without penalty."""
         total = 0.0
         for block in blocks(rows):
-            losses = self.objective.losses(self.margins(parameters, block.X), block.y)
-            total += float(block.weighted(losses).sum(dtype=np.float64))
+            total += self.objective.measured(self.margins(parameters, block.X), block)[0]
         return total
 
     def loss_and_gradient(self, parameters: Floats, rows: Rows) -> tuple[float, Floats]:
@@ -143,8 +142,9 @@ class Problem:
         total, gradient = 0.0, np.zeros(self.num_parameters)
         for block in blocks(rows):
             Z, backward = self.architecture.forward(parameters, block.X, self.columns, self.kernels)
-            total += float(block.weighted(self.objective.losses(Z, block.y)).sum(dtype=np.float64))
-            gradient += backward(block.weighted(self.objective.residuals(Z, block.y)))
+            loss, R = self.objective.measured(Z, block)
+            total += loss
+            gradient += backward(R)
         return total, gradient
 
     def gradient(self, parameters: Floats, rows: Rows) -> Floats:

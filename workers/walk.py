@@ -30,6 +30,7 @@ class Walk:
         self._parameters = start.copy()
         self._control = control
         self._ridge = problem.ridge
+        self._mean_weight = problem.mean_weight
 
     @property
     def parameters(self) -> Floats:
@@ -39,7 +40,7 @@ class Walk:
     def step(self, batch: Rows, rate: float) -> float:
         """Step against the mean gradient of a batch, and return the sum of its losses before the step."""
         problem, parameters, control = self.problem, self._parameters, self._control
-        size = len(batch) * problem.mean_weight
+        size = len(batch) * self._mean_weight
         loss, gradient = problem.loss_and_gradient(parameters, batch)
         if control is None:
             direction = gradient / size + self._ridge * parameters
@@ -87,7 +88,7 @@ class LinearWalk(Walk):
         """Step against the mean gradient of a batch, and return the sum of its losses before the step."""
         problem, penalty = self.problem, self.problem.penalty
         R, loss = self._derivatives(batch)
-        pace = rate / (len(batch) * problem.mean_weight)
+        pace = rate / (len(batch) * self._mean_weight)
         totals = R.sum(axis=0, dtype=np.float64)
         step = pace * problem.kernels.pull_back(batch.X, R).astype(np.float64, copy=False)
         if not self._as_they_are:
@@ -118,12 +119,11 @@ class LinearWalk(Walk):
             both = product(batch.X, np.hstack([self._weights, self._anchor[0]]))
             Z = np.ascontiguousarray(both[:, : len(offsets)])
         Z += offsets.astype(Z.dtype, copy=False)
-        loss = float(batch.weighted(objective.losses(Z, batch.y)).sum(dtype=np.float64))
-        R = objective.residuals(Z, batch.y)
+        loss, R = objective.measured(Z, batch)
         if self._anchor is not None:
             there = both[:, len(offsets) :] + self._anchor[1].astype(Z.dtype, copy=False)
-            R -= objective.residuals(there, batch.y)
-        return batch.weighted(R), loss
+            R = R - batch.weighted(objective.residuals(there, batch.y))
+        return R, loss
 
 
 def walk(problem: Problem, start: Floats, control: Control | None = None) -> Walk:

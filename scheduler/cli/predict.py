@@ -13,7 +13,9 @@ from workers.data.features import read_table
 from workers.model import load_model
 
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="A run's output folder, or its model.json.")]
-DataFile = Annotated[Path, typer.Argument(metavar="DATA", help="A .csv with the model's columns, a .npy or a .npz.")]
+DataFile = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A .csv or .parquet with the model's columns, .libsvm, .npy or .npz.")
+]
 Predictions = Annotated[Path | None, typer.Option("--output", help="A CSV file to write (default: the terminal).")]
 
 

@@ -364,7 +364,11 @@ class TestPredict:
         Path("rows.npy").write_text("a,b\n1,2\n")
         Path("folder.csv").mkdir()
         np.savez("rows.npz", Z=np.zeros((1, 2)))
-        is_one_error(apportion("predict", model, "rows.txt"), 2, "expected a .csv, .npy or .npz file, got '.txt'")
+        is_one_error(
+            apportion("predict", model, "rows.txt"),
+            2,
+            "expected a .csv, .parquet, .libsvm, .svm, .npy or .npz file, got '.txt'",
+        )
         is_one_error(apportion("predict", model, "rows.npy"), 2, "rows.npy cannot be read as NumPy data")
         is_one_error(apportion("predict", model, "rows.npz"), 2, "no array 'X'. ", "The choices are Z")
         for absent in ("nope.csv", "nope.npy", "nope.npz", "folder.csv"):

@@ -14,6 +14,11 @@ from scheduler.errors import UserError
 from scheduler.job import Job
 from scheduler.job_file import load_job, parse_override
 from scheduler.learning_spec import TrainingSpec
+from workers.data.csv_source import CsvSource
+from workers.data.libsvm_source import LibsvmSource
+from workers.data.named_source import BUNDLED, FETCHED, NamedSource, OpenmlSource
+from workers.data.numpy_source import NpySource, NpzSource
+from workers.data.parquet_source import ParquetSource
 
 VALID = """\
 name: my-job
@@ -105,9 +110,9 @@ workers:
     memory: lots
 polcy: equal
 """
-    keys = "name, data, test_fraction, model, training, shards, workers, policy, output"
+    keys = "name, data, test_fraction, validation_fraction, split, model, training, shards, workers, policy, output"
     options = ", ".join(TrainingSpec.model_fields)
-    sets = "breast_cancer, diabetes, digits, iris, wine"
+    sets = ", ".join(BUNDLED | FETCHED)
     plain = "must be 1 to 64 letters, digits, '.', '_' or '-' of ASCII, a letter or digit first"
     amount = "must be an amount of memory, such as 512MiB or 2GiB"
     rate = "must be 'auto' or a finite number greater than 0"
@@ -150,7 +155,8 @@ output: 4
     options = ", ".join(TrainingSpec.model_fields)
     assert errors_of(tmp_path, text) == [
         "job.yaml:1: name: must be text, got 3",
-        "job.yaml:2: data: must be a mapping of bundled, csv, npy, npz, target, missing, text, got [1]",
+        "job.yaml:2: data: must be a mapping of bundled, openml, csv, parquet, libsvm, npy, npz, target, weight, "
+        "class_weight, missing, text, dtype, num_features, zero_based, data_home, got [1]",
         "job.yaml:3: model: must be a mapping of objective, l2, l1, intercept, got 'squared'",
         f"job.yaml:4: training: must be a mapping of {options}, got nothing",
         "job.yaml:5: workers: must be a mapping of count, min, max, bundle, got 2",
@@ -230,18 +236,60 @@ def test_amounts_of_memory(tmp_path: Path, memory: str, num_bytes: int) -> None:
     assert job.workers.bundle.memory == num_bytes
 
 
+ONE_OF = "data: give exactly one of bundled, openml, csv, parquet, libsvm, npy, npz"
+
+
+def test_sources(tmp_path: Path) -> None:
+    (tmp_path / "rows").write_text("")
+    (tmp_path / "parts").mkdir()
+    path, home = tmp_path / "rows", str(tmp_path / "home")
+    for data, source in {
+        "bundled: covtype, data_home: home": NamedSource("covtype", data_home=home),
+        "openml: adult@2, dtype: float32": OpenmlSource("adult@2", "float32"),
+        "csv: rows, target: a": CsvSource(path, "a"),
+        "parquet: rows, target: a, weight: w, text: one-hot, missing: mean": ParquetSource(
+            path, "a", "mean", "one-hot", "w"
+        ),
+        "parquet: parts, target: a": ParquetSource(tmp_path / "parts", "a"),
+        "libsvm: rows, zero_based: true, num_features: 7": LibsvmSource(path, 7, zero_based=True),
+        "npy: rows, target: 3": NpySource(path, 3),
+        "npz: rows": NpzSource(path),
+    }.items():
+        text = f"name: j\ndata: {{{data}}}\nmodel: {{objective: squared}}\n"
+        assert load_job(write(tmp_path, text)).data.source() == source
+
+
 DATA_ERRORS = {
-    "bundled: iris, csv: rows.csv, target: a": "data: give exactly one of bundled, csv, npy, npz; got bundled, csv",
-    "target: a": "data: give exactly one of bundled, csv, npy, npz; got none",
+    "bundled: iris, csv: rows.csv, target: a": ONE_OF + "; got bundled, csv",
+    "target: a": ONE_OF + "; got none",
     "bundled: iris, target: a": "data: bundled has its own target; leave 'target' out",
     "npz: rows.csv, target: a": "data: npz has its own target; leave 'target' out",
     "csv: rows.csv": "data: csv needs 'target', the name of the column to predict",
     "csv: rows.csv, target: 3": "data: csv needs 'target', the name of the column to predict",
-    "csv: rows.csv, target: [a]": "data.target: must be a column's name (csv) or number (npy), got ['a']",
+    "csv: rows.csv, target: [a]": "data.target: must be a column's name (csv, parquet) or number (npy), got ['a']",
     "csv: rows.csv, target: no": "data.target: got false (yes, no, on and off mean true and false); quote",
     "npy: rows.csv, target: a": "data: npy needs 'target' as a column number",
-    "bundled: iris, missing: drop": "data: 'missing' and 'text' are for csv only",
-    "csv: rows.csv, target: a, missing: dropp": "data.missing: must be 'error' or 'drop', got 'dropp'",
+    "bundled: iris, missing: drop": "data: 'missing: drop' is for csv and parquet only",
+    "bundled: iris, missing: mean": "data: nothing may be missing in bundled data",
+    "npz: rows.csv, text: drop": "data: 'text' is for csv and parquet only",
+    "openml: iris@x": "data.openml: openml: got 'iris@x'. Give NAME or NAME@VERSION",
+    "openml: iris@1, target: a": "data: openml has its own target; leave 'target' out",
+    "bundled: iris, zero_based: true": "data: 'num_features' and 'zero_based' are for libsvm only",
+    "csv: rows.csv, target: a, data_home: here": "data: 'data_home' is for bundled and openml only",
+    "parquet: .": "data: parquet needs 'target', the name of the column to predict",
+    "libsvm: rows.csv, weight: w": "data: the rows of libsvm data have no weights",
+    "libsvm: rows.csv, num_features: 0": "data.num_features: must be greater than or equal to 1, got 0",
+    "bundled: iris, weight: 3": "data: the rows of bundled data have no weights",
+    "npz: rows.csv, weight: w": "data: npz takes the weights from its array 'weights'",
+    "npy: rows.csv, weight: w": "data: npy needs 'weight' as a column number",
+    "csv: rows.csv, target: a, weight: 1": "data: csv needs 'weight' as the name of a column",
+    "csv: rows.csv, target: a, weight: [b]": "data.weight: must be a column's name (csv, parquet) or number (npy), got",
+    "bundled: iris, dtype: float16": "data.dtype: must be 'auto', 'float32' or 'float64', got 'float16'",
+    "bundled: iris, class_weight: balance": "data.class_weight: must be 'balanced', or a mapping of labels to weights",
+    "bundled: iris, class_weight: {yes: 1}": "data.class_weight: the label true must be text or a whole number",
+    "bundled: iris, class_weight: {1: -1}": "data.class_weight: the weight of 1 must be a number of 0 or more, got -1",
+    "bundled: iris, class_weight: {1: .inf}": "data.class_weight: the weight of 1 must be a number of 0 or more",
+    "csv: rows.csv, target: a, missing: dropp": "data.missing: must be 'error', 'drop' or 'mean', got 'dropp'",
     "csv: nope.csv, target: a": "data.csv: no such file: nope.csv",
     "csv: folder, target: a": "data.csv: no such file: folder, it is a folder",
     "csv: 3, target: a": "data.csv: must be a path, got 3",

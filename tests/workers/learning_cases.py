@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -14,7 +15,7 @@ from workers.columns import Columns
 from workers.data.array_source import Arrays, ArraySource
 from workers.data.rows import Rows
 from workers.data.shard import DataSet, Shard
-from workers.data.source import Task
+from workers.data.source import DataInfo, Task
 from workers.exact_sum import Floats, Ints
 from workers.objectives import OBJECTIVES
 from workers.penalty import Penalty
@@ -38,9 +39,9 @@ class MemorySource(ArraySource):
         names = tuple(f"x{column}" for column in range(self.X.shape[1]))
         return Arrays("memory", self.X, np.arange(self.X.shape[1]), self.y, names, "y")
 
-    def read(self, rows: Ints, info: Any) -> Rows:
-        self.reads.append(len(rows))
-        return super().read(rows, info)
+    def read_parts(self, parts: Sequence[Ints], info: DataInfo) -> list[Rows]:
+        self.reads.append(sum(map(len, parts)))
+        return super().read_parts(parts, info)
 
 
 def data_set(X: Floats, y: Floats, num_shards: int, task: Task = "regression", test: float = 0.2) -> DataSet:
@@ -52,8 +53,9 @@ def data_set(X: Floats, y: Floats, num_shards: int, task: Task = "regression", t
 def cut(X: Floats, y: Floats, num_shards: int) -> list[Shard]:
     """Return neighbouring rows as shards, without test rows."""
     ends = np.arange(num_shards + 1) * len(y) // num_shards
+    none = Rows(X[:0], y[:0].astype(np.float64))
     return [
-        Shard(place, Rows(X[a:b].copy(), y[a:b].astype(np.float64)), Rows(X[:0], y[:0].astype(np.float64)))
+        Shard(place, Rows(X[a:b].copy(), y[a:b].astype(np.float64)), none, none)
         for place, (a, b) in enumerate(pairwise(ends))
     ]
 

@@ -200,7 +200,7 @@ def test_sums_of_fractions_give_the_same_bits(solver: str, objective: str) -> No
 @pytest.mark.parametrize(("solver", "objective"), CASES)
 def test_one_changed_row_changes_the_model(solver: str, objective: str) -> None:
     data, problem = job(objective)
-    X, y = data.source.open().features(slice(None)), data.source.open().y  # type: ignore[attr-defined]
+    X, y = data.source.X, data.source.y  # type: ignore[attr-defined]
     row = int(data.rows(3)[0][0])
     X = X.copy()
     X[row, 0] = np.nextafter(X[row, 0] * 1.01, np.inf)

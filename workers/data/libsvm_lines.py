@@ -14,8 +14,8 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from workers.data.rows import Floats
-from workers.data.source import Ints
+from workers.data.rows import Dense, Floats
+from workers.data.source import Dtype, Ints
 from workers.data.tally import number
 from workers.errors import DataError, Problems
 
@@ -50,7 +50,7 @@ class Parsed:
     labels: Floats
     lengths: Ints
     columns: Ints
-    values: Floats
+    values: Dense
 
 
 @contextmanager
@@ -79,12 +79,26 @@ def blocks(file: IO[bytes], block_rows: int, line: int = 0) -> Iterator[tuple[in
         offset, line = file.tell(), batch[-1].line
 
 
-def parse(rows: list[Line], zero_based: bool, num_features: int | None, problems: Problems) -> Parsed | None:
+@dataclass(frozen=True)
+class Rules:
+    """What rows may hold: whether indices count from 0, how many features there are, and what values become."""
+
+    zero_based: bool = False
+    num_features: int | None = None
+    dtype: Dtype = "float64"
+
+    def fits(self, value: float) -> bool:
+        """Say whether a number is finite as what it becomes."""
+        with np.errstate(over="ignore"):
+            return bool(np.isfinite(np.dtype(self.dtype).type(value)))
+
+
+def parse(rows: list[Line], rules: Rules, problems: Problems) -> Parsed | None:
     """Return what `rows` spell; None where that is noted in `problems`."""
-    parsed = _parse_regular(rows, zero_based)
-    if parsed is None or _unfit(parsed, num_features):
+    parsed = _parse_regular(rows, rules)
+    if parsed is None or _unfit(parsed, rules):
         for row in rows:
-            _explain(row, zero_based, num_features, problems)
+            _explain(row, rules, problems)
         return None
     kept = parsed.values != 0
     if kept.all():
@@ -108,7 +122,7 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
     return iter(file.readline, b"")
 
 
-def _parse_regular(rows: list[Line], zero_based: bool) -> Parsed | None:
+def _parse_regular(rows: list[Line], rules: Rules) -> Parsed | None:
     """Return what rows spell that look regular, unchecked; None where one does not."""
     if not all(map(_REGULAR.fullmatch, (row.text for row in rows))):
         return None
@@ -120,36 +134,37 @@ def _parse_regular(rows: list[Line], zero_based: bool) -> Parsed | None:
         return None
     places = np.cumsum(2 * lengths + 1) - (2 * lengths + 1)
     pairs = np.delete(numbers, places).reshape(-1, 2)
-    columns = pairs[:, 0].astype(np.int64) - (not zero_based)
-    return Parsed(numbers[places], lengths, columns, np.ascontiguousarray(pairs[:, 1]))
+    columns = pairs[:, 0].astype(np.int64) - (not rules.zero_based)
+    with np.errstate(over="ignore"):  # what overflows float32 is infinite, and found
+        return Parsed(numbers[places], lengths, columns, pairs[:, 1].astype(rules.dtype))
 
 
-def _unfit(parsed: Parsed, num_features: int | None) -> bool:
+def _unfit(parsed: Parsed, rules: Rules) -> bool:
     """Say whether there is something to complain about; `_explain` knows what."""
-    if not (np.isfinite(parsed.labels).all() and np.isfinite(parsed.values).all()):
+    with np.errstate(over="ignore"):
+        labels = parsed.labels.astype(rules.dtype)
+    if not (np.isfinite(labels).all() and np.isfinite(parsed.values).all()):
         return True
     columns = parsed.columns
-    if columns.size and not 0 <= columns.min() <= columns.max() < (num_features or MAX_FEATURES):
+    if columns.size and not 0 <= columns.min() <= columns.max() < (rules.num_features or MAX_FEATURES):
         return True
     first = np.zeros(columns.size + 1, dtype=bool)
     first[np.cumsum(parsed.lengths) - parsed.lengths] = True
     return bool((np.diff(columns) <= 0)[~first[1:-1]].any())
 
 
-def _explain(  # noqa: PLR0911
-    row: Line, zero_based: bool, num_features: int | None, problems: Problems
-) -> None:
+def _explain(row: Line, rules: Rules, problems: Problems) -> None:  # noqa: PLR0911
     """Note the first thing that is wrong with one row, if there is any."""
     where = f"line {row.line}"
     label, *pairs = (token.decode(errors="replace") for token in row.text.split())
     value = number(label)
     if value is None:
         return problems.add(where, "", f"got {label!r} where a label is expected", LABEL_HINT)
-    if not isfinite(value):
-        return problems.add(where, "", f"got the label {label!r}, which is not finite", FINITE_HINT)
-    least = 0 if zero_based else 1
+    if not rules.fits(value):
+        return problems.add(where, "", f"got the label {label!r}, {_unfinite(value, rules)}", FINITE_HINT)
+    least = 0 if rules.zero_based else 1
     last = least - 1
-    largest = (num_features or MAX_FEATURES) - 1 + least
+    largest = (rules.num_features or MAX_FEATURES) - 1 + least
     for pair in pairs:
         index, colon, text = pair.partition(":")
         value = number(text)
@@ -163,14 +178,22 @@ def _explain(  # noqa: PLR0911
         if place < least:
             return problems.add(where, "", f"got the index {index}, less than {least}", BASE_HINT)
         if place > largest:
-            hint = RANGE_HINT if num_features else f"At most {MAX_FEATURES:,} features, unless num_features says more."
+            hint = (
+                RANGE_HINT
+                if rules.num_features
+                else f"At most {MAX_FEATURES:,} features, unless num_features says more."
+            )
             return problems.add(where, "", f"got the index {index}, more than {largest}", hint)
         if place <= last:
             return problems.add(where, "", f"got the index {index} after {last}", INDEX_HINT)
-        if not isfinite(value):
-            return problems.add(where, f"index {index}", f"got {text!r}, which is not finite", FINITE_HINT)
+        if not rules.fits(value):
+            return problems.add(where, f"index {index}", f"got {text!r}, {_unfinite(value, rules)}", FINITE_HINT)
         last = place
-    if _parse_regular([row], zero_based) is None:
+    if _parse_regular([row], rules) is None:
         text = row.text[:60].decode(errors="replace")
         problems.add(where, "", f"got {text!r}", f"{PAIR_HINT} Use ASCII digits.")
     return None
+
+
+def _unfinite(value: float, rules: Rules) -> str:
+    return f"too large for {rules.dtype}" if isfinite(value) else "which is not finite"

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, issparse
 from workers.data.array_source import BLOCK_BYTES, default_names
 from workers.data.fingerprint import fingerprint, hashed
 from workers.data.rows import Dense, Floats, Matrix, Rows, is_sparse, rows_of
-from workers.data.source import Classes, DataInfo, Ints, Source, Task, aligned_copy, check_rows
+from workers.data.source import Classes, DataInfo, DtypeChoice, Ints, Source, Task, aligned_copy, check_rows
 from workers.data.tally import MAX_CLASSES
 from workers.errors import DataError, Problems, did_you_mean
 
@@ -21,11 +21,11 @@ HINT = "Mend the values, or leave the rows out (rows count from 0)."
 class MemorySource(Source):
     """X (n, d), y (n,) and, if given, weights (n,) in memory.
 
-    X is kept as it is if it is dense or a `csr_array`, of float64 or float32; other numbers become float64, other
-    sparse formats a `csr_array`, in which nothing is stored twice, or is zero. y holds numbers for regression, labels
-    of any type that can be sorted for classification. Nothing given is changed, and nothing is copied without need,
-    so read-only arrays in shared memory serve as well. `classes` (k,), sorted, are the labels that there are, where y
-    may lack some; else they are found in y. Raise `DataError` for shapes and types that are none of this.
+    X is kept as it is if it is dense or a `csr_array`, of `dtype` (`auto`: float64 or float32); other numbers become
+    that (`auto`: float64), other sparse formats a `csr_array`, in which nothing is stored twice, or is zero. y holds
+    numbers for regression, labels of any type that can be sorted for classification; `classes` (k,), sorted, says which
+    there are where y may lack some. Nothing given is changed, and nothing is copied without need, so read-only arrays
+    in shared memory serve as well. Raise `DataError` for shapes and types that are none of this.
     """
 
     def __init__(
@@ -37,11 +37,12 @@ class MemorySource(Source):
         classes: Any = None,
         feature_names: Sequence[str] | None = None,
         target_name: str = "target",
+        dtype: DtypeChoice = "auto",
         name: str = "the arrays in memory",
     ) -> None:
         self.name, self.target_name = name, target_name
         self._classes = None if classes is None else np.asarray(classes)
-        self.X = _sparse(X, name) if issparse(X) else _dense(X, name)
+        self.X = _sparse(X, dtype, name) if issparse(X) else _dense(X, dtype, name)
         self.y = np.asarray(y)
         self.weights: Floats | None = None if weights is None else _numbers(weights, f"{name}, weights", np.float64)
         num_rows, num_features = self.X.shape
@@ -49,7 +50,8 @@ class MemorySource(Source):
             raise DataError(f"{name}: X has {num_rows} rows, but y has shape {self.y.shape}. Give one target a row.")
         if self.weights is not None and self.weights.shape != (num_rows,):
             raise DataError(f"{name}: X has {num_rows} rows, but the weights have shape {self.weights.shape}.")
-        self.feature_names = tuple(map(str, feature_names or default_names(np.arange(num_features))))
+        names = default_names(np.arange(num_features)) if feature_names is None else feature_names
+        self.feature_names = tuple(map(str, names))
         if len(self.feature_names) != num_features:
             raise DataError(f"{name}: X has {num_features} columns, but {len(self.feature_names)} names were given.")
 
@@ -88,6 +90,9 @@ class MemorySource(Source):
             dtype="float32" if self.X.dtype == np.float32 else "float64",
             row_values=np.diff(self.X.indptr).astype(np.int64) if isinstance(self.X, csr_array) else None,
             weighted=self.weights is not None,
+            class_counts=()
+            if classes is None
+            else tuple(np.bincount(targets.astype(np.int64), minlength=len(classes)).tolist()),
         )
 
     def read(self, rows: Ints, info: DataInfo) -> Rows:
@@ -159,31 +164,36 @@ class MemorySource(Source):
             yield start, rows_of(self.X, slice(start, min(num_rows, start + block_rows)))
 
 
+def _dtype(values: Any, dtype: DtypeChoice, where: str) -> Any:
+    """Return what the values are to become; raise `DataError` if they are no numbers."""
+    if values.ndim != 2:
+        raise DataError(f"{where}: needs X of shape (n, d), got {values.shape}. Reshape it.")
+    if values.dtype.kind not in ("biuf" if issparse(values) else "biufO"):
+        raise DataError(f"{where}, X: needs numbers: got type {values.dtype}.")
+    kept = values.dtype.type in (np.float64, np.float32)
+    return np.dtype(values.dtype.type if dtype == "auto" and kept else np.float64 if dtype == "auto" else dtype)
+
+
 def _numbers(values: Any, where: str, dtype: Any) -> Dense:
     try:
         array = np.asarray(values)
         if array.dtype.kind not in "biufO":
             raise TypeError(f"got type {array.dtype}")
-        return array.astype(dtype, copy=False)
+        with np.errstate(over="ignore"):  # what overflows float32 is infinite, and found
+            return array.astype(dtype, copy=False)
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: needs numbers: {error}.") from error
 
 
-def _dense(values: Any, name: str) -> Dense:
+def _dense(values: Any, dtype: DtypeChoice, name: str) -> Dense:
     array = np.asarray(values)
-    if array.ndim != 2:
-        raise DataError(f"{name}: needs X of shape (n, d), got {array.shape}. Reshape it.")
-    kept = array.dtype.type in (np.float64, np.float32) and array.dtype.isnative
-    return array if kept else _numbers(array, f"{name}, X", np.float64)
+    wanted = _dtype(array, dtype, name)
+    return array if array.dtype == wanted else _numbers(array, f"{name}, X", wanted)
 
 
-def _sparse(matrix: Any, name: str) -> Matrix:
-    if matrix.ndim != 2:
-        raise DataError(f"{name}: needs X of shape (n, d), got {matrix.shape}. Reshape it.")
-    dtype = matrix.dtype if matrix.dtype in (np.float64, np.float32) else np.float64
-    if np.dtype(matrix.dtype).kind not in "biuf":
-        raise DataError(f"{name}, X: needs numbers: got type {matrix.dtype}.")
-    X = csr_array(matrix, dtype=dtype)
+def _sparse(matrix: Any, dtype: DtypeChoice, name: str) -> Matrix:
+    with np.errstate(over="ignore"):
+        X = csr_array(matrix, dtype=_dtype(matrix, dtype, name))
     if not (X.has_canonical_format and X.data.all()):
         X = X.copy()  # it may share its arrays with what was given
         X.sum_duplicates()

@@ -1,17 +1,23 @@
 """What a source of data is: it describes itself once, and then reads any of its rows."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import prod
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+from scipy.sparse import csr_array
 
-from workers.data.rows import Floats, Rows
+from workers.data.rows import Dense, Floats, Matrix, Rows, is_sparse
+from workers.data.stamp import Stamp
 from workers.errors import DataError
 
 Task = Literal["classification", "regression"]
+Dtype = Literal["float64", "float32"]
+DtypeChoice = Literal["auto", "float64", "float32"]
 Ints: TypeAlias = NDArray[np.int64]
 Classes: TypeAlias = tuple[str, ...] | tuple[int, ...]
 
@@ -20,11 +26,15 @@ ALIGNMENT_BYTES = 64
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a text file: a number, or one 0/1 feature for each of `categories`."""
+    """One column of a file: a number, or one 0/1 feature for each of `categories`.
+
+    `means` (width,) fill the column's features where its cell is missing; empty where missing cells are refused.
+    """
 
     position: int
     name: str
     categories: tuple[str, ...] = ()
+    means: tuple[float, ...] = ()
 
     @property
     def label(self) -> str:
@@ -46,10 +56,12 @@ class Column:
 class DataInfo:
     """What a source holds: `num_rows` usable rows, named features, and `classes` for classification.
 
-    `fingerprint` is the SHA-256 of X, y and the weights, whatever they were read from; `columns` is a CSV's layout;
-    `dtype` is the type of X and y in memory; `row_values` (num_rows,) counts the stored values of each row of sparse
-    data, None for dense data; `weighted` says whether rows have weights; `layout` is what a source notes to find
-    rows again.
+    `fingerprint` is the SHA-256 of X, y and the weights, whatever they were read from; NaN stands for a cell that a
+    mean fills. `columns` is a CSV's layout, or the means of other columns; `dtype` is the type of X and y in memory;
+    `row_values` (num_rows,) counts the stored values of each row of sparse data, None for dense data; `weighted` says
+    whether rows have weights; `class_counts` are the rows of each class; `stamp` is the state of the file that was
+    described; `blocks` (blocks + 1, 4) says where the blocks of a CSV begin (see `csv_source`), and `layout` is what
+    other sources note to find rows again.
     """
 
     num_rows: int
@@ -58,15 +70,23 @@ class DataInfo:
     classes: Classes | None
     fingerprint: str
     columns: tuple[Column, ...] = ()
-    dtype: Literal["float64", "float32"] = "float64"
+    dtype: Dtype = "float64"
     row_values: Ints | None = field(default=None, compare=False)
     weighted: bool = False
+    class_counts: tuple[int, ...] = ()
+    stamp: Stamp | None = field(default=None, compare=False)
+    blocks: Ints | None = field(default=None, compare=False)
     layout: Any = field(default=None, compare=False, repr=False)
 
     @property
     def num_features(self) -> int:
         """The number of columns of X."""
         return len(self.feature_names)
+
+    @property
+    def means(self) -> Floats:
+        """The means (features,) of the columns; empty if there are none."""
+        return np.array([mean for column in self.columns for mean in column.means])
 
     @property
     def task(self) -> Task:
@@ -85,27 +105,58 @@ class Source(ABC):
     def read(self, rows: Ints, info: DataInfo) -> Rows:
         """Return the n `rows`, in their order, in memory of their own.
 
-        y holds class numbers 0..k-1 or the target's values. Raise `DataError` if a row is not there or the
-        data is no longer what `info` says.
+        X and y are of `info.dtype`; y holds class numbers 0..k-1 or the target's values. Raise `DataError` if a
+        row is not there or the data is no longer what `info` says.
         """
 
+    def read_parts(self, parts: Sequence[Ints], info: DataInfo) -> list[Rows]:
+        """Return the rows of each part, in memory of its own, as one `read` of all of them would give them.
 
-def aligned_empty(shape: tuple[int, ...]) -> Floats:
-    """Return a C-contiguous float64 array of `shape`, not filled, that starts at a multiple of 64 bytes.
+        Here the parts are copied out of that one read; a source of large data reads each row to its place instead.
+        """
+        read = self.read(np.concatenate(parts), info)
+        ends = np.cumsum([0, *(len(part) for part in parts)]).tolist()
+        return [aligned_rows(read[a:b]) for a, b in pairwise(ends)]
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Dense:
+    """Return a C-contiguous array of `shape`, not filled, that starts at a multiple of 64 bytes.
 
     The last bits of a sum may depend on where its operands lie; arrays from here all lie alike.
     """
-    size_bytes = 8 * prod(shape)
+    size_bytes = np.dtype(dtype).itemsize * prod(shape)
     memory = np.empty(size_bytes + ALIGNMENT_BYTES, dtype=np.uint8)
     start = -memory.ctypes.data % ALIGNMENT_BYTES
-    return memory[start : start + size_bytes].view(np.float64).reshape(shape)
+    return memory[start : start + size_bytes].view(dtype).reshape(shape)
 
 
-def aligned_copy(values: Floats) -> Floats:
+def aligned_copy(values: Dense) -> Dense:
     """Return a copy of `values` in memory from `aligned_empty`."""
-    copy = aligned_empty(values.shape)
+    copy = aligned_empty(values.shape, values.dtype)
     copy[...] = values
     return copy
+
+
+def aligned_rows(rows: Rows) -> Rows:
+    """Return a copy of `rows` in memory from `aligned_empty`; the indices of sparse ones are int32."""
+    weights = None if rows.weights is None else aligned_copy(rows.weights)
+    return Rows(_aligned_matrix(rows.X), aligned_copy(rows.y), weights)
+
+
+def _aligned_matrix(X: Matrix) -> Matrix:
+    if not is_sparse(X):
+        return aligned_copy(X)
+    copy = csr_array(X.shape, dtype=X.dtype)
+    copy.data = aligned_copy(X.data)
+    copy.indices, copy.indptr = (aligned_copy(a.astype(np.int32, copy=False)) for a in (X.indices, X.indptr))
+    return copy
+
+
+def empty_rows(num_rows: int, info: DataInfo) -> Rows:
+    """Return dense rows of the shape and type that `info` says, not filled."""
+    weights = aligned_empty((num_rows,)) if info.weighted else None
+    X = aligned_empty((num_rows, info.num_features), info.dtype)
+    return Rows(X, aligned_empty((num_rows,), info.dtype), weights)
 
 
 def check_rows(rows: Ints, info: DataInfo) -> None:

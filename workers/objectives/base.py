@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from workers.data.rows import Dense
+from workers.data.rows import Dense, Rows
 from workers.kernels import FAST, Kernels
 
 
@@ -73,6 +73,11 @@ class Objective(ABC):
     @abstractmethod
     def residuals(self, Z: Dense, y: Dense) -> Dense:
         """Return the derivative of each row's loss by its margins, shape ``(rows, outputs)``."""
+
+    def measured(self, Z: Dense, rows: Rows) -> tuple[float, Dense]:
+        """Return the sum of the rows' weighted losses, and their weighted ``residuals``."""
+        loss = float(rows.weighted(self.losses(Z, rows.y)).sum(dtype=np.float64))
+        return loss, rows.weighted(self.residuals(Z, rows.y))
 
     def curvatures(self, Z: Dense, y: Dense) -> Dense:
         """Return the second derivatives of each row's loss by its margins, shape ``(rows, outputs, outputs)``."""

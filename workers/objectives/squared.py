@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workers.data.rows import Dense
+from workers.data.rows import Dense, Rows
 from workers.objectives.base import Regression
 
 
@@ -23,6 +23,13 @@ class Squared(Regression):
         """Return ``z - y``, shape ``(rows, 1)``."""
         residuals: Dense = Z - y[:, None]
         return residuals
+
+    def measured(self, Z: Dense, rows: Rows) -> tuple[float, Dense]:
+        """Return the sum of the losses and the residuals; without weights, the one is a product of the other."""
+        if rows.weights is not None:
+            return super().measured(Z, rows)
+        residuals = self.residuals(Z, rows.y)
+        return 0.5 * self.kernels.dot(residuals[:, 0], residuals[:, 0]), residuals
 
     def curvatures(self, Z: Dense, y: Dense) -> Dense:
         """Return ones, shape ``(rows, 1, 1)``."""

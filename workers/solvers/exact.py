@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from workers.columns import blocks
+from workers.columns import COPIED_BYTES, blocks
 from workers.data.rows import Floats
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
@@ -52,7 +52,7 @@ class Exact(Solver):
         del payload, round_
         width = problem.num_parameters
         gram = np.zeros((width + 1, width + 1))
-        for rows in blocks(shard.train, at_least=4 * width):
+        for rows in blocks(shard.train, 4 * width, COPIED_BYTES):
             ones = [np.ones(len(rows))] if problem.intercept else []
             side = np.column_stack([*ones, rows.y.astype(np.float64)])
             gram += problem.columns.gram(rows.X, side, rows.weights, problem.kernels)

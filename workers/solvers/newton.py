@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from workers.columns import blocks
+from workers.columns import COPIED_BYTES, blocks
 from workers.data.rows import Floats
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
@@ -89,7 +89,7 @@ def summed_hessian(problem: Problem, parameters: Floats, shard: Shard) -> Floats
     if outputs > 1:  # a flat buffer has weights by feature, then by output: the blocks below are by output
         order = (np.arange(width) % outputs) * inner + np.arange(width) // outputs
     hessian = np.zeros((inner * outputs, inner * outputs))
-    for rows in blocks(shard.train, at_least=4 * inner):
+    for rows in blocks(shard.train, 4 * inner, COPIED_BYTES):
         curvatures = problem.objective.curvatures(problem.margins(parameters, rows.X), rows.y)
         side = np.ones((len(rows), int(problem.intercept)))
         for a in range(outputs):

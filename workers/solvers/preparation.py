@@ -11,6 +11,7 @@ from workers.columns import Columns, blocks, sample
 from workers.data.rows import Floats, Rows
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
+from workers.kernels import Kernels
 from workers.problem import Problem
 from workers.solvers.base import Payload, Solver, State, generator, norm, single_blocks
 
@@ -80,7 +81,7 @@ class Moments(Solver):
             return np.append(totals, sum(len(part) for part in parts))
         sums = np.zeros((2, problem.num_features))
         for rows in blocks(shard.train):
-            sums += _about(rows, payload["pivot"])
+            sums += _about(rows, payload["pivot"], problem.kernels)
         return sums.ravel()
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
@@ -102,14 +103,12 @@ class Moments(Solver):
         return replace(problem, columns=Columns(state.memory["mean"], state.memory["deviation"]))
 
 
-def _about(rows: Rows, pivot: Floats) -> Floats:
+def _about(rows: Rows, pivot: Floats, kernels: Kernels) -> Floats:
     """Return the weighted sums of ``x - pivot`` and of its squares, shape ``(2, features)``."""
     if not isinstance(rows.X, csr_array):
-        distances = rows.X - pivot
-        if rows.weights is None:
-            return np.array([distances.sum(axis=0), np.einsum("nf,nf->f", distances, distances)])
-        heavy = rows.weights[:, None] * distances
-        return np.array([heavy.sum(axis=0), np.einsum("nf,nf->f", heavy, distances)])
+        distances = rows.X - pivot.astype(rows.X.dtype)
+        ones = rows.weighted(np.ones(len(rows), dtype=rows.X.dtype))[:, None]
+        return np.hstack([kernels.pull_back(distances, ones), kernels.pull_back(distances * distances, ones)]).T
     places, width = rows.X.indices, len(pivot)
     weights = np.ones(len(rows)) if rows.weights is None else rows.weights
     heavy = np.repeat(weights, np.diff(rows.X.indptr))

@@ -1,15 +1,14 @@
-"""Bundled sets and NumPy files."""
+"""NumPy files."""
 
-import pickle
+import os
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn import datasets
 
-from workers.data.bundled import BUNDLED, BundledSource
 from workers.data.csv_source import CsvSource
+from workers.data.named_source import NamedSource
 from workers.data.numpy_source import NpySource, NpzSource
 from workers.errors import DataError
 
@@ -40,29 +39,6 @@ def npz(tmp_path):
         return path
 
     return write
-
-
-@pytest.mark.parametrize("name", BUNDLED)
-def test_bundled_sets_are_those_of_sklearn(name):
-    source = pickle.loads(pickle.dumps(BundledSource(name)))  # noqa: S301
-    info = source.describe(source.natural_task)
-    expected = getattr(datasets, f"load_{name}")()
-    rows = np.random.default_rng(0).permutation(info.num_rows)
-    read = source.read(rows, info)
-    X, y = read.X, read.y
-    np.testing.assert_array_equal(X, expected.data[rows])
-    np.testing.assert_array_equal(y, expected.target[rows])
-    assert info.feature_names == tuple(expected.feature_names)
-    classes = tuple(range(len(expected.target_names))) if "target_names" in expected else None
-    assert info.classes == classes
-    assert X.ctypes.data % 64 == y.ctypes.data % 64 == 0 and X.flags.c_contiguous
-
-
-def test_bundled_names_and_tasks():
-    with pytest.raises(DataError, match=r"no bundled data set 'diabetis'. Did you mean 'diabetes'\?"):
-        BundledSource("diabetis")
-    assert "Use task: regression" in refusal(BundledSource("diabetes"), "classification")
-    assert BundledSource("iris").describe("regression").classes is None
 
 
 @settings(deadline=None, max_examples=40)
@@ -170,6 +146,76 @@ def test_truncated_files(npy, npz, kept):
     for source in (NpySource(npy(TABLE)), NpzSource(npz(X=TABLE, y=np.zeros(4)))):
         source.path.write_bytes(source.path.read_bytes()[:kept])
         assert "cannot be read as NumPy data" in refusal(source)
+
+
+def test_a_file_that_ends_early_is_noticed_while_reading(npy, monkeypatch):
+    """The header was right when it was looked at."""
+    for table in (TABLE, np.asfortranarray(TABLE)):
+        source = NpySource(npy(table))
+        arrays = source.open()
+        source.path.write_bytes(source.path.read_bytes()[:-8])
+        monkeypatch.setattr(NpySource, "open", lambda _, arrays=arrays: arrays)
+        assert "it ends 8 bytes too early" in refusal(source)
+        monkeypatch.undo()
+
+
+def test_a_file_that_changes_while_it_is_described_is_noticed(npy, monkeypatch):
+    source = NpySource(npy(TABLE))
+    arrays = source.open()
+    npy(TABLE + 1)
+    os.utime(source.path, (0, 0))
+    monkeypatch.setattr(NpySource, "open", lambda _: arrays)
+    message = refusal(source)
+    assert "table.npy has changed since" in message and "now at 1970-01-01 00:00:00" in message
+
+
+def test_a_copy_that_keeps_whole_seconds_is_the_same_file(npy):
+    source = NpySource(npy(TABLE))
+    info, time = source.describe("regression"), source.path.stat().st_mtime_ns
+    os.utime(source.path, ns=(0, time // 10**9 * 10**9))
+    assert len(source.read(np.arange(2), info)) == 2
+    os.utime(source.path, ns=(0, (time // 10**9 + 1) * 10**9))
+    with pytest.raises(DataError, match="it was last written at"):
+        source.read(np.arange(2), info)
+    source.path.unlink()
+    with pytest.raises(DataError, match=r"table\.npy cannot be read: No such file"):
+        source.read(np.arange(2), info)
+
+
+def test_complaints_about_weights(npy, npz):
+    for bad in (-1.0, np.nan, np.inf):
+        values = TABLE.copy()
+        values[2, 1] = bad
+        assert f"row 2, weight: got {bad}, which is not finite or negative" in refusal(NpySource(npy(values), weight=1))
+    values[:, 1] = 0
+    assert "the weights of all 4 rows are 0" in refusal(NpySource(npy(values), weight=1))
+    assert "no weight column 3 among 3" in refusal(NpySource(npy(TABLE), weight=3))
+    assert "column 2 cannot be both target and weight" in refusal(NpySource(npy(TABLE), weight=-1))
+    for weights in (np.ones(3), np.ones((4, 1)), np.array(list("abcd"))):
+        assert "needs a number as the weight of each of 4" in refusal(
+            NpzSource(npz(X=TABLE, y=np.ones(4), weights=weights))
+        )
+
+
+def test_types_in_memory(npy, npz):
+    def dtype_of(source):
+        info = source.describe("regression")
+        rows = source.read(np.arange(2), info)
+        assert rows.X.dtype == rows.y.dtype == info.dtype
+        return info.dtype
+
+    assert [dtype_of(NpySource(npy(TABLE.astype(kind)))) for kind in ("f2", "<f4", ">f4", "f8", "i1")] == [
+        "float32", "float32", "float32", "float64", "float64",
+    ]  # fmt: skip
+    assert dtype_of(NpySource(npy(TABLE.astype("f4")), dtype="float64")) == "float64"
+    assert dtype_of(NpzSource(npz(X=TABLE, y=np.ones(4)), dtype="float32")) == "float32"
+    assert dtype_of(NamedSource("iris", "float32")) == "float32"
+    assert "row 0, column 'x0': got inf" in refusal(NpySource(npy(TABLE + 1e39), dtype="float32"))
+
+
+def test_constant_columns_and_rows_of_zeros_are_fine(npy):
+    source = NpySource(npy(np.zeros((5, 3))))
+    assert source.read(np.arange(5), source.describe("regression")).X.tolist() == [[0.0, 0.0]] * 5
 
 
 def test_corrupt_member(npz):

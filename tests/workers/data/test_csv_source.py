@@ -175,19 +175,30 @@ def test_unknown_options():
         CsvSource("a.csv", "t", missing="skip")
 
 
+def test_a_file_that_changed_is_noticed(table):
+    source = CsvSource(table("x,k,t\n1,a,1\n2,b,2\n3,a,3\n"), "t", text="one-hot")
+    info = source.describe("regression")
+    table("x,k,t\n1,a,1\n")
+    with pytest.raises(DataError, match=r"table\.csv has changed since .*: it had 24 bytes, now 12"):
+        source.read(np.arange(3), info)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ("x,k,t\n1,a,1\n", "had 3 rows, now 1"),
-        ("x,q,t\n1,a,1\n", "other columns"),
-        ("x,k,t\n1,c,1\n", "'c' was not there"),
-        ("x,k,t\n1,a,1\nz,a,1\n2,a,3\n", "changed since it was described"),
+        ("x,k,t\n1,a,1\n2,b,2      \n", "has lost rows"),
+        ("x,q,t\n1,a,1\n2,b,2\n3,a,3\n", "other columns"),
+        ("x,k,t\n1,c,1\n2,b,2\n3,a,3\n", "'c' was not there"),
+        ("x,k,t\n1,a,1\nz,b,2\n3,a,3\n", "changed since it was described"),
     ],
 )
-def test_a_file_that_changed_is_noticed(table, changed, message):
-    source = CsvSource(table("x,k,t\n1,a,1\n2,b,2\n3,a,3\n"), "t", text="one-hot")
+@pytest.mark.parametrize("missing", ["error", "drop"])
+def test_a_change_that_size_and_time_do_not_show_is_noticed_where_it_can_be(table, changed, message, missing):
+    path = table("x,k,t\n1,a,1\n2,b,2\n3,a,3\n")
+    source, state = CsvSource(path, "t", text="one-hot", missing=missing), path.stat()
     info = source.describe("regression")
     table(changed)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     with pytest.raises(DataError, match=message):
         source.read(np.arange(3), info)
 
@@ -244,7 +255,7 @@ def test_batches_do_not_show(table, monkeypatch):
     info = source.describe("regression")
     read = source.read(rows, info)
     X, y = read.X, read.y
-    monkeypatch.setattr("workers.data.csv_records.BATCH_ROWS", 3)
+    monkeypatch.setattr("workers.data.csv_records.BLOCK_BYTES", 30)
     assert source.describe("regression") == info
     again = source.read(rows, info)
     assert (X.tobytes(), y.tobytes()) == (again.X.tobytes(), again.y.tobytes())
@@ -277,8 +288,9 @@ def test_california_housing():
 
 def test_importing_the_data_package_stays_light():
     code = (
-        "import sys, workers.data, workers.data.shard, workers.data.bundled, workers.data.csv_source, "
-        "workers.data.numpy_source; print(sorted({'sklearn', 'pandas', 'pyarrow', 'ray'} & set(sys.modules)))"
+        "import sys, workers.data, workers.data.shard, workers.data.named_source, workers.data.csv_source, "
+        "workers.data.numpy_source, workers.data.parquet_source, workers.data.libsvm_source, workers.data.features; "
+        "print(sorted({'sklearn', 'pandas', 'pyarrow', 'ray'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import os
 import pickle
 
 import numpy as np
@@ -172,14 +173,30 @@ def test_complaints_about_files(file, tmp_path):
         assert "of another format" in refusal(LibsvmSource(path))
 
 
-def test_a_file_that_changed_is_noticed(file):
-    source = LibsvmSource(file("1 1:1\n2 2:2\n3 1:1\n"))
+def test_float32(file):
+    source = LibsvmSource(file("1 1:0.1 2:1e-60\n2 2:2\n"), dtype="float32")
     info = source.describe("regression")
+    read = source.read(np.array([0, 1]), info)
+    assert read.X.dtype == read.y.dtype == info.dtype == "float32" and info.row_values.tolist() == [1, 1]
+    assert read.X[0, 0] == np.float32(0.1)
+    message = refusal(LibsvmSource(file("1 1:1e39\n1e39 2:2\n"), dtype="float32"))
+    assert "line 1, index 1: got '1e39', too large for float32" in message
+    assert "line 2: got the label '1e39', too large for float32" in message
+
+
+def test_a_file_that_changed_is_noticed(file):
+    path = file("1 1:1\n2 2:2\n3 1:1\n")
+    source = LibsvmSource(path)
+    info = source.describe("regression")
+    file("1 1:1\n2 2:2\n")
+    with pytest.raises(DataError, match="has changed since it was described: it had 18 bytes, now 12"):
+        source.read(np.arange(3), info)
     for text, complaint in {
-        "1 1:1\n2 2:2\n": "had 3 rows, now it has fewer",
-        "1 1:1\n2 1:1 2:2\n3 1:1\n": "has changed since",
+        "1 1:1\n2 2:2\n3    \n": "has changed since",
+        "1 1:1\n2 2:2\n# 1:1\n": "had 3 rows, now it has fewer",
         "1 1:1\nx 2:2\n3 1:1\n": r"changed since it was described\?\), line 2: got 'x'",
     }.items():
         file(text)
+        os.utime(path, ns=(info.stamp.modified_ns,) * 2)
         with pytest.raises(DataError, match=complaint):
             source.read(np.arange(3), info)

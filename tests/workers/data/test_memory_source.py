@@ -85,6 +85,14 @@ def test_labels_of_any_type(labels, classes):
     assert source.classes.dtype == np.asarray(labels).dtype
 
 
+def test_a_type_may_be_asked_for():
+    for values in (X, sparse.csr_array(X)):
+        source = MemorySource(values, Y, dtype="float32")
+        info = source.describe("classification")
+        assert source.read(np.arange(4), info).X.dtype == info.dtype == "float32" and info.class_counts == (2, 2)
+        assert "got inf" in refusal(values * 1e38, Y, dtype="float32")
+
+
 def test_weights_travel_and_count_in_the_fingerprint():
     source = MemorySource(X, Y, [1, 2, 0, 4])
     info = source.describe("regression")

@@ -6,47 +6,53 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from workers.data.bundled import BundledSource
+from workers.data.named_source import NamedSource
 from workers.data.numpy_source import NpySource
 from workers.data.shard import DataSet
 from workers.data.source import aligned_copy, aligned_empty
-from workers.data.split import shard_ranges, train_test
+from workers.data.split import count_rows, ranges, shuffled
 from workers.errors import DataError
 
 
+@settings(deadline=None)
 @given(n=st.integers(2, 300), fraction=st.floats(0.001, 0.999), seed=st.integers(0, 2**32 - 1))
 def test_the_split_is_that_of_sklearn(n, fraction, seed):
     if np.ceil(fraction * n) >= n:
         with pytest.raises(DataError, match="leaves none for training"):
-            train_test(n, fraction, seed)
+            count_rows(n, fraction)
         return
-    train, test = train_test(n, fraction, seed)
+    num_test, order = count_rows(n, fraction).test, shuffled(n, seed)
+    train, test = order[num_test:], order[:num_test]
     expected = train_test_split(np.arange(n), test_size=fraction, random_state=seed, shuffle=True)
     np.testing.assert_array_equal(train, expected[0])
     np.testing.assert_array_equal(test, expected[1])
-    assert train.dtype == test.dtype == np.int64
 
 
 def test_splits_refused_and_empty_test():
-    train, test = train_test(5, 0.0, 1)
-    assert sorted(train) == list(range(5)) and len(test) == 0
+    assert count_rows(5, 0.0) == (5, 0, 0)
+    assert count_rows(10, 0.2, 0.5) == (4, 2, 4)
     with pytest.raises(ValueError, match="read-only"):
-        train[0] = 1
+        shuffled(5, 1)[0] = 1
     for fraction in (-0.1, 1.0, float("nan")):
-        with pytest.raises(DataError, match="must lie in"):
-            train_test(5, fraction, 1)
+        with pytest.raises(DataError, match="the test fraction must lie in"):
+            count_rows(5, fraction)
+        with pytest.raises(DataError, match="the validation fraction must lie in"):
+            count_rows(5, 0.2, fraction)
+    with pytest.raises(DataError, match=r"a validation fraction of 0\.9 of 4 rows leaves none"):
+        count_rows(5, 0.2, 0.9)
     for seed in (-1, 2**32):
         with pytest.raises(DataError, match=f"seed must lie in 0..4294967295, got {seed}"):
-            train_test(5, 0.2, seed)
+            shuffled(5, seed)
 
 
+@settings(deadline=None)
 @given(num_rows=st.integers(0, 10**9), num_shards=st.integers(1, 1000))
 def test_shard_ranges(num_rows, num_shards):
-    bounds = shard_ranges(num_rows, num_shards)
+    bounds = ranges(num_rows, num_shards, np.arange(num_shards + 1))
     sizes = np.diff(bounds)
     assert bounds.shape == (num_shards + 1,) and (bounds[0], bounds[-1]) == (0, num_rows)
     assert sizes.min() >= 0 and np.ptp(sizes) <= 1
@@ -54,9 +60,10 @@ def test_shard_ranges(num_rows, num_shards):
 
 def test_no_shards():
     with pytest.raises(DataError, match="at least 1, got 0"):
-        shard_ranges(5, 0)
+        ranges(5, 0, np.arange(1))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=3))
 def test_aligned_memory(shape):
     array = aligned_empty(tuple(shape))
@@ -67,15 +74,17 @@ def test_aligned_memory(shape):
 
 
 def dataset(num_shards=7, fraction=0.25, name="iris"):
-    source = BundledSource(name)
+    source = NamedSource(name)
     return DataSet(source, source.describe(source.natural_task), fraction, 3, num_shards)
 
 
+@settings(deadline=None)
 @given(num_shards=st.integers(1, 112), fraction=st.sampled_from([0.0, 0.01, 0.25]))
 def test_shards_partition_the_rows_and_know_their_size(num_shards, fraction):
     data = dataset(num_shards, fraction)
     parts = [data.rows(shard) for shard in range(num_shards)]
-    train, test = train_test(data.info.num_rows, fraction, 3)
+    order, num_test = shuffled(data.info.num_rows, 3), data.num_test
+    train, test = order[num_test:], order[:num_test]
     np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), train)
     np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), test)
     shards = data.load(range(num_shards))
@@ -90,7 +99,7 @@ def test_a_shard_is_the_same_whatever_it_is_loaded_with():
     read = data.source.read(np.arange(150), data.info)
     X, y = read.X, read.y
     for shard in data.load([5, 0, 3, 5]):
-        train, test = data.rows(shard.index)
+        train, test, _ = data.rows(shard.index)
         pairs = zip(
             (shard.train.X, shard.train.y, shard.test.X, shard.test.y),
             (X[train], y[train], X[test], y[test]),
@@ -107,8 +116,8 @@ def test_loading_is_one_pass(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", np.arange(40.0).reshape(20, 2))
     source, calls = NpySource(tmp_path / "a.npy"), []
     data = DataSet(source, source.describe("regression"), 0.2, 0, 4)
-    read = NpySource.read
-    monkeypatch.setattr(NpySource, "read", lambda *args: calls.append(1) or read(*args))
+    read = NpySource.read_parts
+    monkeypatch.setattr(NpySource, "read_parts", lambda *args: calls.append(1) or read(*args))
     assert [shard.index for shard in data.load([2, 1])] == [2, 1]
     assert len(calls) == 1
 

@@ -1,0 +1,94 @@
+"""Apportion itself, through the calls that its command line makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers.base import Goal, Limits, Peer, Point, Points, Settings
+from benchmarks.problems import LearningProblem
+from policies.presets import resolve
+from scheduler.job import Job
+from scheduler.preparation import Prepared, prepare
+from scheduler.runner import Observer, run_connected
+from workers.training import RoundReport
+
+NUM_WORKERS = 2
+
+
+class Losses(Observer):
+    """Keeps the objective that each round of a solver measured."""
+
+    def __init__(self, solver: str) -> None:
+        self.solver = solver
+        self.by_round: list[float | None] = []
+
+    def trained(self, report: RoundReport) -> None:
+        """Take note."""
+        if report.stage == self.solver:
+            self.by_round.append(report.loss)
+
+
+class Apportion(Peer):
+    """A run with two workers and one of the solvers; the learning rate is its own default."""
+
+    epoch = "round"
+    timed = "the solver's rounds, as summary.json has them; not the rounds before that measure the learning rate"
+    needs_ray = True
+
+    def __init__(self, solver: str) -> None:
+        self.solver = solver
+        self.name = f"Apportion {solver}"
+        self._prepared: dict[str, Prepared] = {}
+
+    def unavailable(self, problem: LearningProblem) -> str | None:
+        """Ask the program itself."""
+        from workers.solvers import SOLVERS
+
+        if self.solver not in SOLVERS:
+            return f"there is no solver {self.solver!r} here"
+        return "there is no closed form" if self.solver == "exact" and problem.objective != "squared" else None
+
+    def points(self, problem: LearningProblem, settings: Settings, goal: Goal, limits: Limits) -> Points:
+        """Yield the objective that each round measured, and the parameters at the end."""
+        del settings
+        if problem.name not in self._prepared:
+            self._prepared[problem.name] = prepare(Job(**job(problem, self.solver, limits.epochs)))
+        losses, seconds_by_round, parameters = train(self._prepared[problem.name], self.solver)
+        elapsed_s = np.cumsum(seconds_by_round)
+        for number, (seconds, loss) in enumerate(zip(elapsed_s[:-1], losses[:-1], strict=True)):
+            if loss is not None:
+                yield Point(float(seconds), number + 1, objective=loss)
+        yield Point(float(elapsed_s[-1]), len(elapsed_s), parameters)
+
+
+def job(problem: LearningProblem, solver: str, rounds: int) -> dict[str, Any]:
+    """Return the job file for a problem; columns are taken as they are, so that the penalty is everybody's."""
+    memory = 8 * (problem.X.shape[1] + 4) * len(problem.y) + (64 << 20)
+    return {
+        "name": "bench",
+        "data": {"npz": problem.files / "data.npz"},
+        "test_fraction": 0,
+        "model": {"objective": problem.objective, "l2": problem.l2},
+        "training": {
+            "solver": solver, "rounds": rounds, "tolerance": 0, "batch_size": problem.batch_size,
+            "standardise": False,
+        },
+        "workers": {"count": NUM_WORKERS, "bundle": {"cpu": 1, "memory": memory}},
+        "output": problem.files / "output",
+    }  # fmt: skip
+
+
+def train(prepared: Prepared, solver: str) -> tuple[list[float | None], list[float], np.ndarray]:
+    """Run a prepared job: the one place that knows the program's calls.
+
+    Returns
+    -------
+    The objective that each round of the solver measured (None where it measured none), the rounds' seconds, and
+    the weights and the intercept at the end.
+    """
+    observer = Losses(solver)
+    finished = run_connected(prepared, resolve("equal"), observer)
+    parameters = np.concatenate([finished.model.weights[:, 0], finished.model.intercepts])
+    return observer.by_round, list(finished.summary.seconds_by_round), parameters
