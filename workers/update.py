@@ -133,4 +133,5 @@ def call_update(
     if message.scale is None and not message.apart and num_here == problem.num_shards:
         scale = Scale.fitting(largest, starts, size, problem.num_shards)
         ahead = sum((scale.quantise(values) for values in held.values()), start=np.zeros(size, dtype=np.int64))
+        held.clear()
     return CallSums(total if complete else None, largest, np.array(apart) if message.apart else None, ahead)

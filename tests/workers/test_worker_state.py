@@ -161,19 +161,36 @@ def answered(state: WorkerState, store: ParameterStore) -> CallResult:
 def test_the_second_attempt_uses_what_the_first_computed(updates: Iterator[list[int]]) -> None:
     computed = next(updates)
     data, problem, store = job()
+    states = [worker(data), worker(data)]
+    for state, shards in zip(states, (range(4), [4]), strict=True):
+        state.prepare(shards)
+        state.configure(problem)
+    first = [answered(state, store).sums for state in states]
+    assert all(sums is not None and sums.total is None and sums.ahead is None for sums in first)  # no scale yet
+    assert computed == [0, 1, 2, 3, 4] and sorted(states[0]._held) == [0, 1, 2, 3]
+    assert store.commit().report is None
+    second = [answered(state, store).sums for state in states]
+    assert all(sums is not None and sums.total is not None for sums in second)
+    assert computed == [0, 1, 2, 3, 4] and not states[0]._held
+    assert store.commit().report is not None
+    for state in states:
+        answered(state, store)
+    assert computed == [0, 1, 2, 3, 4] * 2
+
+
+def test_a_worker_of_all_shards_answers_the_second_attempt_with_the_first(updates: Iterator[list[int]]) -> None:
+    computed = next(updates)
+    data, problem, store = job()
     state = worker(data)
     state.prepare(range(5))
     state.configure(problem)
-    first = answered(state, store)
-    assert first.sums is not None and first.sums.total is None  # no scale yet
-    assert computed == [0, 1, 2, 3, 4] and sorted(state._held) == computed
+    first = answered(state, store).sums
+    assert first is not None and first.total is None and not state._held
     assert store.commit().report is None
-    second = answered(state, store)
-    assert second.sums is not None and second.sums.total is not None
-    assert computed == [0, 1, 2, 3, 4] and not state._held
-    assert store.commit().report is not None
-    answered(state, store)
-    assert computed == [0, 1, 2, 3, 4] * 2
+    second = answered(state, store).sums
+    assert second is not None
+    np.testing.assert_array_equal(second.total, first.ahead)
+    assert second.ahead is None and computed == [0, 1, 2, 3, 4] * 2  # nobody need ask again
 
 
 def test_what_is_held_is_dropped_with_its_round(updates: Iterator[list[int]]) -> None:
