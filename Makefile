@@ -51,6 +51,10 @@ format: setup  ## Format the code and mend what the linter can
 bench-overhead: setup  ## Time a round and the start-up beside bare Ray
 	@$(BIN)/python -m benchmarks.overhead
 
+.PHONY: bench-memory
+bench-memory: setup  ## Measure what driver and workers hold in memory for large files
+	@$(BIN)/python -m benchmarks.memory
+
 # The peers' libraries are large (dask-ml, torch), so they have an environment of their own. Where they cannot be had,
 # `python -m benchmarks.learning` in any environment leaves their peers out and says why. On Linux the small build of
 # torch comes with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu.
