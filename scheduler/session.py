@@ -104,8 +104,10 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Ses
 
 def connection() -> str | None:
     """Return what tells this process's connection to Ray from earlier and later ones, None if there is none."""
-    identity: str | None = ray.get_runtime_context().get_worker_id() if ray.is_initialized() else None
-    return identity
+    if not ray.is_initialized():
+        return None
+    context = ray.get_runtime_context()
+    return f"{context.get_node_id()}/{context.get_job_id()}"  # a new cluster counts its jobs from 1 again
 
 
 @contextmanager

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import pickle
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +48,8 @@ def test_scikit_learn_accepts_them(estimator: Any, check: Any) -> None:
 def actors() -> list[psutil.Process]:
     """Return the workers' processes of this test's own cluster."""
     family = psutil.Process().children(recursive=True)
-    return [process for process in family if "ray::SgdWorker" in " ".join(process.cmdline())]
+    living = [process for process in family if process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in living if "ray::SgdWorker" in " ".join(process.cmdline())]
 
 
 def bits(estimator: Any) -> bytes:
@@ -173,6 +180,58 @@ def test_shutdown_gives_everything_back() -> None:
     assert [group for group in ray.util.placement_group_table().values() if group["state"] != "REMOVED"] == []
     assert ray.is_initialized()  # the connection is the tests' own
     DistributedRegressor().fit(*load_diabetes(return_X_y=True))
+
+
+ALONE = """
+import ray
+from sklearn.datasets import load_diabetes
+from scheduler.estimators import DistributedRegressor
+X, y = load_diabetes(return_X_y=True)
+regressor = DistributedRegressor()
+fitted = [regressor.fit(X, y).coef_.tobytes()]
+fitted.append(regressor.fit(X, y).coef_.tobytes())
+ray.shutdown()
+fitted.append(regressor.fit(X, y).coef_.tobytes())
+ray.shutdown()
+ray.init(address="local", num_cpus=2, log_to_driver=False)
+mine = ray.get_runtime_context().get_node_id()
+fitted.append(regressor.fit(X, y).coef_.tobytes())
+assert ray.get_runtime_context().get_node_id() == mine
+print(len(set(fitted)))
+"""
+
+
+@pytest.mark.long
+def test_a_program_of_its_own_needs_no_cluster_and_leaves_no_process(tmp_path: Path) -> None:
+    script = tmp_path / "alone.py"
+    script.write_text(ALONE, encoding="utf-8")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "APPORTION_TEST": str(tmp_path),
+    }
+    with subprocess.Popen([sys.executable, script], env=environment, stdout=subprocess.PIPE, text=True) as program:
+        output, _ = program.communicate(timeout=240)
+    assert program.returncode == 0
+    assert output.strip() == "1"
+    assert wait_until(lambda: not marked(f"APPORTION_TEST={tmp_path}"))
+
+
+def marked(mark: str) -> list[int]:
+    """Return the processes that have a mark in their environment."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark.encode() in environment.read_bytes().split(b"\0"):
+                found.append(int(environment.parent.name))
+    return found
+
+
+def wait_until(condition: Callable[[], bool]) -> bool:
+    deadline_s = time.monotonic() + 20.0
+    while not condition() and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    return condition()
 
 
 def test_another_cluster_is_refused_while_this_one_is_connected() -> None:
