@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic import model_validator as checks_model
 
 from scheduler.errors import shown
 from scheduler.section import Section, known
 from workers.aggregation import AGGREGATIONS, Aggregation
-from workers.architectures import Architecture, Linear
+from workers.architectures import Architecture, Linear, Mlp, TorchModule
+from workers.architectures.mlp import ACTIVATIONS
+from workers.architectures.torch_module import import_torch
 from workers.choice import Wishes
 from workers.objectives import OBJECTIVES, Objective
 from workers.penalty import Penalty
@@ -20,6 +24,7 @@ from workers.problem import SCHEDULES
 from workers.server_optimisers import SERVER_OPTIMISERS, ServerOptimiser, server_optimiser
 from workers.solvers import SOLVERS
 from workers.stopping import Stopping
+from workers.user_module import load_class, locate
 
 AUTO = "auto"
 
@@ -36,12 +41,49 @@ def _named(kind: str, value: Any, choices: Mapping[str, Any]) -> tuple[str, dict
 
 
 class ModelSpec(Section):
-    """What is fitted: a model for an objective, with an elastic-net penalty on standardised weights."""
+    """What is fitted: a model for an objective, with an elastic-net penalty on standardised weights.
+
+    Attributes
+    ----------
+    hidden, activation
+        The sizes of hidden layers, and what follows each of them; without hidden layers the model is linear.
+    torch, torch_arguments
+        A PyTorch module of the user's own in place of layers: ``FILE:Class``, and what its class is called with.
+    """
 
     objective: str | dict[str, Any]
     l2: float = Field(0.0, ge=0.0)
     l1: float = Field(0.0, ge=0.0)
     intercept: bool = True
+    hidden: list[Annotated[int, Field(ge=1, strict=True)]] = []  # noqa: RUF012  (pydantic copies it)
+    activation: str = "relu"
+    torch: str | None = None
+    torch_arguments: dict[str, Any] = {}  # noqa: RUF012
+
+    @field_validator("activation")
+    @classmethod
+    def _activation_exists(cls, name: str) -> str:
+        return known("activation", name, list(ACTIVATIONS))
+
+    @field_validator("torch")
+    @classmethod
+    def _module_is_there(cls, spec: str | None, info: ValidationInfo) -> str | None:
+        """Resolve the file against the job file's folder, and import it."""
+        if spec is None:
+            return None
+        import_torch()
+        folder = Path((info.context or {}).get("folder", "."))
+        load_class(spec, folder)
+        file, name = locate(spec, folder)
+        return f"{file.resolve()}:{name}"
+
+    @checks_model(mode="after")
+    def _one_kind(self) -> ModelSpec:
+        if self.torch is not None and self.hidden:
+            raise ValueError("give 'hidden' or 'torch', not both")
+        if self.torch is None and self.torch_arguments:
+            raise ValueError("'torch_arguments' are for 'torch', which is left out")
+        return self
 
     @field_validator("objective", mode="before")
     @classmethod
@@ -59,6 +101,13 @@ class ModelSpec(Section):
 
     def architecture(self, num_features: int, num_outputs: int) -> Architecture:
         """Return the architecture for rows of that many columns and margins."""
+        if self.torch is not None:
+            module_class = load_class(self.torch, Path())
+            return TorchModule(
+                num_features, num_outputs, self.intercept, self.torch, self.torch_arguments, module_class
+            )
+        if self.hidden:
+            return Mlp(num_features, num_outputs, self.intercept, tuple(self.hidden), self.activation)
         return Linear(num_features, num_outputs, self.intercept)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from policies.interface import JobView
 from scheduler.errors import UserError
 from scheduler.job import Job, Recipe
+from scheduler.learning_spec import TrainingSpec
 from workers.architectures.base import Arrays
 from workers.choice import Choice, choose
 from workers.columns import Columns
@@ -50,6 +52,13 @@ class Prepared:
     def training(self) -> Training:
         """Return the job's training before its first round."""
         return Training(self.problem, self.solver, self.stopping, self.job.training.standardise, self.initial)
+
+    def with_training(self, **fields: Any) -> Prepared:
+        """Return the job with other fields of ``training``; the data need not be looked at again."""
+        training = TrainingSpec.model_validate({**self.job.training.model_dump(), **fields})
+        choice = choose(self.problem, training.wishes())
+        job = self.job.model_copy(update={"training": training})
+        return replace(self, job=job, problem=choice.applied(self.problem), choice=choice)
 
     def view(self, submitted_s: float) -> JobView:
         """Return what the job wants of a cluster."""
@@ -101,7 +110,8 @@ def prepare_source(job: Recipe, source: Source) -> Prepared:
     )
     choice = choose(problem, job.training.wishes())
     problem = choice.applied(problem)
-    refusals = [objective.refuse(num_classes), SOLVERS[choice.solver].refuse(problem)]
+    refusals = [objective.refuse(num_classes), architecture.refuse(kernels, info.row_values is not None)]
+    refusals.append(SOLVERS[choice.solver].refuse(problem))
     if job.training.stopping().needs_validation and not data.num_validation:
         refusals.append("training.patience and training.target need validation rows: set validation_fraction")
     if any(refusals):

@@ -179,8 +179,9 @@ def _wants_token(where: str) -> bool:
     return authentication.knock(where, None) is Door.TOKEN_NEEDED
 
 
-def ship_by_value(policy: object) -> None:
-    """Let a policy of the user's own travel with its code: its module need not exist on the cluster."""
-    module = sys.modules.get(type(policy).__module__)
-    if module is not None and module.__name__.partition(".")[0] not in PACKAGES:
-        cloudpickle.register_pickle_by_value(module)
+def ship_by_value(*things: object) -> None:
+    """Let what is of the user's own, such as a policy, travel with its code: its module need not be on the cluster."""
+    for thing in things:
+        module = sys.modules.get(type(thing).__module__)
+        if module is not None and module.__name__.partition(".")[0] not in (*PACKAGES, "builtins"):
+            cloudpickle.register_pickle_by_value(module)

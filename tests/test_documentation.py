@@ -29,7 +29,7 @@ from workers.solvers import SOLVERS
 
 ROOT = Path(__file__).parent.parent
 OWN = ROOT / "examples" / "policy_of_my_own"
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/learning.md", "docs/convergence.md")
 COMMANDS = ("run", "compare", "nodes", "policies", "predict", "export")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
@@ -95,7 +95,7 @@ def test_links_lead_somewhere(page: str) -> None:
         file, _, anchor = target.partition("#")
         if file.startswith("http"):
             continue
-        assert not file or (ROOT / file).exists(), target
+        assert not file or (ROOT / page).parent.joinpath(file).exists(), target
         if anchor:
             headings = re.findall(r"^#+ (.+)$", text_of(file or page), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
@@ -143,6 +143,25 @@ def test_the_job_file_table_lists_every_choice(field: str, choices: dict[str, An
     assert set(re.findall(r"[a-z0-9_-]+", meaning)) >= choices.keys()
 
 
+def test_the_solvers_table_says_what_goes_together() -> None:
+    lines = [
+        line for line in text_of("docs/learning.md").splitlines() if line.startswith("| `") and line.count("|") == 8
+    ]
+    rows = {
+        cells[0].strip("`"): cells[2:] for cells in ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    }
+    for name, solver in SOLVERS.items():
+        flags = (
+            solver.takes_layers,
+            solver.takes_corners,
+            solver.takes_lasso,
+            solver.takes_server,
+            solver.takes_robust,
+        )
+        corners = solver.takes_corners and name != "exact"  # it takes one loss, which has none
+        assert rows[name] == ["yes" if flag else "no" for flag in (flags[0], corners, *flags[2:])], name
+
+
 def test_the_outputs_table_has_all_fields() -> None:
     names = {field.name for field in fields(Summary)} - {"metric_name"}
     table = {row[0]: row[1] for row in rows_of("Outputs")}
@@ -155,7 +174,7 @@ def test_the_changelog_has_this_version() -> None:
     assert "\n## [Unreleased]" in text_of("CHANGELOG.md")
 
 
-@pytest.mark.parametrize("name", ["diabetes", "breast_cancer", "digits", "policy_of_my_own/job"])
+@pytest.mark.parametrize("name", ["diabetes", "breast_cancer", "digits", "digits_mlp", "policy_of_my_own/job"])
 def test_example_jobs_are_valid(name: str) -> None:
     load_job(ROOT / "examples" / f"{name}.yaml")
 

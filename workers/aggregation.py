@@ -7,6 +7,7 @@ again elsewhere and compared.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,8 +38,11 @@ class Aggregation:
 
     def total(self, updates: Floats) -> Floats:
         """Return what takes the place of the sum of ``updates`` (shards, size): shards times their robust mean."""
-        bad = int(self.fraction * len(updates))
-        return len(updates) * AGGREGATIONS[self.rule](updates, bad)
+        return len(updates) * AGGREGATIONS[self.rule](updates, self.bad(len(updates)))
+
+    def bad(self, num_shards: int) -> int:
+        """Return how many shards may be bad: rounded up, so that of few shards at least one may, but never half."""
+        return min(math.ceil(round(self.fraction * num_shards, 9)), max(num_shards - 1, 0) // 2)
 
 
 def mean(updates: Floats, bad: int) -> Floats:
@@ -76,10 +80,10 @@ def krum(updates: Floats, bad: int) -> Floats:
     Source: Blanchard, El Mhamdi, Guerraoui, Stainer, Machine Learning with Adversaries (NeurIPS 2017).
     """
     num = len(updates)
-    distances = np.array([((updates - update) ** 2).sum(axis=1) for update in updates])
-    distances[np.arange(num), np.arange(num)] = np.inf
-    nearest = np.sort(distances, axis=1)[:, : max(1, num - bad - 2)]
-    scores = np.where(np.isfinite(nearest), nearest, 0.0).sum(axis=1)
+    with np.errstate(over="ignore"):  # infinitely far is far enough
+        distances = np.array([((updates - update) ** 2).sum(axis=1) for update in updates])
+        distances[np.arange(num), np.arange(num)] = np.inf
+        scores = np.sort(distances, axis=1)[:, : max(1, num - bad - 2)].sum(axis=1)
     result: Floats = updates[int(scores.argmin())]
     return result
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from workers.aggregation import EXACT_SUM, Aggregation
 from workers.problem import Problem, SolverOptions
-from workers.server_optimisers import AVERAGE, Adagrad, Adam, Nesterov, ServerOptimiser
+from workers.server_optimisers import AVERAGE, Adagrad, Adam, Momentum, Nesterov, ServerOptimiser
 
 WIDEST_GRAM = 2000
 """Parameters up to which a matrix of them is summed: 32 MB from each worker."""
@@ -16,6 +16,10 @@ WIDEST_HESSIAN = 500
 
 DEAREST_HESSIAN = 1e12
 """Multiplications of a round (rows times parameters squared) up to which Newton's few rounds pay."""
+
+LAYERS_RATES = {"classification": 0.2, "regression": 0.03}
+"""The default learning rates of layers where no server optimiser scales their steps: the residuals of a regression
+are not bounded, and rows far from all others throw local steps off."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,11 @@ def choose(problem: Problem, wishes: Wishes) -> Choice:
         server = server or fitting
     layers = not problem.architecture.is_linear
     if server is None:
-        server = Adam(rate=0.01) if layers and solver == "sgd" else AVERAGE
+        server = Adam(rate=0.01) if layers and _steps_at_server(solver) and not problem.penalty.l1 else AVERAGE
     rate = wishes.learning_rate
-    if rate is None and layers:  # the curvature of layers is not known before they are trained
-        rate = 1.0 if isinstance(server, Adagrad) else 0.05
-    cornered = not problem.objective.is_curved and solver in ("sgd", "local-sgd", "gradient-descent")
+    if rate is None and layers:
+        rate = _rate_of_layers(problem.objective.task, solver, server)
+    cornered = not problem.objective.is_curved and solver in ("sgd", "local-sgd", "gradient-descent", "sklearn-sgd")
     schedule = wishes.schedule or ("inverse-sqrt" if cornered else "constant")
     options = SolverOptions(
         batch_size=wishes.batch_size,
@@ -69,13 +73,27 @@ def choose(problem: Problem, wishes: Wishes) -> Choice:
     return Choice(solver, options, reason)
 
 
+def _steps_at_server(solver: str) -> bool:
+    """Say whether workers send gradients, so that the server takes the only steps."""
+    return solver in ("sgd", "gradient-descent")
+
+
+def _rate_of_layers(task: str, solver: str, server: ServerOptimiser) -> float:
+    """Return a rate that suits layers on standardised columns: their curvature is not known before training."""
+    if isinstance(server, Adagrad) and _steps_at_server(solver):
+        return 1.0  # it scales gradients by itself
+    rate = LAYERS_RATES[task]
+    return round(rate * (1.0 - server.momentum), 12) if isinstance(server, Momentum) else rate
+
+
 def _solver(problem: Problem, wishes: Wishes) -> tuple[str, ServerOptimiser | None, str]:
     """Return the solver, the server optimiser that goes with it, and why."""
     objective, rule, server = problem.objective, wishes.aggregation, wishes.server
     if rule.needs_every_update:
         return "gradient-descent", None, f"aggregation '{rule.rule}' needs the update of every shard"
     if not problem.architecture.is_linear:
-        return "sgd", None, f"a '{problem.architecture.kind}' has layers: mini-batches, with adam at the server"
+        with_adam = "" if problem.penalty.l1 or server is not None else ", with adam at the server"
+        return "sgd", None, f"a '{problem.architecture.kind}' has layers: mini-batches{with_adam}"
     if server is not None and server.name != AVERAGE.name:
         return "sgd", None, f"server optimiser '{server.name}' goes with mini-batches"
     if not objective.is_curved:

@@ -75,14 +75,16 @@ class Columns:
             rows = np.hstack([self.standardised(X), side])
             return kernels.gram(rows, rows if weights is None else weights[:, None] * rows)
         w = np.ones(len(side)) if weights is None else weights
-        weighted = dia_array((w[None, :], [0]), shape=(len(w), len(w))) @ X.astype(np.float64)
-        first = np.asarray(weighted.sum(axis=0))
-        cross = np.multiply.outer(self.center, first)
-        second = (X.T.astype(np.float64) @ weighted).toarray() - cross - cross.T
-        second += w.sum() * np.multiply.outer(self.center, self.center)
+        # Columns without a zero can be far from it: those are centred as they are, before digits cancel.
+        full = np.bincount(X.indices, minlength=X.shape[1]) == X.shape[0]
+        center = np.where(full, 0.0, self.center)
+        X = csr_array((X.data - np.where(full, self.center, 0.0)[X.indices], X.indices, X.indptr), shape=X.shape)
+        weighted = dia_array((w[None, :], [0]), shape=(len(w), len(w))) @ X
+        cross = np.multiply.outer(center, np.asarray(weighted.sum(axis=0)))
+        second = (X.T @ weighted).toarray() - cross - cross.T + w.sum() * np.multiply.outer(center, center)
         second /= np.multiply.outer(self.scale, self.scale)
         heavy = w[:, None] * side
-        edge = self.pull(kernels.pull_back(X.astype(np.float64), heavy), heavy.sum(axis=0))
+        edge = Columns(center, self.scale).pull(kernels.pull_back(X, heavy), heavy.sum(axis=0))
         return np.block([[second, edge], [edge.T, kernels.gram(side, heavy)]])
 
 

@@ -3,7 +3,8 @@
 Floating-point addition is not associative, so a sum over shards would depend on who added what first. Here
 every term is scaled to int64 with one exponent per *block* of the vector, and integers are added: any order,
 any grouping, the same bits. The scale is agreed before the terms are computed, from the exact maximum of the
-round before; a term that does not fit is seen (never wrapped), and the round is repeated on a larger scale.
+round before; a term that does not fit is seen (never wrapped), and the round is repeated on a larger scale, as it
+is on a smaller one where all terms have become so small that they would lose their digits.
 Both the scale and the verdict are functions of single terms, never of partial sums, so they do not depend on
 who computed what.
 
@@ -27,6 +28,9 @@ CAPACITY_BITS = 62
 
 GROWTH_BITS = 4
 """Room for the next round's terms to be 16 times as large before the round must be repeated."""
+
+SHRINK_BITS = 12
+"""A block's largest term may lose so many bits since the last round; beyond, the round is repeated on its own scale."""
 
 LEAST_PEAK = -960
 """Peaks below this count as this: smaller values are lost to the scale, as to any float64 sum near 1."""
@@ -84,6 +88,15 @@ class Scale:
         """Say whether a term with these peaks fits."""
         room = largest.astype(np.int64) + self.exponents
         return bool((room <= _term_bits(self.num_terms)).all())
+
+    def resolves(self, largest: Peaks) -> bool:
+        """Say whether terms with these peaks keep enough digits: they may be far smaller than those of the last round.
+
+        Blocks of zeros lose nothing, whatever the scale.
+        """
+        kept = _term_bits(self.num_terms) - GROWTH_BITS - SHRINK_BITS
+        room = largest.astype(np.int64) + self.exponents
+        return bool(((room >= kept) | (largest <= LEAST_PEAK)).all())
 
     def quantise(self, values: Floats) -> Ints:
         """Return ``values`` as integers on this scale; only for values whose peaks it ``holds``."""

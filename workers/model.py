@@ -154,7 +154,9 @@ def load_model(path: Path) -> Model:
         raise DataError(f"{file}: format_version is {version}, this program reads {FORMAT_VERSION}: update apportion")
     try:
         return _build(file, description)
-    except (KeyError, TypeError, AttributeError) as error:
+    except DataError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"{file}: incomplete or damaged: {type(error).__name__}: {error}") from None
 
 

@@ -27,7 +27,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Commit:
-    """A finished attempt: ``report`` is None if the round must be repeated on a larger scale."""
+    """A finished attempt: ``report`` is None if the round must be repeated on another scale."""
 
     report: RoundReport | None
 
@@ -125,8 +125,10 @@ class ParameterStore:
         report = None
         if self._apart is not None:
             report = self.training.advance(self.training.total_of(self._apart))
-        elif not self._overflowed and self.message.scale is not None:
-            report = self.training.advance(self.message.scale.restore(self._total))
+        else:
+            scale = None if self._overflowed else self.message.scale
+            if scale is not None and scale.resolves(self._peaks):
+                report = self.training.advance(scale.restore(self._total))
         if self.training.outcome is None:
             self.message = self._open()
         return Commit(report)

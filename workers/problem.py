@@ -11,6 +11,7 @@ from workers.aggregation import EXACT_SUM, Aggregation
 from workers.architectures import Architecture
 from workers.columns import Columns, blocks
 from workers.data.rows import Floats, Matrix, Rows
+from workers.exact_sum import Ints
 from workers.kernels import FAST, Kernels
 from workers.objectives.base import Objective
 from workers.penalty import Penalty
@@ -24,6 +25,15 @@ SCHEDULES: dict[str, Callable[[int], float]] = {
 """How the learning rate falls with the round, counted from 0."""
 
 
+def batch_edges(num_rows: int, size: int) -> Ints:
+    """Return where the mini-batches of a shard begin, and the end: as even as can be, of at most ``size`` rows.
+
+    A last batch of the few rows that are left over would step as far as the others, on a gradient far noisier.
+    """
+    number = -(-num_rows // size)
+    return np.arange(number + 1) * num_rows // max(number, 1)
+
+
 @dataclass(frozen=True)
 class SolverOptions:
     """How the solver is to go about it.
@@ -31,11 +41,13 @@ class SolverOptions:
     Attributes
     ----------
     batch_size
-        Rows of a mini-batch.
+        Rows of a mini-batch, at most.
     local_epochs
         Passes over a shard in one round.
     learning_rate
         Step size on standardised columns; None until it is resolved (``auto``).
+    curvature
+        What the learning rate is divided by: for layers, the square of the target's unit.
     schedule
         How the rate falls with the round: a name in ``SCHEDULES``.
     server
@@ -50,12 +62,13 @@ class SolverOptions:
     schedule: str = "constant"
     server: ServerOptimiser = AVERAGE
     aggregation: Aggregation = EXACT_SUM
+    curvature: float = 1.0
 
     def rate(self, round_: int) -> float:
         """Return the learning rate of a round, counted from 0."""
         if self.learning_rate is None:
             raise ValueError("the learning rate is not resolved yet")
-        return self.learning_rate * SCHEDULES[self.schedule](round_)
+        return self.learning_rate / self.curvature * SCHEDULES[self.schedule](round_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +135,12 @@ class Problem:
         """What a row counts on average: sums over a batch are divided by this and by its rows."""
         return self.weight / self.num_rows
 
+    @property
+    def smallest_batch(self) -> int:
+        """Rows of the smallest mini-batch: shards differ by one row, and are cut into batches of even size."""
+        lengths = {max(1, self.num_rows // self.num_shards), -(-self.num_rows // self.num_shards)}
+        return min(int(np.diff(batch_edges(rows, self.options.batch_size)).min()) for rows in lengths)
+
     def start(self) -> Floats:
         """Return the initial parameters."""
         return self.architecture.start(np.random.default_rng((self.seed, 1)))
@@ -159,6 +178,11 @@ class Problem:
     def ridge(self) -> Floats:
         """``l2`` where a parameter is a weight, 0 where it is an intercept; shape ``(num_parameters,)``."""
         return self.penalty.l2 * self.architecture.mask
+
+    def slope(self, parameters: Floats, gradient: Floats) -> float:
+        """Return the length of the objective's shortest subgradient, given the smooth part's ``gradient``."""
+        steepest = self.penalty.steepest(parameters, gradient, self.architecture.mask)
+        return float(np.sqrt((steepest * steepest).sum()))
 
     def cost(self, parameters: Floats) -> float:
         """Return the penalty of the parameters."""

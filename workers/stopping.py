@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workers.data.rows import Floats
 from workers.solvers.base import State
@@ -73,13 +73,17 @@ class Progress:
     def reason(self, state: State, validation: Validation | None) -> str:
         """Take a round, and return why training is over; empty if it is not."""
         stopping = self.stopping
+        # A round without a loss took a step back, or local steps from parameters that were judged already.
+        verdict = "" if validation is None or state.loss is None else self._judged(validation)
         if state.solved:
+            if validation is not None and self.best is validation:  # what is solved differs by less than rounding
+                self.best = replace(validation, parameters=state.parameters)
             return state.solved
         if stopping.gradient_norm and state.gradient_norm is not None and state.gradient_norm <= stopping.gradient_norm:
             return f"the gradient's norm is {state.gradient_norm:.3g}, at most {stopping.gradient_norm:g}"
         if self._is_steady(state.loss):
             return f"the loss changed by less than {stopping.tolerance:g} of itself, {STEADY_ROUNDS} times"
-        return "" if validation is None else self._judged(validation)
+        return verdict
 
     def _is_steady(self, loss: float | None) -> bool:
         if loss is None:

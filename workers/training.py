@@ -18,7 +18,7 @@ from workers.problem import Problem, SolverOptions
 from workers.solvers import SOLVERS
 from workers.solvers.base import Payload, Solver, State
 from workers.solvers.evaluation import NUM_MONITORED, Evaluation
-from workers.solvers.preparation import Curvature, Moments, Weighing
+from workers.solvers.preparation import Curvature, Moments, Target, Weighing
 from workers.stopping import Progress, Stopping, Validation
 from workers.update import STAGES, is_monitored
 
@@ -114,6 +114,8 @@ class Training:
         problem, solver = self.problem, self.solver
         stages = [Weighing.name] if problem.total_weight is None else []
         stages += [Moments.name] if standardise else []
+        if standardise and problem.objective.margin_is_target and not problem.architecture.is_linear:
+            stages.append(Target.name)
         if solver.needs_rate and problem.options.learning_rate is None:
             stages.append(Curvature.name)
         stages.append(solver.name)
@@ -143,10 +145,12 @@ class Training:
 
     def total_of(self, updates: Floats) -> Floats:
         """Return what takes the place of the sum of all shards' updates, shape ``(shards, size)``."""
-        total = self.problem.options.aggregation.total(updates)
-        if is_monitored(self.problem, self.stage):  # measurements are added up, whatever becomes of the updates
-            total[-NUM_MONITORED:] = updates[:, -NUM_MONITORED:].sum(axis=0)
-        return total
+        aggregation = self.problem.options.aggregation
+        if not is_monitored(self.problem, self.stage):
+            return aggregation.total(updates)
+        # Measurements are added up, and have no say in which updates are the odd ones.
+        learnt, measured = updates[:, :-NUM_MONITORED], updates[:, -NUM_MONITORED:]
+        return np.append(aggregation.total(learnt), measured.sum(axis=0))
 
     def payload(self) -> Payload:
         """Return what workers must know in the next round."""
@@ -154,7 +158,7 @@ class Training:
 
     def stop(self, reason: str) -> None:
         """Let the solver's rounds end after the present one, for a reason that only the driver knows."""
-        if not self._reason:
+        if not self._reason and self.fused is None:
             self._reason = reason
 
     def advance(self, sums: Floats) -> RoundReport:
@@ -188,7 +192,7 @@ class Training:
             raise self.diverged("the parameters are not finite")
         if loss is not None and self.stage == self.solver.name:
             self._first_loss = loss if self._first_loss is None else self._first_loss
-            if abs(loss) > WORST_GROWTH * abs(self._first_loss) > 0:
+            if loss > WORST_GROWTH * abs(self._first_loss) > 0:  # far below 0 is good: Poisson's leaves out a constant
                 raise self.diverged(f"the loss has grown from {self._first_loss:.4g} to {loss:.4g}")
             self._loss = loss
 
@@ -215,10 +219,10 @@ class Training:
             self._fuse()
         elif isinstance(stage, Weighing):
             self.problem = replace(self.problem, total_weight=float(self.state.memory["total"][0]))
-        elif isinstance(stage, Moments):
+        elif isinstance(stage, Moments | Target):
             self.problem = stage.apply(self.problem, self.state)
         elif isinstance(stage, Curvature):
-            self.problem = stage.apply(self.problem, self.state, self.solver.batch_noise)
+            self.problem = stage.apply(self.problem, self.state, self.solver.batch_noise, self.solver.own_batch)
         elif isinstance(stage, Evaluation):
             self.outcome = self._conclude()
             return

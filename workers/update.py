@@ -14,10 +14,10 @@ from workers.problem import Problem
 from workers.solvers import SOLVERS
 from workers.solvers.base import Payload, Solver
 from workers.solvers.evaluation import NUM_MONITORED, Evaluation, monitored
-from workers.solvers.preparation import Curvature, Moments, Weighing
+from workers.solvers.preparation import Curvature, Moments, Target, Weighing
 
 STAGES: dict[str, Solver] = {
-    stage.name: stage for stage in (Weighing(), Moments(), Curvature(), Evaluation(), *SOLVERS.values())
+    stage.name: stage for stage in (Weighing(), Moments(), Target(), Curvature(), Evaluation(), *SOLVERS.values())
 }
 """Everything that a round may compute, by name: the solvers and what comes before and after them."""
 

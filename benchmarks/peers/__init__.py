@@ -1,6 +1,6 @@
 """Who is compared: each peer trains the same model on the same rows, and one harness times all in the same way."""
 
-from benchmarks.peers.apportion import Apportion
+from benchmarks.peers.apportion import Apportion, LocalSgd
 from benchmarks.peers.bare_ray import BareRay
 from benchmarks.peers.base import Goal, Limits, Peer, Point, Settings, follow
 from benchmarks.peers.dask import DaskIncremental, DaskLbfgs
@@ -18,6 +18,7 @@ PEERS: dict[str, Peer] = {
     "dask-lbfgs": DaskLbfgs(),
     "dask-incremental": DaskIncremental(),
     "ray-train": RayTrain(),
+    "local-sgd": LocalSgd(),
     "local-svrg": Apportion("local-svrg"),
     "sgd": Apportion("sgd"),
     "newton": Apportion("newton"),

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.base import Goal, Limits, Peer, Point, Points, Settings
+from benchmarks.peers.base import ESCALATION, Goal, Limits, Peer, Point, Points, Settings, fastest
+from benchmarks.peers.numpy_loop import RATES
 from benchmarks.problems import LearningProblem
 from policies.presets import resolve
 from scheduler.job import Job
@@ -50,17 +51,45 @@ class Apportion(Peer):
             return f"there is no solver {self.solver!r} here"
         return "there is no closed form" if self.solver == "exact" and problem.objective != "squared" else None
 
+    def prepared(self, problem: LearningProblem, rounds: int) -> Prepared:
+        """Look at the data, once."""
+        if problem.name not in self._prepared:
+            self._prepared[problem.name] = prepare(Job(**job(problem, self.solver, rounds)))
+        return self._prepared[problem.name]
+
     def points(self, problem: LearningProblem, settings: Settings, goal: Goal, limits: Limits) -> Points:
         """Yield the objective that each round measured, and the parameters at the end."""
         del settings
-        if problem.name not in self._prepared:
-            self._prepared[problem.name] = prepare(Job(**job(problem, self.solver, limits.epochs)))
-        losses, seconds_by_round, parameters = train(self._prepared[problem.name], self.solver)
+        losses, seconds_by_round, parameters = train(self.prepared(problem, limits.epochs), self.solver)
         elapsed_s = np.cumsum(seconds_by_round)
         for number, (seconds, loss) in enumerate(zip(elapsed_s[:-1], losses[:-1], strict=True)):
             if loss is not None:
                 yield Point(float(seconds), number + 1, objective=loss)
         yield Point(float(elapsed_s[-1]), len(elapsed_s), parameters)
+
+
+class LocalSgd(Apportion):
+    """Local SGD: a round is a pass over the rows. Its loss is met on the way, so every entry is a run of its own."""
+
+    timed = "the solver's rounds, as summary.json has them, of the first run that is long enough"
+
+    def __init__(self) -> None:
+        super().__init__("local-sgd")
+
+    def tune(self, problem: LearningProblem, goal: Goal, limits: Limits) -> Settings:
+        """Search powers of four, constant and falling, as for the NumPy loop."""
+        schedules = ("constant", "inverse")
+        candidates = [{"rate": rate, "decay": decay} for rate in RATES[1:] for decay in schedules]
+        return fastest(self, problem, candidates, goal, Limits(min(limits.epochs, 4), limits.seconds))
+
+    def points(self, problem: LearningProblem, settings: Settings, goal: Goal, limits: Limits) -> Points:
+        """Yield the parameters after runs of more and more rounds."""
+        del goal
+        for rounds in ESCALATION:
+            rate, schedule = settings["rate"], settings["decay"]
+            chosen = self.prepared(problem, rounds).with_training(learning_rate=rate, schedule=schedule, rounds=rounds)
+            _, seconds_by_round, parameters = train(chosen, self.solver)
+            yield Point(sum(seconds_by_round), rounds, parameters)
 
 
 def job(problem: LearningProblem, solver: str, rounds: int) -> dict[str, Any]:
@@ -75,6 +104,7 @@ def job(problem: LearningProblem, solver: str, rounds: int) -> dict[str, Any]:
             "solver": solver, "rounds": rounds, "tolerance": 0, "batch_size": problem.batch_size,
             "standardise": False,
         },
+        "shards": NUM_WORKERS,
         "workers": {"count": NUM_WORKERS, "bundle": {"cpu": 1, "memory": memory}},
         "output": problem.files / "output",
     }  # fmt: skip

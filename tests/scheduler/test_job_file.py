@@ -123,7 +123,7 @@ polcy: equal
         f"job.yaml:1: name: {plain}, got '../x'",
         f"job.yaml:2: data.bundled: unknown data set 'diabets'. Did you mean 'diabetes'? The choices are {sets}.",
         "job.yaml:4: model.objectve: unknown key 'objectve'. Did you mean 'objective'? "
-        "The choices are objective, l2, l1, intercept.",
+        "The choices are objective, l2, l1, intercept, hidden, activation, torch, torch_arguments.",
         "job.yaml:5: model.objective: unknown objective 'squarred'. Did you mean 'squared'?",
         "job.yaml:7: training.solver: unknown solver 'exactt'. Did you mean 'exact'?",
         "job.yaml:8: training.schedule: unknown schedule 'constnt'. Did you mean 'constant'? "
@@ -157,7 +157,8 @@ output: 4
         "job.yaml:1: name: must be text, got 3",
         "job.yaml:2: data: must be a mapping of bundled, openml, csv, parquet, libsvm, npy, npz, target, weight, "
         "class_weight, missing, text, dtype, num_features, zero_based, data_home, got [1]",
-        "job.yaml:3: model: must be a mapping of objective, l2, l1, intercept, got 'squared'",
+        "job.yaml:3: model: must be a mapping of objective, l2, l1, intercept, hidden, activation, torch, "
+        "torch_arguments, got 'squared'",
         f"job.yaml:4: training: must be a mapping of {options}, got nothing",
         "job.yaml:5: workers: must be a mapping of count, min, max, bundle, got 2",
         "job.yaml:6: shards: got true (yes, no, on and off mean true and false); quote what is text",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from hypothesis import settings
+from scipy.sparse import csr_array
 
 from workers.architectures import Linear
 from workers.columns import Columns
 from workers.data.array_source import Arrays, ArraySource
-from workers.data.rows import Rows
+from workers.data.rows import Rows, dense
 from workers.data.shard import DataSet, Shard
 from workers.data.source import DataInfo, Task
 from workers.exact_sum import Floats, Ints
@@ -58,6 +59,43 @@ def cut(X: Floats, y: Floats, num_shards: int) -> list[Shard]:
         Shard(place, Rows(X[a:b].copy(), y[a:b].astype(np.float64)), none, none)
         for place, (a, b) in enumerate(pairwise(ends))
     ]
+
+
+def cut_rows(rows: Rows, num_shards: int) -> list[Shard]:
+    """Return runs of neighbouring rows as shards, without test rows: dense or sparse, weighted or not."""
+    ends = np.arange(num_shards + 1) * len(rows) // num_shards
+    return [Shard(place, rows[a:b], rows[:0], rows[:0]) for place, (a, b) in enumerate(pairwise(ends.tolist()))]
+
+
+def rows_for(objective: str, num_rows: int = 120, seed: int = 3) -> Rows:
+    """Return rows that suit an objective, of columns of different size and place."""
+    if OBJECTIVES[objective].task == "classification":
+        return Rows(*classification(3 if objective == "softmax" else 2, num_rows, seed))
+    X, y = regression(num_rows, seed)
+    y = (y - y.mean()) / 4.0
+    return Rows(
+        X, np.random.default_rng(seed).poisson(np.exp(0.3 * y)).astype(np.float64) if objective == "poisson" else y
+    )
+
+
+def varied(rows: Rows, sparse: bool = False, dtype: Any = np.float64, weights: Floats | None = None) -> Rows:
+    """Return the same rows in another form."""
+    X = np.asarray(rows.X, dtype=dtype)
+    return Rows(csr_array(X) if sparse else X, rows.y.astype(dtype), weights)
+
+
+def problem_of(rows: Rows, num_shards: int, objective: str = "squared", **settings: Any) -> Problem:
+    """Return the problem of learning the targets of (weighted) rows."""
+    problem = problem_for(np.zeros((1, rows.X.shape[1])), rows.y, num_shards, objective, **settings)
+    return replace(problem, total_weight=rows.total_weight)
+
+
+def standardised(problem: Problem, rows: Rows) -> Problem:
+    """Return the problem on standardised columns."""
+    X, weights = dense(rows.X, np.float64), rows.weights
+    center = np.average(X, axis=0, weights=weights) if problem.intercept else np.zeros(X.shape[1])
+    scale = np.sqrt(np.average((X - center) ** 2, axis=0, weights=weights))
+    return replace(problem, columns=Columns(center, np.where(scale > 0, scale, 1.0)))
 
 
 def problem_for(

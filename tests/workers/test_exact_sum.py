@@ -16,6 +16,7 @@ from workers.exact_sum import (
     CAPACITY_BITS,
     GROWTH_BITS,
     LEAST_PEAK,
+    SHRINK_BITS,
     Floats,
     Ints,
     NonFiniteError,
@@ -174,3 +175,35 @@ def test_what_is_not_finite_is_refused(bad: float, place: int) -> None:
     values[place] = bad
     with pytest.raises(NonFiniteError, match="1 of 5 values are not finite"):
         peaks(values, np.array([0, 2]))
+
+
+# --- digits --------------------------------------------------------------------------------------------------
+
+
+@quick
+@given(st.integers(1, 10**6), st.integers(-200, 200), st.integers(-80, 10))
+def test_terms_may_shrink_by_so_many_bits_and_no_more(num_terms: int, place: int, change: int) -> None:
+    starts = np.array([0])
+    scale = Scale.fitting(peaks(np.array([2.0**place]), starts), starts, 1, num_terms)
+    term = np.array([2.0 ** (place + change)])
+    largest = peaks(term, starts)
+    assert scale.resolves(largest) == (change >= -SHRINK_BITS)
+    assert scale.holds(largest) == (change <= GROWTH_BITS)
+    if scale.resolves(largest) and scale.holds(largest):
+        assert abs(int(scale.quantise(term)[0])).bit_length() > CAPACITY_BITS - GROWTH_BITS - SHRINK_BITS - 21
+
+
+def test_blocks_of_zeros_have_no_digits_to_lose() -> None:
+    starts = np.array([0, 1])
+    scale = Scale.fitting(peaks(np.array([1e300, 1.0]), starts), starts, 2, 7)
+    assert scale.resolves(peaks(np.array([0.0, 1.0]), starts))
+    assert not scale.resolves(peaks(np.array([1e-200, 1.0]), starts))
+
+
+def test_terms_that_fit_their_own_scale_are_resolved_by_it() -> None:
+    """Or a round would be repeated for ever."""
+    for num_terms in (1, 2, 1000, 10**6):
+        for value in (1e-300, 1.0, 1e300, 5e-324, 0.0):
+            starts = np.array([0])
+            largest = peaks(np.array([value]), starts)
+            assert Scale.fitting(largest, starts, 1, num_terms).resolves(largest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +26,9 @@ class Architecture(ABC):
 
     Attributes
     ----------
+    offset, unit
+        Margins are ``offset + unit *`` what layers give: zero and unit of the target, where margins are predictions
+        of it. Linear models have no need of them.
     kind
         What a model file calls it.
     is_linear
@@ -35,6 +38,8 @@ class Architecture(ABC):
     num_features: int
     num_outputs: int
     intercept: bool = True
+    offset: float = field(default=0.0, kw_only=True)
+    unit: float = field(default=1.0, kw_only=True)
 
     kind: ClassVar[str]
     is_linear: ClassVar[bool] = False
@@ -68,6 +73,16 @@ class Architecture(ABC):
     @abstractmethod
     def from_arrays(self, arrays: Arrays, columns: Columns) -> Floats:
         """Return the flat buffer for ``columns`` of what ``to_arrays`` gave."""
+
+    @property
+    def foreign(self) -> object:
+        """An object whose class is the user's own and must travel with its code; None where there is none."""
+        return None
+
+    def refuse(self, kernels: Kernels, sparse: bool) -> str | None:
+        """Say why this architecture does not go together with an arithmetic, or with sparse rows, or None."""
+        del kernels, sparse
+        return None
 
     def describe(self) -> dict[str, Any]:
         """Return the settings, beside kind and sizes, that a model file must keep to build the architecture again."""

@@ -30,6 +30,8 @@ class Objective(ABC):
     smoothness
         Upper bound of the loss's second derivative by a margin; infinite where there is none, and then
         ``typical_smoothness`` is what the default learning rate is made of.
+    margin_is_target
+        Whether margins are predictions in the target's own unit, so that layers must be told that unit.
     is_curved
         Whether there is a (generalised) second derivative for Newton's method.
     source
@@ -43,6 +45,7 @@ class Objective(ABC):
     metric_name: ClassVar[str]
     higher_is_better: ClassVar[bool]
     smoothness: ClassVar[float]
+    margin_is_target: ClassVar[bool] = False
     is_curved: ClassVar[bool] = True
     source: ClassVar[str]
 

@@ -23,6 +23,7 @@ class Huber(Regression):
 
     name = "huber"
     smoothness = 1.0
+    margin_is_target = True
     source = "Huber, Robust Estimation of a Location Parameter (1964)"
 
     def __post_init__(self) -> None:
@@ -42,9 +43,14 @@ class Huber(Regression):
         return residuals
 
     def curvatures(self, Z: Dense, y: Dense) -> Dense:
-        """Return 1 where the error is at most ``delta``, else 0; shape ``(rows, 1, 1)``."""
-        near: Dense = np.abs(Z - y[:, None]) <= self.delta
-        return near.astype(np.float64)[:, :, None]
+        """Return 1 where the error is at most ``delta``, else ``delta`` over the error; shape ``(rows, 1, 1)``.
+
+        The second derivative is 0 there, and where all errors are large Newton's method would not move. This is the
+        least curvature of a parabola that touches the loss and lies nowhere below it, so that no step overshoots.
+        Source: Holland, Welsch, Robust regression using iteratively reweighted least-squares (1977).
+        """
+        size = np.abs(Z.astype(np.float64) - y[:, None])
+        return (self.delta / np.maximum(size, self.delta))[:, :, None]
 
     def describe(self) -> dict[str, Any]:
         """Return ``delta``."""

@@ -11,6 +11,7 @@ class Squared(Regression):
 
     name = "squared"
     smoothness = 1.0
+    margin_is_target = True
     source = "Legendre, Nouvelles methodes pour la determination des orbites des cometes (1805)"
 
     def losses(self, Z: Dense, y: Dense) -> Dense:

@@ -7,10 +7,12 @@ from workers.solvers.lbfgs import Lbfgs
 from workers.solvers.local_sgd import LocalSgd
 from workers.solvers.local_svrg import LocalSvrg
 from workers.solvers.newton import Newton
+from workers.solvers.scikit_learn import ScikitLearnSgd
 from workers.solvers.sgd import Sgd
 
 SOLVERS: dict[str, Solver] = {
-    solver.name: solver for solver in (Exact(), Newton(), Lbfgs(), GradientDescent(), Sgd(), LocalSgd(), LocalSvrg())
+    solver.name: solver
+    for solver in (Exact(), Newton(), Lbfgs(), GradientDescent(), Sgd(), LocalSgd(), LocalSvrg(), ScikitLearnSgd())
 }
 """Every solver by the name that a job file gives it."""
 

@@ -67,6 +67,8 @@ class Solver(ABC):
     batch_noise
         What batches add to the curvature that a step meets: ``spread`` (on average), ``reach`` (at worst),
         None for full gradients; decides the default learning rate.
+    own_batch
+        The rows of its batches where these are not the job's ``batch_size``, else None.
     takes_layers, takes_corners, takes_lasso, takes_server, takes_robust
         Whether it goes together with an architecture that is not linear, a loss without second derivative, an L1
         penalty, a server optimiser, a robust aggregation.
@@ -77,6 +79,7 @@ class Solver(ABC):
     stochastic: ClassVar[bool] = False
     needs_rate: ClassVar[bool] = True
     batch_noise: ClassVar[str | None] = None
+    own_batch: ClassVar[int | None] = None
     takes_layers: ClassVar[bool] = True
     takes_corners: ClassVar[bool] = True
     takes_lasso: ClassVar[bool] = True
@@ -123,6 +126,22 @@ class Solver(ABC):
         """Return the parameters to keep if training ends here."""
         del problem
         return state.parameters
+
+
+def shorter(length: float, slope: float, rise: float) -> float:
+    """Return a shorter step than ``length``, after which the loss changed by ``rise`` where ``slope`` led downwards.
+
+    It is the minimum of the parabola through what is known, from a tenth to half of the length.
+    Source: Nocedal, Wright, Numerical Optimization (2006), section 3.5.
+    """
+    excess = rise - length * slope
+    fitted = -slope * length * length / (2.0 * excess) if np.isfinite(excess) and excess > 0 else 0.0
+    return min(max(fitted, 0.1 * length), 0.5 * length)
+
+
+def is_hopeless(tries: int, slope: float, loss: float) -> bool:
+    """Say whether so many steps that did not lower the loss failed by rounding: that of float32 rows at worst."""
+    return tries >= 5 and -slope <= 1e-6 * abs(loss)
 
 
 def single_blocks(size: int) -> tuple[Ints, int]:

@@ -10,7 +10,7 @@ from workers.data.shard import Shard
 from workers.exact_sum import Ints
 from workers.penalty import quadratic_minimum
 from workers.problem import Problem
-from workers.solvers.base import Payload, Solver, State, norm
+from workers.solvers.base import Payload, Solver, State
 
 
 class Exact(Solver):
@@ -28,12 +28,14 @@ class Exact(Solver):
 
     def refuse(self, problem: Problem) -> str | None:
         """Refuse whatever is not least squares."""
-        if problem.objective.name != "squared":
-            return (
-                f"solver 'exact' solves objective 'squared' only, not '{problem.objective.name}': "
-                "its optimum is no linear system; use 'newton', 'lbfgs' or 'local-svrg'"
-            )
-        return super().refuse(problem)
+        reason = super().refuse(problem)
+        if reason or problem.objective.name == "squared":
+            return reason
+        others = "'newton', 'lbfgs' or 'local-svrg'" if problem.objective.is_curved else "'local-sgd' or 'sgd'"
+        return (
+            f"solver 'exact' solves objective 'squared' only, not '{problem.objective.name}': "
+            f"its optimum is no linear system; use {others}"
+        )
 
     def broadcast(self, problem: Problem, state: State) -> Payload:
         """Return nothing: the sums do not depend on parameters."""
@@ -66,12 +68,12 @@ class Exact(Solver):
         system = gram + np.diag(problem.ridge)
         if problem.penalty.l1:
             thresholds = problem.penalty.l1 * problem.architecture.mask
-            parameters = quadratic_minimum(system, moment, np.zeros(width), thresholds)
+            parameters = quadratic_minimum(system, -moment, np.zeros(width), thresholds, problem.kernels)
         else:
             parameters = problem.kernels.solve(system, moment)
         product = np.einsum("ij,j->i", gram, parameters)
         loss = 0.5 * float((parameters * (product - 2.0 * moment)).sum() + square)
-        slope = norm(product - moment + problem.ridge * parameters)
+        slope = problem.slope(parameters, product - moment + problem.ridge * parameters)
         return State(parameters, state.round + 1, loss + problem.cost(parameters), slope, solved="solved exactly")
 
 

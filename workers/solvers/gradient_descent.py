@@ -8,7 +8,7 @@ from workers.data.rows import Floats
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
 from workers.problem import Problem
-from workers.solvers.base import Payload, Solver, State, norm, single_blocks
+from workers.solvers.base import Payload, Solver, State, single_blocks
 
 
 class GradientDescent(Solver):
@@ -41,8 +41,14 @@ class GradientDescent(Solver):
 
 
 def moved(problem: Problem, state: State, gradient: Floats, loss: float) -> State:
-    """Return the state after a step of the server's optimiser against ``gradient``, and its proximal step."""
-    rate = problem.options.rate(state.round)
-    step, memory = problem.options.server.step(state.memory, -rate * gradient)
-    parameters = problem.shrunk(state.parameters + step, rate)
-    return State(parameters, state.round + 1, loss, norm(gradient), memory)
+    """Return the state after a step of the server's optimiser along a (proximal) step against ``gradient``.
+
+    What the optimiser is given vanishes at the optimum only, with an L1 penalty, too; ``nesterov`` makes FISTA of
+    it. Source: Beck, Teboulle, A Fast Iterative Shrinkage-Thresholding Algorithm (2009).
+    """
+    rate, parameters = problem.options.rate(state.round), state.parameters
+    change = -rate * gradient
+    if problem.penalty.l1:
+        change = problem.shrunk(parameters + change, rate) - parameters
+    step, memory = problem.options.server.step(state.memory, change)
+    return State(parameters + step, state.round + 1, loss, problem.slope(parameters, gradient), memory)

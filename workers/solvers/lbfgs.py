@@ -6,7 +6,7 @@ import numpy as np
 
 from workers.data.rows import Floats
 from workers.problem import Problem
-from workers.solvers.base import Payload, State, norm
+from workers.solvers.base import Payload, State, is_hopeless, norm, shorter
 from workers.solvers.gradient_descent import GradientDescent
 
 MEMORY = 10
@@ -48,23 +48,25 @@ class Lbfgs(GradientDescent):
         size = norm(gradient)
         if -slope <= NOISE * abs(loss) or size == 0.0:
             return State(state.parameters, state.round + 1, loss, size, memory, "the gradient is below rounding")
-        length = 1.0 if "steps" in memory else min(1.0, 1.0 / size)
+        length = 1.0
+        if "steps" not in memory:  # straight down: so far at first, then twice as far while the slope is the same
+            length = 2.0 * float(memory["length"]) if "length" in memory else min(1.0, 1.0 / size)
         kept: dict[str, Floats] = {"anchor": state.parameters, "gradient": gradient, "direction": direction}
-        kept |= {name: np.array(value) for name, value in (("loss", loss), ("slope", slope), ("length", length))}
+        numbers = {"loss": loss, "slope": slope, "length": length, "tries": 0}
+        kept |= {name: np.array(numbers[name]) for name in numbers}
         pairs: dict[str, Floats] = {name: memory[name] for name in ("steps", "changes") if name in memory}
         return State(state.parameters + length * direction, state.round + 1, loss, size, {**kept, **pairs})
 
     @staticmethod
     def _closer(state: State, loss: float, before: float, slope: float, length: float) -> State:
         """Return the state with a shorter trial step from the same anchor."""
-        memory = state.memory
-        excess = loss - before - length * slope
-        fitted = -slope * length * length / (2.0 * excess) if np.isfinite(excess) and excess > 0 else 0.0
-        shorter = min(max(fitted, 0.1 * length), 0.5 * length)
-        parameters = memory["anchor"] + shorter * memory["direction"]
-        if norm(parameters - memory["anchor"]) <= 1e-15 * norm(memory["anchor"]):
-            return State(memory["anchor"], state.round + 1, memory=memory, solved="no step lowers the loss any more")
-        return State(parameters, state.round + 1, memory={**memory, "length": np.array(shorter)})
+        memory, anchor = state.memory, state.memory["anchor"]
+        nearer, tries = shorter(length, slope, loss - before), int(memory["tries"]) + 1
+        parameters = anchor + nearer * memory["direction"]
+        if is_hopeless(tries, slope, before) or norm(parameters - anchor) <= 1e-15 * norm(anchor):
+            return State(anchor, state.round + 1, memory=memory, solved="no step lowers the loss any more")
+        tried = {"length": np.array(nearer), "tries": np.array(tries)}
+        return State(parameters, state.round + 1, memory={**memory, **tried})
 
     def result(self, problem: Problem, state: State) -> Floats:
         """Return the last accepted parameters."""

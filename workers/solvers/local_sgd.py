@@ -9,7 +9,7 @@ import numpy as np
 from workers.data.rows import Floats, Rows
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
-from workers.problem import Problem
+from workers.problem import Problem, batch_edges
 from workers.solvers.base import Payload, Solver, State, generator, single_blocks
 from workers.walk import walk
 
@@ -54,9 +54,8 @@ def batches(problem: Problem, shard: Shard, round_: int) -> Iterator[Rows]:
 
     Rows were shuffled when the data was split, so a batch is a run of neighbours: nothing is copied.
     """
-    size = problem.options.batch_size
+    edges = batch_edges(len(shard.train), problem.options.batch_size)
     random = generator(problem, round_, shard.index)
-    starts = np.arange(0, len(shard.train), size)
     for _ in range(problem.options.local_epochs):
-        for start in random.permutation(starts):
-            yield shard.train[start : start + size]
+        for place in random.permutation(len(edges) - 1):
+            yield shard.train[edges[place] : edges[place + 1]]

@@ -8,7 +8,7 @@ from workers.data.rows import Floats
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
 from workers.problem import Problem
-from workers.solvers.base import Payload, Solver, State, norm, single_blocks
+from workers.solvers.base import Payload, Solver, State, single_blocks
 from workers.solvers.gradient_descent import GradientDescent
 from workers.solvers.local_sgd import batches
 from workers.walk import Control, walk
@@ -69,4 +69,4 @@ class LocalSvrg(Solver):
             halved = {**memory, "factor": memory["factor"] / 2.0}
             return State(memory["anchor"], state.round + 1, memory=halved)
         kept = {"factor": memory["factor"], "gradient": gradient, "loss": np.array(loss)}
-        return State(state.parameters, state.round + 1, loss, norm(gradient), kept)
+        return State(state.parameters, state.round + 1, loss, problem.slope(state.parameters, gradient), kept)

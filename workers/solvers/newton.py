@@ -10,19 +10,21 @@ from workers.data.shard import Shard
 from workers.exact_sum import Ints
 from workers.penalty import quadratic_minimum
 from workers.problem import Problem
-from workers.solvers.base import Payload, Solver, State, norm
+from workers.solvers.base import Payload, Solver, State, is_hopeless, norm, shorter
 from workers.solvers.exact import unpacked
 
 PRECISION = 1e-14
 """A Newton decrement below this part of the loss promises less than rounding would take away again."""
 
+NOISE = 1e-13
+"""A rise of the loss by this part of itself is rounding."""
+
 
 class Newton(Solver):
     """Each round sums gradient and Hessian, and steps to the minimum of their parabola.
 
-    A step that raised the loss is halved until it does not. With an L1 penalty, the parabola and the penalty are
-    minimised together by coordinate descent (proximal Newton). Where the Hessian is singular the shortest step is
-    taken.
+    A step that raised the loss is taken back and repeated, at most half as long. With an L1 penalty, the parabola and
+    the penalty are minimised together (proximal Newton). Where the Hessian is singular the shortest step is taken.
     """
 
     name = "newton"
@@ -47,32 +49,40 @@ class Newton(Solver):
         return np.concatenate([hessian[np.triu_indices(problem.num_parameters)], gradient, [loss]])
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
-        """Step to the parabola's minimum, or take half of the last step if it raised the loss."""
+        """Step to the parabola's minimum, or less far than the last time if that raised the loss."""
         width = problem.num_parameters
         loss, gradient = problem.mean(state.parameters, sums[-width - 1 :])
         memory = state.memory
-        noise = 1e-13 * abs(loss)
-        if "anchor" in memory and loss > float(memory["loss"]) + noise:
-            anchor = memory["anchor"]
-            halfway = anchor + (state.parameters - anchor) / 2.0
-            if norm(halfway - anchor) <= 1e-15 * norm(anchor):
-                return State(anchor, state.round + 1, solved="no step lowers the loss any more")
-            return State(halfway, state.round + 1, memory=memory)
+        if "anchor" in memory and loss > float(memory["loss"]) + NOISE * abs(loss):
+            return self._closer(state, loss)
         hessian = unpacked(sums[: -width - 1] / problem.weight, width) + np.diag(problem.ridge)
         target = self._target(problem, state.parameters, hessian, gradient)
         step = target - state.parameters
         decrement = -float((gradient * step).sum()) + problem.cost_change(state.parameters, target)
         done = decrement <= PRECISION * max(abs(loss), 1e-300)
-        kept = {"anchor": state.parameters, "loss": np.array(loss)}
+        numbers = {"loss": loss, "slope": -decrement, "length": 1.0, "tries": 0}
+        kept = {"anchor": state.parameters, "direction": step, **{key: np.array(numbers[key]) for key in numbers}}
         reason = "the Newton decrement is below rounding" if done else ""
-        return State(target, state.round + 1, loss, norm(gradient), kept, reason)
+        return State(target, state.round + 1, loss, problem.slope(state.parameters, gradient), kept, reason)
+
+    @staticmethod
+    def _closer(state: State, loss: float) -> State:
+        """Return the state with a shorter step from where the last one started."""
+        memory, anchor = state.memory, state.memory["anchor"]
+        before, slope, last = (float(memory[name]) for name in ("loss", "slope", "length"))
+        length, tries = shorter(last, slope, loss - before), int(memory["tries"]) + 1
+        parameters = anchor + length * memory["direction"]
+        if is_hopeless(tries, slope, before) or norm(parameters - anchor) <= 1e-15 * norm(anchor):
+            return State(anchor, state.round + 1, memory=memory, solved="no step lowers the loss any more")
+        tried = {"length": np.array(length), "tries": np.array(tries)}
+        return State(parameters, state.round + 1, memory={**memory, **tried})
 
     @staticmethod
     def _target(problem: Problem, parameters: Floats, hessian: Floats, gradient: Floats) -> Floats:
         """Return where the parabola at ``parameters``, with the L1 penalty, has its minimum."""
         if problem.penalty.l1:
-            linear = np.einsum("ij,j->i", hessian, parameters) - gradient
-            return quadratic_minimum(hessian, linear, parameters, problem.penalty.l1 * problem.architecture.mask)
+            thresholds = problem.penalty.l1 * problem.architecture.mask
+            return quadratic_minimum(hessian, gradient, parameters, thresholds, problem.kernels)
         return parameters - problem.kernels.solve(hessian, gradient)
 
     def result(self, problem: Problem, state: State) -> Floats:

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from workers.columns import Columns, blocks, sample
 from workers.data.rows import Floats, Rows
 from workers.data.shard import Shard
+from workers.errors import DataError
 from workers.exact_sum import Ints
 from workers.kernels import Kernels
 from workers.problem import Problem
@@ -23,6 +24,9 @@ SAFETY = 1.1
 PIVOT_ROWS = 1024
 CURVATURE_ROWS = 8192
 """Rows of each shard that are enough to place a column's zero roughly, and to estimate the curvature."""
+
+LONGEST = 1e19
+"""Longer rows count as this long (squared) for the reach: its powers would overflow. Standardised rows are shorter."""
 
 
 class Weighing(Solver):
@@ -43,8 +47,12 @@ class Weighing(Solver):
         return np.array([shard.train.total_weight])
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
-        """Keep the sum."""
+        """Keep the sum; raise `DataError` where there is none."""
         del problem
+        if not sums[0] > 0:
+            raise DataError(
+                f"the weights of the training rows add up to {sums[0]:g}: give at least one of them a weight above 0."
+            )
         return State(state.parameters, state.round + 1, memory={"total": sums}, solved="weighed")
 
 
@@ -119,11 +127,58 @@ def _about(rows: Rows, pivot: Floats, kernels: Kernels) -> Floats:
     return np.array([first, second])
 
 
+class Target(Solver):
+    """Mean and standard deviation of the target, which layers are told: their own numbers are about 1."""
+
+    name = "target"
+    source = "LeCun, Bottou, Orr, Mueller, Efficient BackProp (1998), section 4.3"
+    needs_rate = False
+
+    def start(self, problem: Problem) -> State:
+        """Begin with the mean; without an intercept the zero stays where it is."""
+        return State(np.zeros(0), memory={} if problem.intercept else {"mean": np.zeros(1)})
+
+    def broadcast(self, problem: Problem, state: State) -> Payload:
+        """Return the mean once it is known."""
+        del problem
+        return state.memory
+
+    def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
+        """Return one block."""
+        del problem, payload
+        return single_blocks(1)
+
+    def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
+        """Return the weighted sum of the targets, or of their squared distances from the mean."""
+        del problem, round_
+        y = shard.train.y.astype(np.float64)
+        values = (y - payload["mean"]) ** 2 if "mean" in payload else y
+        return np.array([shard.train.weighted(values).sum()])
+
+    def combine(self, problem: Problem, state: State, sums: Floats) -> State:
+        """Keep the mean, then the standard deviation (1 for a constant target)."""
+        value = sums / problem.weight
+        if "mean" not in state.memory:
+            return State(state.parameters, state.round + 1, memory={"mean": value})
+        deviation = np.sqrt(value)
+        constant = deviation <= 1e-12 * np.abs(state.memory["mean"])
+        memory = {**state.memory, "deviation": np.where(constant, 1.0, deviation)}
+        return State(state.parameters, state.round + 1, memory=memory, solved="measured")
+
+    def apply(self, problem: Problem, state: State) -> Problem:
+        """Return the problem with the target's zero and unit, by whose square the learning rate is divided."""
+        offset, unit = float(state.memory["mean"][0]), float(state.memory["deviation"][0])
+        architecture = replace(problem.architecture, offset=offset, unit=unit)
+        options = replace(problem.options, curvature=unit * unit)
+        return replace(problem, architecture=architecture, options=options)
+
+
 class Curvature(Solver):
     """The largest eigenvalue of the columns' second moments, by power iteration, and how far rows stick out.
 
     A step on a batch of ``b`` rows meets a curvature of about ``largest + spread / b`` on average, where
-    ``spread`` is ``sum |a|**4 / sum |a|**2`` over standardised rows ``a``; at worst it is ``largest + reach / b``
+    ``spread`` is ``sum |a|**4 / sum |a|**2`` over standardised rows ``a`` (times the root of their weight over the
+    average one); at worst it is ``largest + reach / b``
     with the longest row's ``|a|**2``, taken as the 16-norm of all: sums are all that shards can share. Of a large
     shard, a sample is looked at.
     """
@@ -152,7 +207,7 @@ class Curvature(Solver):
             along = rows.weighted(kernels.product(rows.X, weights).astype(np.float64) + offset)
             product[:features] += columns.pull(kernels.pull_back(rows.X, along), along.sum(axis=0))[:, 0]
             product[features:] += along.sum()
-            powers += _powers(rows, columns, problem.intercept)
+            powers += _powers(problem, rows)
         return np.concatenate([product, powers])
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
@@ -167,24 +222,29 @@ class Curvature(Solver):
         solved = "measured" if state.round + 1 == POWER_ROUNDS else ""
         return State(_unit(product), state.round + 1, memory=memory, solved=solved)
 
-    def apply(self, problem: Problem, state: State, noise: str | None) -> Problem:
+    def apply(self, problem: Problem, state: State, noise: str | None, own_batch: int | None = None) -> Problem:
         """Return the problem with the default learning rate: one over the curvature that a step meets.
 
-        ``noise`` names the entry of the state that batches add, None for full gradients.
+        ``noise`` names the entry of the state that batches add, None for full gradients; ``own_batch`` is the solver's.
         """
         largest = SAFETY * float(state.memory["largest"])
         if noise is not None:
-            largest += float(state.memory[noise]) / problem.options.batch_size
+            largest += float(state.memory[noise]) / (own_batch or problem.smallest_batch)
         curvature = problem.objective.typical_smoothness * largest + problem.penalty.l2
         return problem.with_rate(1.0 / curvature if curvature > 0 else 1.0)
 
 
-def _powers(rows: Rows, columns: Columns, intercept: bool) -> Floats:
-    """Return the sums of the weights and of the 2nd, 4th and 32nd powers of the rows' norms."""
-    second = columns.squared_norms(rows.X) + intercept
-    fourth = second * second
+def _powers(problem: Problem, rows: Rows) -> Floats:
+    """Return the sums of the weights and of the 2nd, 4th and 32nd powers of the rows' norms.
+
+    A row that counts ``u`` times the average pulls as one whose norm is the root of ``u`` times as long.
+    """
+    second = problem.columns.squared_norms(rows.X) + problem.intercept
+    pull = second if rows.weights is None else second * (rows.weights / problem.mean_weight)
+    bounded = np.minimum(pull, LONGEST)
+    fourth = bounded * bounded
     sixteenth = (fourth * fourth) * (fourth * fourth)
-    heavy = [rows.weighted(values).sum() for values in (second, fourth)]
+    heavy = [rows.weighted(values).sum() for values in (second, second * pull)]
     return np.array([rows.total_weight, *heavy, (sixteenth * sixteenth).sum()])
 
 

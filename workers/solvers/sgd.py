@@ -7,7 +7,7 @@ import numpy as np
 from workers.data.rows import Floats
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
-from workers.problem import Problem
+from workers.problem import Problem, batch_edges
 from workers.solvers.base import Payload, Solver, State, generator, single_blocks
 from workers.solvers.gradient_descent import moved
 
@@ -15,8 +15,8 @@ from workers.solvers.gradient_descent import moved
 class Sgd(Solver):
     """Mini-batch SGD as the textbook has it: draw a batch, compute its gradient, step against it, repeat.
 
-    A round is one step. Its batch is one run of ``batch_size`` neighbours from every shard, drawn by (seed, round,
-    shard), so the batch of the whole job has ``shards * batch_size`` rows.
+    A round is one step. Its batch is one run of at most ``batch_size`` neighbours from every shard, drawn by (seed,
+    round, shard), so the batch of the whole job has ``shards * batch_size`` rows. Every row is as likely as any other.
     """
 
     name = "sgd"
@@ -33,10 +33,9 @@ class Sgd(Solver):
 
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
         """Return the sums of the gradients, the losses and the weights over the shard's batch."""
-        size = problem.options.batch_size
-        last = max(len(shard.train) - size, 0)
-        start = int(generator(problem, round_, shard.index).integers(0, last + 1))
-        batch = shard.train[start : start + size]
+        edges = batch_edges(len(shard.train), problem.options.batch_size)
+        place = int(generator(problem, round_, shard.index).integers(0, len(edges) - 1))
+        batch = shard.train[edges[place] : edges[place + 1]]
         loss, gradient = problem.loss_and_gradient(payload["parameters"], batch)
         return np.append(gradient, [loss, batch.total_weight])
 
