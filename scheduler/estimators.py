@@ -171,7 +171,35 @@ class _Distributed(BaseEstimator):
 
 
 class DistributedRegressor(RegressorMixin, _Distributed):
-    """A linear regression."""
+    """A linear regression.
+
+    Parameters
+    ----------
+    objective
+        ``auto`` (``squared``), or as in a job file: ``huber``, ``poisson``, ``{"huber": {"delta": 2.0}}``.
+    l2, l1
+        The penalty ``l2 / 2 * |w|**2 + l1 * sum |w|`` beside the mean loss, on weights of standardised columns.
+    max_rounds, tolerance
+        Training ends when the loss has changed by less than this part of itself three times, or after the rounds.
+    num_shards
+        Parts that the rows are cut into (fewer where there are fewer rows): part of what local solvers compute.
+    num_workers, bundle, policy
+        How many processes, what each reserves (``{"cpu": 1, "memory": "2GiB"}``), and how shards are divided: these
+        change the time of a fit, never its result.
+    address
+        Of the Ray cluster; None: where this process is connected, else ``RAY_ADDRESS``, else an embedded one.
+    random_state
+        An integer (the same bits again), a ``RandomState``, or None.
+    solver, learning_rate, schedule, batch_size, local_epochs, fit_intercept, standardise, reproducible
+        As in a job file.
+
+    Attributes
+    ----------
+    coef_, intercept_
+        On raw columns, shape ``(features,)`` and a number.
+    n_iter_, objective_
+        Rounds of the last fit, and its objective.
+    """
 
     _task = "regression"
 
@@ -212,7 +240,25 @@ def _has_probabilities(estimator: DistributedClassifier) -> bool:
 
 
 class DistributedClassifier(ClassifierMixin, _Distributed):
-    """A linear classifier."""
+    """A linear classifier.
+
+    Parameters
+    ----------
+    objective
+        ``auto`` (``logistic`` for two classes, else ``softmax``), ``hinge`` or ``squared-hinge``.
+    class_weight
+        ``balanced``, or the weight of each label (1 if not named); multiplied with ``sample_weight``.
+
+    All others are those of ``DistributedRegressor``.
+
+    Attributes
+    ----------
+    classes_
+        The labels, sorted.
+    coef_, intercept_
+        On raw columns, shapes ``(outputs, features)`` and ``(outputs,)``: one output for two classes, unless the
+        objective is ``softmax``.
+    """
 
     _task = "classification"
 
