@@ -329,7 +329,15 @@ class Place(Described):
 
 
 class Balance(Described):
-    """Answers how much each."""
+    """Answers how much each.
+
+    Attributes
+    ----------
+    wants_speeds
+        Whether ``view.workers.s_per_work`` is to be measured before the shards are divided; it takes a moment.
+    """
+
+    wants_speeds: ClassVar[bool] = True
 
     @abstractmethod
     def divide(self, view: RoundView) -> Assignment | Unplaced:

@@ -16,6 +16,10 @@ class RunFailedError(Exception):
     """The input was good, the run failed all the same. Exit code 1."""
 
 
+class LostActorError(RunFailedError):
+    """A worker or the parameter server died: the same run on other actors can go well."""
+
+
 def unknown(kind: str, got: str, choices: Iterable[str]) -> str:
     """Return the message for a name that does not exist, with the nearest one that does."""
     return f"unknown {kind} '{got}'. {did_you_mean(got, choices)}"

@@ -68,11 +68,11 @@ class WorkersSpec(Section):
         return least, self.max if self.max is not None else max(least, 2)
 
 
-class Job(Section):
-    """A job: data, model, training, and the resources to do it with."""
+class Recipe(Section):
+    """A model, its training, and the resources for it; ``data`` is None where the caller brings the data."""
 
     name: str
-    data: DataSpec
+    data: DataSpec | None = None
     test_fraction: float = Field(0.2, ge=0.0, lt=1.0)
     validation_fraction: float = Field(0.0, ge=0.0, lt=1.0)
     split: Literal["shuffled", "contiguous"] = "shuffled"
@@ -81,14 +81,7 @@ class Job(Section):
     shards: int = Field(8, ge=1, le=1_000_000)
     workers: WorkersSpec = WorkersSpec()
     policy: str | dict[str, Any] = "equal"
-    output: Path
-
-    @checks_model(mode="before")
-    @classmethod
-    def _default_output(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and "output" not in fields:
-            return {**fields, "output": f"runs/{fields.get('name', '')}"}
-        return fields
+    output: Path | None = None
 
     @field_validator("name")
     @classmethod
@@ -105,6 +98,20 @@ class Job(Section):
         if isinstance(policy, str) or (isinstance(policy, dict) and all(isinstance(key, str) for key in policy)):
             return policy
         raise ValueError(f"must be a name, or a mapping of order, place and balance, got {shown(policy)}")
+
+
+class Job(Recipe):
+    """A recipe with its data, and the folder for the model."""
+
+    data: DataSpec
+    output: Path
+
+    @checks_model(mode="before")
+    @classmethod
+    def _default_output(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "output" not in fields:
+            return {**fields, "output": f"runs/{fields.get('name', '')}"}
+        return fields
 
     @field_validator("output", mode="before")
     @classmethod

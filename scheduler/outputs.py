@@ -116,7 +116,7 @@ def conclude(prepared: Prepared, policy: str, result: RunResult, seconds: float)
         bytes_moved={**asdict(moved), "total": moved.total},
         converged=outcome.converged,
         reason=outcome.reason,
-        output=str(Path(job.output).resolve()),
+        output="" if job.output is None else str(job.output.resolve()),
     )
     return Finished(model, summary)
 

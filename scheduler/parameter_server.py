@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import ray
 from threadpoolctl import threadpool_limits
 
-from policies.interface import Balance, Call, Floats, Resources, ShardTable, WorkerTable, frozen
-from scheduler.errors import RunFailedError
+from policies.interface import Balance, Call, Floats, Ints, Resources, ShardTable, WorkerTable, frozen
+from scheduler.errors import LostActorError
 from scheduler.metrics import RunMetrics
 from scheduler.rounds import Rounds
-from workers.data.shard import DataSet
+from workers.architectures.base import Arrays
 from workers.parameter_store import ParameterStore
 from workers.problem import Problem
 from workers.stopping import Stopping
 from workers.training import Outcome, RoundReport, Training
-from workers.update import Message
 from workers.wire import decode, encode
 from workers.worker_state import CallResult
 
 INLINE_BYTES = 100 * 1024
-"""Larger messages are put into the object store once a round, and workers read them from there."""
+"""What is larger is put into the object store once, and workers read it from there."""
+
+
+def sealed(blob: bytes) -> Any:
+    """Return a blob as it is sent to workers: itself, or a reference to it in the object store."""
+    return blob if len(blob) < INLINE_BYTES else ray.put(blob)
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,20 @@ class RunSpec:
 
     Attributes
     ----------
+    data
+        The ``DataSet``, encoded, or a reference to it in Ray's object store: the server only passes it on.
     nodes, capacity
         The node of each worker, and its part of that node's resources, shape ``(workers, 3)``.
     """
 
     job: str
-    data: DataSet
+    data: Any
+    shards: ShardTable
     problem: Problem
     solver: str
     stopping: Stopping
     standardise: bool
+    initial: Arrays | None
     balance: Balance
     bundle: Resources
     nodes: tuple[str, ...]
@@ -51,7 +59,7 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker was given, and what it did; ``probed_rows_per_s`` was measured before the first round."""
+    """What a worker was given, and what it did; ``probed_rows_per_s`` is None where the policy asks for no speeds."""
 
     node: str
     pid: int
@@ -59,7 +67,7 @@ class WorkerReport:
     rows: int
     bytes: int
     busy_s: float
-    probed_rows_per_s: float
+    probed_rows_per_s: float | None
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ class RunResult:
     """What a run brought, and what it took; ``seconds_by_round`` has the solver's rounds only."""
 
     outcome: Outcome
+    reports: tuple[RoundReport, ...]
     workers: tuple[WorkerReport, ...]
     seconds_by_round: tuple[float, ...]
     bytes_moved: BytesMoved
@@ -109,29 +118,66 @@ class _Tally:
         return BytesMoved(self.shards, self.parameters, self.updates)
 
 
-class ParameterServer:
-    """Holds the parameters of one job, and drives its workers round by round.
+class _Calls:
+    """Sends calls to workers, with what they need to know, and takes their answers."""
 
-    ``run`` occupies one thread to the end of the job; ``progress`` answers on another.
+    def __init__(self, workers: list[Any], store: ParameterStore, tally: _Tally) -> None:
+        self._workers, self._store, self._tally = workers, store, tally
+        self._out: dict[Any, Call] = {}
+        self._told: list[Problem | None] = [None] * len(workers)
+        self._problem: Problem | None = None
+        self._encoded: Any = b""
+
+    def send(self, calls: tuple[Call, ...]) -> None:
+        """Send the store's message to the workers of ``calls``, and the problem to those who do not know it."""
+        if not calls:
+            return
+        problem = self._store.training.problem
+        if problem is not self._problem:
+            self._problem, self._encoded = problem, sealed(encode(problem))
+        blob = encode(self._store.message)
+        self._tally.parameters += len(blob) * len(calls)
+        message = sealed(blob)
+        for call in calls:
+            news = None if self._told[call.worker] is problem else self._encoded
+            self._told[call.worker] = problem
+            self._out[self._workers[call.worker].run.remote(message, news)] = call
+
+    def next_answer(self) -> tuple[Call, CallResult]:
+        """Wait for an answer, and return it with its call."""
+        done = next(iter(self._out))
+        if len(self._out) > 1:
+            done = ray.wait(list(self._out), num_returns=1)[0][0]
+        blob = ray.get(done)
+        call = self._out.pop(done)
+        result: CallResult = decode(blob)
+        self._tally.busy_s[call.worker] += result.busy_s
+        self._tally.updates += len(blob)
+        return call, result
+
+
+class ParameterServer:
+    """Holds the parameters of one job at a time, and drives its workers round by round.
+
+    ``run`` occupies one thread to the end of a job; ``progress`` answers on another.
     """
 
-    def __init__(self, spec: RunSpec) -> None:
+    def __init__(self, name: str, num_workers: int) -> None:
         self._limits = threadpool_limits(limits=1)
-        self._spec = spec
-        self._training = Training(spec.problem, spec.solver, spec.stopping, spec.standardise)
-        self._reports: list[RoundReport] = []
-        self._worker_reports: tuple[WorkerReport, ...] = ()
+        self._shown = f"ParameterServer({name}, {num_workers} workers)"
+        self._running: _Run | None = None
 
     def __repr__(self) -> str:
         """Say what the dashboard is to show."""
-        return f"ParameterServer({self._spec.job}, {self._spec.solver}, {len(self._spec.nodes)} workers)"
+        return self._shown
 
     def progress(self, since: int) -> Progress:
-        """Return the reports from number ``since`` on."""
-        return Progress(tuple(self._reports[since:]), self._worker_reports)
+        """Return the reports from number ``since`` on of the job that runs now."""
+        running = self._running
+        return Progress((), ()) if running is None else running.progress(since)
 
-    def run(self, workers: list[Any]) -> RunResult:
-        """Measure the workers, divide the shards, and train to the end.
+    def run(self, spec: RunSpec, workers: list[Any]) -> RunResult:
+        """Measure the workers if the policy asks for it, divide the shards, and train to the end.
 
         Raises
         ------
@@ -139,82 +185,88 @@ class ParameterServer:
             If the policy cannot divide the shards, or breaks a rule.
         DivergedError
             If the numbers overflowed.
-        RunFailedError
+        LostActorError
             If a worker died.
         """
+        running = self._running = _Run(spec)
         try:
-            return self._run(workers)
+            return running.run(workers)
         except ray.exceptions.RayActorError as error:
-            raise RunFailedError(f"a worker died in round {len(self._reports) + 1}: {error}") from None
+            raise LostActorError(f"a worker died in round {running.num_rounds + 1}: {error}") from None
+        finally:
+            self._running = None
 
-    def _run(self, workers: list[Any]) -> RunResult:
+
+class _Run:
+    """One job on the server, from its spec to its result."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._spec = spec
+        self._training = Training(spec.problem, spec.solver, spec.stopping, spec.standardise, spec.initial)
+        self._reports: list[RoundReport] = []
+        self._worker_reports: tuple[WorkerReport, ...] = ()
+
+    @property
+    def num_rounds(self) -> int:
+        """The number of rounds that were committed."""
+        return len(self._reports)
+
+    def progress(self, since: int) -> Progress:
+        """Return the reports from number ``since`` on."""
+        return Progress(tuple(self._reports[since:]), self._worker_reports)
+
+    def run(self, workers: list[Any]) -> RunResult:
+        """Give every worker its shards, and train to the end."""
         spec = self._spec
-        probes = ray.get([worker.probe.remote(spec.problem) for worker in workers])
-        table = _worker_table(spec, np.array([s_per_work for s_per_work, _ in probes]))
-        shards = ShardTable(frozen(spec.data.work), frozen(spec.data.nbytes))
+        s_per_work = np.full(len(workers), np.nan)
+        if spec.balance.wants_speeds:
+            s_per_work = np.array(ray.get([worker.probe.remote(spec.problem) for worker in workers]))
         store = ParameterStore(self._training)
-        rounds = Rounds(spec.job, spec.problem.seed, store, spec.balance, table, shards)
+        table = _worker_table(spec, s_per_work)
+        rounds = Rounds(spec.job, spec.problem.seed, store, spec.balance, table, spec.shards)
         queues = [rounds.assignment.queue(worker) for worker in range(len(workers))]
+        taken = [worker.take.remote(spec.data, queue) for worker, queue in zip(workers, queues, strict=True)]
         tally = _Tally(np.zeros(len(workers)))
-        self._worker_reports = tuple(
-            WorkerReport(
-                node=spec.nodes[worker],
-                pid=pid,
-                shards=tuple(queue.tolist()),
-                rows=int(shards.work[queue].sum()),
-                bytes=int(shards.bytes[queue].sum()),
-                busy_s=0.0,
-                probed_rows_per_s=1.0 / s_per_work,
-            )
-            for worker, (queue, (s_per_work, pid)) in enumerate(zip(queues, probes, strict=True))
-        )
-        tally.shards = sum(ray.get([worker.prepare.remote(q) for worker, q in zip(workers, queues, strict=True)]))
-        self._drive(workers, rounds, tally)
+        calls = _Calls(workers, store, tally)
+        calls.send(rounds.begin().calls)  # a worker begins as soon as it has read its shards
+        for worker, (num_bytes, pid) in enumerate(ray.get(taken)):
+            tally.shards += num_bytes
+            self._worker_reports += (self._report(worker, queues[worker], pid, s_per_work[worker]),)
+        self._drive(calls, rounds, tally)
         if self._training.outcome is None:
             raise AssertionError("the rounds end with an outcome")
         reports = tuple(
-            WorkerReport(**{**vars(report), "busy_s": float(busy_s)})
+            replace(report, busy_s=float(busy_s))
             for report, busy_s in zip(self._worker_reports, tally.busy_s, strict=True)
         )
-        return RunResult(self._training.outcome, reports, tuple(tally.seconds_by_round), tally.bytes_moved)
+        return RunResult(
+            self._training.outcome, tuple(self._reports), reports, tuple(tally.seconds_by_round), tally.bytes_moved
+        )
 
-    def _drive(self, workers: list[Any], rounds: Rounds, tally: _Tally) -> None:
-        """Send calls and take answers until the training has its outcome."""
-        training, store = self._training, rounds.store
+    def _report(self, worker: int, queue: Ints, pid: int, s_per_work: float) -> WorkerReport:
+        return WorkerReport(
+            node=self._spec.nodes[worker],
+            pid=pid,
+            shards=tuple(queue.tolist()),
+            rows=int(self._spec.shards.work[queue].sum()),
+            bytes=int(self._spec.shards.bytes[queue].sum()),
+            busy_s=0.0,
+            probed_rows_per_s=None if np.isnan(s_per_work) else float(1.0 / s_per_work),
+        )
+
+    def _drive(self, calls: _Calls, rounds: Rounds, tally: _Tally) -> None:
+        """Take answers and send calls until the training has its outcome."""
         metrics = RunMetrics(self._spec.job)
-        configured: Problem | None = None
-        out: dict[Any, Call] = {}
-        calls = rounds.begin().calls
         started_s = time.perf_counter()
-        while training.outcome is None:
-            if training.problem is not configured:
-                configured = training.problem
-                problem = ray.put(configured)
-                for call in calls:
-                    workers[call.worker].configure.remote(problem)
-            message = self._addressed(store.message, len(calls), tally)
-            for call in calls:
-                out[workers[call.worker].run.remote(message)] = call
-            calls = ()
-            while not calls and training.outcome is None:
-                done, _ = ray.wait(list(out), num_returns=1)
-                call, blob = out.pop(done[0]), ray.get(done[0])
-                result: CallResult = decode(blob)
-                tally.busy_s[call.worker] += result.busy_s
-                tally.updates += len(blob)
-                instructions = rounds.answered(call, result)
-                calls = instructions.calls
-                if instructions.report is not None:
-                    now_s = time.perf_counter()
-                    self._note(instructions.report, now_s - started_s, tally, metrics)
-                    started_s = now_s
+        while self._training.outcome is None:
+            call, result = calls.next_answer()
+            instructions = rounds.answered(call, result)
+            if instructions.report is not None:
+                now_s = time.perf_counter()
+                self._note(instructions.report, now_s - started_s, tally, metrics)
+                started_s = now_s
+            calls.send(instructions.calls)
         self._flush(metrics, tally)
-
-    def _addressed(self, message: Message, num_calls: int, tally: _Tally) -> Any:
-        """Return the message as it is sent: a blob, or a reference to one in the object store."""
-        blob = encode(message)
-        tally.parameters += len(blob) * num_calls
-        return blob if len(blob) < INLINE_BYTES else ray.put(blob)
 
     def _note(self, report: RoundReport, seconds: float, tally: _Tally, metrics: RunMetrics) -> None:
         self._reports.append(report)

@@ -7,8 +7,9 @@ from typing import Any
 
 from policies.interface import JobView
 from scheduler.errors import UserError
-from scheduler.job import Job
+from scheduler.job import Job, Recipe
 from scheduler.learning_spec import TrainingSpec
+from workers.architectures.base import Arrays
 from workers.choice import Choice, choose
 from workers.columns import Columns
 from workers.data.shard import DataSet
@@ -28,12 +29,15 @@ class Prepared:
     ----------
     choice
         What ``auto`` was resolved to, and why.
+    initial
+        The parameters to begin from, on raw columns; None for those of the architecture.
     """
 
-    job: Job
+    job: Recipe
     data: DataSet
     problem: Problem
     choice: Choice
+    initial: Arrays | None = None
 
     @property
     def solver(self) -> str:
@@ -47,7 +51,7 @@ class Prepared:
 
     def training(self) -> Training:
         """Return the job's training before its first round."""
-        return Training(self.problem, self.solver, self.stopping, self.job.training.standardise)
+        return Training(self.problem, self.solver, self.stopping, self.job.training.standardise, self.initial)
 
     def with_training(self, **fields: Any) -> Prepared:
         """Return the job with other fields of ``training``; the data need not be looked at again."""
@@ -68,8 +72,8 @@ def prepare(job: Job) -> Prepared:
     return prepare_source(job, job.data.source())
 
 
-def prepare_source(job: Job, source: Source) -> Prepared:
-    """Read a source once, check it, and state the problem that a job poses with it.
+def prepare_source(job: Recipe, source: Source) -> Prepared:
+    """Read a source once, check it, and state the problem that a recipe poses with it.
 
     Raises
     ------
@@ -89,7 +93,7 @@ def prepare_source(job: Job, source: Source) -> Prepared:
         job.shards,
         split=job.split,
         validation_fraction=job.validation_fraction,
-        class_weight=job.data.class_weight,
+        class_weight=None if job.data is None else job.data.class_weight,
     )
     num_classes = len(info.classes or ())
     architecture = job.model.architecture(info.num_features, objective.num_outputs(num_classes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
@@ -24,6 +25,7 @@ class RayCluster:
     """
 
     def __init__(self) -> None:
+        self._token = secrets.token_hex(3)  # others may run jobs of the same name
         self.groups: dict[Grant, PlacementGroup] = {}
 
     def observe(self) -> NodeTable:
@@ -40,7 +42,7 @@ class RayCluster:
             self.release(lease)
         bundles = {job.id: job.bundle for job in snapshot.jobs}
         for grant in plan.grants:
-            self.groups[grant] = _reserve(grant, bundles[grant.job])
+            self.groups[grant] = self._reserve(grant, bundles[grant.job])
         deadline = time.monotonic() + LEASE_TIMEOUT_S
         for grant in plan.grants:
             if not self.groups[grant].wait(max(deadline - time.monotonic(), 0.0)):
@@ -59,17 +61,16 @@ class RayCluster:
         for lease in list(self.groups):
             self.release(lease)
 
+    def _reserve(self, grant: Grant, bundle: Resources) -> PlacementGroup:
+        group: PlacementGroup = placement_group(
+            [ray_resources(bundle)],
+            name=f"apportion:{grant.job}/{self._token}:{grant.worker}",
+            bundle_label_selector=[{NODE_ID_LABEL: grant.node}],
+        )
+        return group
+
 
 def ray_resources(bundle: Resources) -> dict[str, float]:
     """Return the bundle in Ray's names, without zeros."""
     amounts = {"CPU": bundle.cpu, "GPU": bundle.gpu, "memory": bundle.memory}
     return {name: amount for name, amount in amounts.items() if amount > 0}
-
-
-def _reserve(grant: Grant, bundle: Resources) -> PlacementGroup:
-    group: PlacementGroup = placement_group(
-        [ray_resources(bundle)],
-        name=f"apportion:{grant.job}:{grant.worker}",
-        bundle_label_selector=[{NODE_ID_LABEL: grant.node}],
-    )
-    return group

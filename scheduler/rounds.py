@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -80,6 +80,9 @@ class Rounds:
         if not self.store.complete:
             return Instructions()
         report = self.store.commit().report
+        if report is None and result.sums.ahead is not None:
+            self.store.offer(self.store.message.version, call.shards, replace(result.sums, total=result.sums.ahead))
+            report = self.store.commit().report
         if self.store.training.outcome is not None:
             return Instructions(report=report)
         return Instructions(self.begin().calls, report)

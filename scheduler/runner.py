@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import ray
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from policies.interface import Floats, Grant, NodeTable, Policy
-from scheduler.errors import RunFailedError, UserError
+from policies.interface import Policy, ShardTable, frozen
+from scheduler.errors import LostActorError, RunFailedError, UserError
+from scheduler.gang import Gang
 from scheduler.inventory import Inspection, NodeView
 from scheduler.job import Job
-from scheduler.ledger import Ledger
-from scheduler.loop import StalePlanError, checked_plan, step
 from scheduler.outputs import Finished, Summary, conclude
-from scheduler.parameter_server import ParameterServer, RunResult, RunSpec, WorkerReport
+from scheduler.parameter_server import INLINE_BYTES, RunResult, RunSpec, WorkerReport
+from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
-from scheduler.ray_cluster import RayCluster, ray_resources
 from scheduler.session import Session, connect, ship_by_value
 from workers.errors import DataError
-from workers.sgd_worker import SgdWorker
 from workers.training import DivergedError, RoundReport
+from workers.wire import encode
 
 POLL_S = 0.1
 """How often the driver asks for progress; the rounds do not wait for it."""
-
-FREED_LATE_S = 3.0
-"""Ray reports freed resources late: how long to look again before saying that a job does not fit."""
 
 
 class Observer:
@@ -108,103 +99,47 @@ def run_connected(prepared: Prepared, policy: Policy, observer: Observer) -> Fin
     """Run a prepared job on the connected cluster, which is left as it was."""
     started_s = time.perf_counter()
     inspection = Inspection()
-    with ExitStack() as stack:
-        cluster = RayCluster()
-        stack.callback(cluster.release_all)
-        grants = _lease(cluster, prepared, policy)
-        actors = _Actors(prepared, policy, grants, cluster)
-        stack.callback(actors.stop)
+
+    def work(gang: Gang) -> RunResult:
         observer.initialised(inspection.result(), prepared)
-        result = _follow(actors, prepared, policy, observer)
+        return train(gang, prepared, policy, observer)
+
+    with Pool() as pool:
+        result = pool.lend(prepared.view(time.time()), policy, prepared.problem.seed, work)
     observer.communicated(result)
     return conclude(prepared, policy.name, result, time.perf_counter() - started_s)
 
 
-def _lease(cluster: RayCluster, prepared: Prepared, policy: Policy) -> tuple[Grant, ...]:
-    """Let the policy place the job's gang; what others have just given back may show a little late."""
-    ledger = Ledger().submit(prepared.view(cluster.now_s()))
-    deadline_s = time.monotonic() + FREED_LATE_S
-    while True:
-        try:
-            _, plan = step(cluster, policy, ledger, prepared.problem.seed)
-        except StalePlanError as error:
-            raise RunFailedError(f"the cluster's free resources kept changing: {error}; try again") from None
-        if not plan.unplaced:
-            return tuple(sorted(plan.grants, key=lambda grant: grant.worker))
-        if time.monotonic() >= deadline_s or not _would_fit_if_free(cluster, prepared, policy):
-            break
-        time.sleep(POLL_S)
-    reasons = "\n".join(str(item) for item in plan.unplaced)
-    raise UserError(
-        f"job {reasons}\nask for fewer workers (workers.count, --workers) or a smaller workers.bundle, "
-        "or use a larger cluster (an embedded one: --cpus)"
+def train(gang: Gang, prepared: Prepared, policy: Policy, observer: Observer) -> RunResult:
+    """Train a prepared job on a gang, its shards divided by the policy's balance.
+
+    Raises
+    ------
+    UserError, DataError
+        If the policy breaks a rule, or the data cannot be read.
+    RunFailedError
+        If the run failed.
+    """
+    job, data = prepared.job, prepared.data
+    ship_by_value(policy.balance, prepared.problem.architecture.foreign)
+    spec = RunSpec(
+        job=job.name,
+        data=encode(data) if data.nbytes.sum() < INLINE_BYTES else ray.put(data),
+        shards=ShardTable(frozen(data.work), frozen(data.nbytes)),
+        problem=prepared.problem,
+        solver=prepared.solver,
+        stopping=prepared.stopping,
+        standardise=job.training.standardise,
+        initial=prepared.initial,
+        balance=policy.balance,
+        bundle=job.workers.bundle.resources(),
+        nodes=gang.nodes,
+        capacity=gang.capacity,
     )
-
-
-def _would_fit_if_free(cluster: RayCluster, prepared: Prepared, policy: Policy) -> bool:
-    """Say whether the job would fit on the cluster if nobody else used it."""
-    nodes = cluster.observe()
-    snapshot = Ledger().submit(prepared.view(0.0)).snapshot(replace(nodes, free=nodes.capacity), 0.0, 0)
-    return not checked_plan(policy, snapshot).unplaced
-
-
-class _Actors:
-    """The job's actors: they live as long as the run."""
-
-    def __init__(self, prepared: Prepared, policy: Policy, grants: Sequence[Grant], cluster: RayCluster) -> None:
-        job, run = prepared.job, secrets.token_hex(3)
-        ship_by_value(policy.balance, prepared.problem.architecture.foreign)
-        spec = RunSpec(
-            job=job.name,
-            data=prepared.data,
-            problem=prepared.problem,
-            solver=prepared.solver,
-            stopping=prepared.stopping,
-            standardise=job.training.standardise,
-            balance=policy.balance,
-            bundle=job.workers.bundle.resources(),
-            nodes=tuple(grant.node for grant in grants),
-            capacity=_parts_of_nodes(cluster.observe(), grants),
-        )
-        server = ray.remote(ParameterServer).options(
-            name=f"{job.name}/{run}/parameter-server", num_cpus=0, max_concurrency=2
-        )
-        self.server: Any = server.remote(spec)
-        self.workers: list[Any] = []
-        data = ray.put(prepared.data)
-        for grant in grants:
-            amounts = ray_resources(spec.bundle)
-            worker = ray.remote(SgdWorker).options(
-                name=f"{job.name}/{run}/worker-{grant.worker}",
-                num_cpus=amounts.get("CPU", 0),
-                num_gpus=amounts.get("GPU", 0),
-                memory=amounts.get("memory", 0),
-                scheduling_strategy=PlacementGroupSchedulingStrategy(cluster.groups[grant]),
-            )
-            self.workers.append(worker.remote(job.name, grant.worker, data, spec.bundle.memory))
-
-    def stop(self) -> None:
-        """End every actor."""
-        for actor in [*self.workers, self.server]:
-            with suppress(ray.exceptions.RayError):
-                ray.kill(actor)
-
-
-def _parts_of_nodes(nodes: NodeTable, grants: Sequence[Grant]) -> Floats:
-    """Return each worker's part of its node, shape ``(workers, 3)``: what the node has over the workers there."""
-    row = {node: number for number, node in enumerate(nodes.ids)}
-    num_there = Counter(grant.node for grant in grants)
-    return np.array([nodes.capacity[row[grant.node]] / num_there[grant.node] for grant in grants])
-
-
-def _follow(actors: _Actors, prepared: Prepared, policy: Policy, observer: Observer) -> RunResult:
-    """Start the rounds, tell the observer how they go on, and return their result."""
-    done = actors.server.run.remote(actors.workers)
+    done = gang.server.run.remote(spec, gang.workers)
     seen, told = 0, False
-    finished: list[Any] = []
-    while not finished:
-        finished, _ = ray.wait([done], timeout=POLL_S)
-        progress = _get(actors.server.progress.remote(seen))
+    while not ray.wait([done], timeout=POLL_S)[0]:
+        progress = _get(gang.server.progress.remote(seen))
         if progress.workers and not told:
             observer.split(prepared, policy, progress.workers)
             told = True
@@ -212,6 +147,10 @@ def _follow(actors: _Actors, prepared: Prepared, policy: Policy, observer: Obser
             observer.trained(report)
         seen += len(progress.reports)
     result: RunResult = _get(done)
+    if not told:
+        observer.split(prepared, policy, result.workers)
+    for report in result.reports[seen:]:
+        observer.trained(report)
     return result
 
 
@@ -227,4 +166,4 @@ def _get(reference: Any) -> Any:
             raise RunFailedError(str(cause)) from None
         raise RunFailedError(f"the parameter server failed: {cause!r}") from error
     except ray.exceptions.RayActorError as error:
-        raise RunFailedError(f"the parameter server died: {error}") from error
+        raise LostActorError(f"the parameter server died: {error}") from error

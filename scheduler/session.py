@@ -87,16 +87,37 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Ses
     if not embedded and cpus is not None:
         raise UserError(f"--cpus is for an embedded cluster, but the cluster at {where} has its own")
     shipped = None if embedded or _is_submitted() else _stage_packages()
+    ours = None
     try:
         if not embedded:
             _check_door(where)
         _init(where, cpus, shipped)
+        ours = connection()
         url = ray._private.worker.get_dashboard_url()
         yield Session(ray.get_runtime_context().gcs_address, f"http://{url}" if url else None, embedded)
     finally:
-        ray.shutdown()
+        if ours is None or connection() == ours:  # the user may have closed ours, and opened another
+            ray.shutdown()
         if shipped is not None:
             shutil.rmtree(shipped, ignore_errors=True)
+
+
+def connection() -> str | None:
+    """Return what tells this process's connection to Ray from earlier and later ones, None if there is none."""
+    if not ray.is_initialized():
+        return None
+    context = ray.get_runtime_context()
+    return f"{context.get_node_id()}/{context.get_job_id()}"  # a new cluster counts its jobs from 1 again
+
+
+@contextmanager
+def join(address: str | None = None) -> Iterator[Session]:
+    """Use the connection that this process has, which is left as it is, or else ``connect`` to ``address``."""
+    if not ray.is_initialized():
+        with connect(address) as session:
+            yield session
+        return
+    yield Session(ray.get_runtime_context().gcs_address, None, embedded=False)
 
 
 def _init(where: str, cpus: int | None, shipped: str | None) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from workers.architectures import ARCHITECTURES, Architecture
 from workers.columns import Columns
+from workers.conversion import to_onnx, to_sklearn
 from workers.data.rows import Floats, Matrix
 from workers.data.source import Classes, Column
 from workers.errors import DataError
@@ -102,6 +103,14 @@ class Model:
         with _renamed(file, folder / WEIGHTS_FILE):
             np.savez(file, **dict(self.arrays))  # type: ignore[arg-type]
         return write_json(folder / MODEL_FILE, {**self._description(), "weights": self._weights_entry(folder)})
+
+    def to_sklearn(self) -> Any:
+        """Return a fitted estimator of scikit-learn that predicts the same; see ``workers.conversion``."""
+        return to_sklearn(self)
+
+    def to_onnx(self) -> bytes:
+        """Return the model as an ONNX graph; see ``workers.conversion``."""
+        return to_onnx(self)
 
     def _description(self) -> dict[str, Any]:
         return {
@@ -201,6 +210,14 @@ def write_json(path: Path, value: Any) -> Path:
         json.dump(value, file, indent=2, allow_nan=False)
         file.write("\n")
     return path
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content``, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False)  # noqa: SIM115
+    with _renamed(file, path):
+        file.write(content)
 
 
 @contextmanager

@@ -12,38 +12,42 @@ from threadpoolctl import threadpool_limits
 from workers.data.shard import DataSet
 from workers.problem import Problem
 from workers.wire import decode, encode
-from workers.worker_state import WorkerState
+from workers.worker_state import WorkerState, probe
 
 
 class SgdWorker:
-    """One SGD process: computes the calls of a parameter server on the shards that it is given.
+    """One SGD process: computes the calls of a parameter server on the shards that it is given, job after job.
 
     BLAS is held to one thread: the last bits of a matrix product depend on the number of threads.
     """
 
-    def __init__(self, job: str, index: int, data: DataSet, memory_bytes: float) -> None:
+    def __init__(self, job: str, index: int, memory_bytes: float) -> None:
         self._limits = threadpool_limits(limits=1)
-        self._job = job
-        self._memory = f"up to {memory_bytes / 2**20:,.0f} MiB of shards"
-        self._state = WorkerState(f"worker-{index}", data, memory_bytes, time.perf_counter)
+        self._job, self._name = job, f"worker-{index}"
+        self._memory_bytes = memory_bytes
+        self._state: WorkerState
 
     def __repr__(self) -> str:
         """Say what the dashboard is to show."""
         node = ray.get_runtime_context().get_node_id()[:8]
-        return f"SgdWorker({self._job}, {self._state.name} on node {node}, {self._memory})"
+        memory = f"up to {self._memory_bytes / 2**20:,.0f} MiB of shards"
+        return f"SgdWorker({self._job}, {self._name} on node {node}, {memory})"
 
-    def probe(self, problem: Problem) -> tuple[float, int]:
-        """Return seconds per row of the job's own objective, and the process id."""
-        return self._state.probe(problem), os.getpid()
+    def probe(self, problem: Problem) -> float:
+        """Return seconds per row of the job's own objective."""
+        return probe(problem, time.perf_counter)
 
-    def prepare(self, shards: Sequence[int]) -> int:
-        """Read the worker's shards, and return the bytes that were read."""
-        return self._state.prepare(shards)
+    def take(self, data: DataSet | bytes, shards: Sequence[int]) -> tuple[int, int]:
+        """Begin a job: read the worker's shards of it; return the bytes that were read, and the process id."""
+        known = decode(data) if isinstance(data, bytes) else data
+        self._state = WorkerState(self._name, known, self._memory_bytes, time.perf_counter)
+        return self._state.prepare(shards), os.getpid()
 
-    def configure(self, problem: Problem) -> None:
-        """Take the job's constants."""
-        self._state.configure(problem)
+    def run(self, message: bytes, problem: bytes | None) -> bytes:
+        """Compute the queue for an encoded ``Message``, and return the encoded ``CallResult``.
 
-    def run(self, message: bytes) -> bytes:
-        """Compute the queue for an encoded ``Message``, and return the encoded ``CallResult``."""
+        ``problem`` has the job's constants, an encoded ``Problem``, where they are new to this worker.
+        """
+        if problem is not None:
+            self._state.configure(decode(problem))
         return encode(self._state.run(decode(message)))

@@ -58,11 +58,15 @@ class CallSums:
         The largest peaks of any shard.
     apart
         The update of each shard of the call, shape ``(shards, size)``, where the message asks for them.
+    ahead
+        The answer to the next attempt, where this one only finds the scale: a call over all shards of the job knows
+        it at once.
     """
 
     total: Ints | None
     peaks: Peaks
     apart: Floats | None = None
+    ahead: Ints | None = None
 
 
 def is_monitored(problem: Problem, stage: str) -> bool:
@@ -104,8 +108,10 @@ def call_update(
     total = np.zeros(size, dtype=np.int64)
     apart: list[Floats] = []
     complete = message.scale is not None
+    num_here = 0
     with np.errstate(all="ignore"):  # what overflows is found by peaks(), and named there
         for shard in shards:
+            num_here += 1
             values = held.pop(shard.index, None)
             if values is None:
                 values = shard_update(problem, message, shard)
@@ -123,4 +129,9 @@ def call_update(
                 held[shard.index] = values
     if largest is None:
         raise ValueError("a call needs at least one shard")
-    return CallSums(total if complete else None, largest, np.array(apart) if message.apart else None)
+    ahead = None
+    if message.scale is None and not message.apart and num_here == problem.num_shards:
+        scale = Scale.fitting(largest, starts, size, problem.num_shards)
+        ahead = sum((scale.quantise(values) for values in held.values()), start=np.zeros(size, dtype=np.int64))
+        held.clear()
+    return CallSums(total if complete else None, largest, np.array(apart) if message.apart else None, ahead)

@@ -73,19 +73,6 @@ class WorkerState:
         """Take the job's constants; they change between stages only."""
         self._problem = problem
 
-    def probe(self, problem: Problem) -> float:
-        """Return seconds per row for gradients of the job's own objective, from a short run on random rows."""
-        random = np.random.default_rng(0)
-        num_rows = max(1, min(PROBE_ROWS, PROBE_VALUES // problem.num_features))
-        rows = Rows(random.standard_normal((num_rows, problem.num_features)), np.zeros(num_rows))
-        parameters = problem.start()
-        problem.gradient(parameters, rows)  # the first run pays for imports and page faults
-        start, done = self._clock(), 0
-        while (elapsed := self._clock() - start) < PROBE_SECONDS or not done:
-            problem.gradient(parameters, rows)
-            done += num_rows
-        return elapsed / done
-
     def prepare(self, shards: Sequence[int]) -> int:
         """Make ``shards`` the queue, keep them and no others in the cache, and return the bytes that were read.
 
@@ -124,3 +111,17 @@ class WorkerState:
         self.busy_s += busy
         self.rows_done += int(self._work[chosen].sum())
         return CallResult(message.version, sums, busy, failure)
+
+
+def probe(problem: Problem, clock: Callable[[], float]) -> float:
+    """Return seconds per row for gradients of the job's own objective, from a short run on random rows."""
+    random = np.random.default_rng(0)
+    num_rows = max(1, min(PROBE_ROWS, PROBE_VALUES // problem.num_features))
+    rows = Rows(random.standard_normal((num_rows, problem.num_features)), np.zeros(num_rows))
+    parameters = problem.start()
+    problem.gradient(parameters, rows)  # the first run pays for imports and page faults
+    start, done = clock(), 0
+    while (elapsed := clock() - start) < PROBE_SECONDS or not done:
+        problem.gradient(parameters, rows)
+        done += num_rows
+    return elapsed / done

@@ -35,6 +35,7 @@ class CapacityProportional(Balance):
 
     name: ClassVar[str] = "capacity-proportional"
     source: ClassVar[str] = "Tyagi & Sharma, ACSOS 2020 (open loop)"
+    wants_speeds: ClassVar[bool] = False
 
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self.weights = dict.fromkeys(RESOURCES, 1.0) if weights is None else _checked(weights)

@@ -18,6 +18,7 @@ class Equal(Balance):
 
     name: ClassVar[str] = "equal"
     source: ClassVar[str] = "Zinkevich et al., NIPS 2010"
+    wants_speeds: ClassVar[bool] = False
 
     def divide(self, view: RoundView) -> Assignment | Unplaced:
         """Hand out every shard once, by count and not by work; within memory (bytes)."""

@@ -20,6 +20,7 @@ class RoundRobin(Balance):
 
     name: ClassVar[str] = "round-robin"
     source: ClassVar[str] = "Dongarra, van de Geijn & Walker, JPDC 1994; OpenMP schedule(static, 1)"
+    wants_speeds: ClassVar[bool] = False
 
     def divide(self, view: RoundView) -> Assignment | Unplaced:
         """Hand out every shard once: shard i to worker ``i mod w``; within memory (bytes)."""

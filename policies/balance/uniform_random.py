@@ -21,6 +21,7 @@ class UniformRandom(Balance):
 
     name: ClassVar[str] = "random"
     source: ClassVar[str] = "Raab & Steger, RANDOM 1998"
+    wants_speeds: ClassVar[bool] = False
 
     def divide(self, view: RoundView) -> Assignment | Unplaced:
         """Hand out every shard once, each to a random worker; within memory (bytes)."""

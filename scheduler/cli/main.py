@@ -13,6 +13,7 @@ import typer
 from policies.interface import PolicyError
 from scheduler import __version__
 from scheduler.cli.compare import compare
+from scheduler.cli.export import export
 from scheduler.cli.nodes import nodes
 from scheduler.cli.policies import policies
 from scheduler.cli.predict import predict
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (run, compare, nodes, policies, predict):
+for command in (run, compare, nodes, policies, predict, export):
     app.command()(command)
 
 

@@ -168,7 +168,7 @@ def assignment_table(workers: Sequence[WorkerReport]) -> Table:
     table = _table("Assignment", "worker", "node", "shards", "rows", "memory", "probed rows/s", text=3)
     for number, worker in enumerate(workers[:MAX_ROWS]):
         shards = f"{len(worker.shards)}: {_ranges(worker.shards)}" if worker.shards else "none"
-        speed = f"{worker.probed_rows_per_s:,.0f}"
+        speed = "-" if worker.probed_rows_per_s is None else f"{worker.probed_rows_per_s:,.0f}"
         table.add_row(
             f"worker-{number}", escape(worker.node[:8]), shards, f"{worker.rows:,}", size(worker.bytes), speed
         )

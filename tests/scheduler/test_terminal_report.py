@@ -211,7 +211,7 @@ def test_a_whole_run(tmp_path: Path, odd: str) -> None:
     observer.trained(RoundReport("moments", 1, None))
     observer.trained(RoundReport("local-svrg", 1, 0.75))
     observer.trained(RoundReport("local-svrg", 2, 0.5))
-    observer.communicated(RunResult(outcome, workers, (0.1, 0.2), BytesMoved(1, 2, 3)))
+    observer.communicated(RunResult(outcome, (), workers, (0.1, 0.2), BytesMoved(1, 2, 3)))
     observer.fused(summary(output=f"/somewhere/{odd}"))
     text = on.export_text()
     for part in (
@@ -242,7 +242,7 @@ def test_without_losses_there_is_no_table_of_them() -> None:
         True,
         "solved exactly",
     )
-    observer.communicated(RunResult(outcome, (worker(0),), (0.1,), BytesMoved()))
+    observer.communicated(RunResult(outcome, (), (worker(0),), (0.1,), BytesMoved()))
     text = on.export_text()
     assert "Loss by round" not in text
     assert "solved exactly" in text

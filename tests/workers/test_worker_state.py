@@ -16,7 +16,7 @@ from workers.problem import Problem
 from workers.stopping import Stopping
 from workers.training import Training
 from workers.update import Message
-from workers.worker_state import PROBE_ROWS, PROBE_SECONDS, CallResult, WorkerState
+from workers.worker_state import PROBE_ROWS, PROBE_SECONDS, CallResult, WorkerState, probe
 
 
 class Clock:
@@ -123,33 +123,16 @@ def test_the_probe_divides_seconds_by_rows(objective: str, num_classes: int) -> 
     X, y = classification(num_classes, 40) if num_classes else regression(40)
     problem = problem_for(X, y, 2, objective)
     clock = Clock(step=1 / 128)
-    data = data_set(X, y, 2, "classification" if num_classes else "regression")
-    state = worker(data, clock=clock)
     # Read once to begin, then before each of two passes, then once more: three steps have gone, over 0.02 s.
     assert 2 / 128 < PROBE_SECONDS < 3 / 128
-    assert state.probe(problem) == 3 / 128 / (2 * PROBE_ROWS)
+    assert probe(problem, clock) == 3 / 128 / (2 * PROBE_ROWS)
     assert clock.reads == 4
-    assert state.busy_s == 0.0 and state.resident_bytes == 0
 
 
 def test_the_probe_of_a_slow_machine_makes_one_pass() -> None:
     X, y = regression(40)
     clock = Clock(step=1.0)
-    assert worker(data_set(X, y, 2), clock=clock).probe(problem_for(X, y, 2)) == pytest.approx(2.0 / PROBE_ROWS)
-
-
-def test_the_probe_changes_no_answer() -> None:
-    data, problem, store = job()
-    answers = []
-    for probed in (False, True):
-        state = worker(data, clock=Clock(step=1.0))
-        if probed:
-            state.probe(problem)
-        state.prepare([0, 1])
-        state.configure(problem)
-        answers.append(state.run(store.message).sums)
-    assert answers[0] is not None and answers[1] is not None
-    np.testing.assert_array_equal(answers[0].peaks, answers[1].peaks)
+    assert probe(problem_for(X, y, 2), clock) == pytest.approx(2.0 / PROBE_ROWS)
 
 
 @pytest.fixture
@@ -178,19 +161,36 @@ def answered(state: WorkerState, store: ParameterStore) -> CallResult:
 def test_the_second_attempt_uses_what_the_first_computed(updates: Iterator[list[int]]) -> None:
     computed = next(updates)
     data, problem, store = job()
+    states = [worker(data), worker(data)]
+    for state, shards in zip(states, (range(4), [4]), strict=True):
+        state.prepare(shards)
+        state.configure(problem)
+    first = [answered(state, store).sums for state in states]
+    assert all(sums is not None and sums.total is None and sums.ahead is None for sums in first)  # no scale yet
+    assert computed == [0, 1, 2, 3, 4] and sorted(states[0]._held) == [0, 1, 2, 3]
+    assert store.commit().report is None
+    second = [answered(state, store).sums for state in states]
+    assert all(sums is not None and sums.total is not None for sums in second)
+    assert computed == [0, 1, 2, 3, 4] and not states[0]._held
+    assert store.commit().report is not None
+    for state in states:
+        answered(state, store)
+    assert computed == [0, 1, 2, 3, 4] * 2
+
+
+def test_a_worker_of_all_shards_answers_the_second_attempt_with_the_first(updates: Iterator[list[int]]) -> None:
+    computed = next(updates)
+    data, problem, store = job()
     state = worker(data)
     state.prepare(range(5))
     state.configure(problem)
-    first = answered(state, store)
-    assert first.sums is not None and first.sums.total is None  # no scale yet
-    assert computed == [0, 1, 2, 3, 4] and sorted(state._held) == computed
+    first = answered(state, store).sums
+    assert first is not None and first.total is None and not state._held
     assert store.commit().report is None
-    second = answered(state, store)
-    assert second.sums is not None and second.sums.total is not None
-    assert computed == [0, 1, 2, 3, 4] and not state._held
-    assert store.commit().report is not None
-    answered(state, store)
-    assert computed == [0, 1, 2, 3, 4] * 2
+    second = answered(state, store).sums
+    assert second is not None
+    np.testing.assert_array_equal(second.total, first.ahead)
+    assert second.ahead is None and computed == [0, 1, 2, 3, 4] * 2  # nobody need ask again
 
 
 def test_what_is_held_is_dropped_with_its_round(updates: Iterator[list[int]]) -> None:

@@ -23,9 +23,9 @@ class MemorySource(Source):
 
     X is kept as it is if it is dense or a `csr_array`, of `dtype` (`auto`: float64 or float32); other numbers become
     that (`auto`: float64), other sparse formats a `csr_array`, in which nothing is stored twice, or is zero. y holds
-    numbers for regression, labels of any type that can be sorted for classification. Nothing given is changed, and
-    nothing is copied without need, so read-only arrays in shared memory serve as well. Raise `DataError` for shapes
-    and types that are none of this.
+    numbers for regression, labels of any type that can be sorted for classification; `classes` (k,), sorted, says which
+    there are where y may lack some. Nothing given is changed, and nothing is copied without need, so read-only arrays
+    in shared memory serve as well. Raise `DataError` for shapes and types that are none of this.
     """
 
     def __init__(
@@ -34,12 +34,14 @@ class MemorySource(Source):
         y: Any,
         weights: Any = None,
         *,
+        classes: Any = None,
         feature_names: Sequence[str] | None = None,
         target_name: str = "target",
         dtype: DtypeChoice = "auto",
         name: str = "the arrays in memory",
     ) -> None:
         self.name, self.target_name = name, target_name
+        self._classes = None if classes is None else np.asarray(classes)
         self.X = _sparse(X, dtype, name) if issparse(X) else _dense(X, dtype, name)
         self.y = np.asarray(y)
         self.weights: Floats | None = None if weights is None else _numbers(weights, f"{name}, weights", np.float64)
@@ -56,6 +58,8 @@ class MemorySource(Source):
     @cached_property
     def classes(self) -> NDArray[Any]:
         """The different labels (k,), sorted, of the type of y; class number i is `classes[i]`."""
+        if self._classes is not None:
+            return self._classes
         try:
             return np.unique(self.y)
         except TypeError as error:
@@ -86,7 +90,9 @@ class MemorySource(Source):
             dtype="float32" if self.X.dtype == np.float32 else "float64",
             row_values=np.diff(self.X.indptr).astype(np.int64) if isinstance(self.X, csr_array) else None,
             weighted=self.weights is not None,
-            class_counts=() if classes is None else tuple(np.bincount(targets.astype(np.int64)).tolist()),
+            class_counts=()
+            if classes is None
+            else tuple(np.bincount(targets.astype(np.int64), minlength=len(classes)).tolist()),
         )
 
     def read(self, rows: Ints, info: DataInfo) -> Rows:
