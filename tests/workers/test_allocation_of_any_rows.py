@@ -74,7 +74,8 @@ CASES = [
     for solver in sorted(SOLVERS)
     for objective in sorted(OBJECTIVES)
     for setting in SETTINGS
-    if SOLVERS[solver].refuse(job(objective, "dense", setting, False)[0]) is None
+    if solver != "sklearn-sgd"  # whose rows cannot be sparse: `test_allocation_independence` has it
+    and SOLVERS[solver].refuse(job(objective, "dense", setting, False)[0]) is None
 ]
 
 
@@ -93,7 +94,7 @@ def test_any_allocation_learns_the_same(case: tuple[str, str, str], form: str, m
     assert got == expected(solver, objective, setting, form, monitored)
 
 
-@pytest.mark.parametrize("solver", sorted(SOLVERS))
+@pytest.mark.parametrize("solver", sorted(set(SOLVERS) - {"sklearn-sgd"}))
 @pytest.mark.parametrize("form", sorted(FORMS))
 def test_rows_in_every_form_whoever_computes_them(solver: str, form: str) -> None:
     objective = "squared" if solver == "exact" else "softmax"

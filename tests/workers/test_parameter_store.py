@@ -25,7 +25,7 @@ ROUNDS = 4
 
 def setting(solver: str) -> tuple[Training, list[Shard]]:
     """Return a short training and its shards."""
-    squared = solver == "exact"
+    squared = solver in ("exact", "sklearn-sgd")
     X, y = regression(60) if squared else classification(3, 60)
     problem = problem_for(X, y, NUM_SHARDS, "squared" if squared else "softmax", l2=0.01, batch_size=4)
     return Training(problem, solver, Stopping(ROUNDS, 0.0), True), cut(X, y, NUM_SHARDS)
