@@ -24,7 +24,7 @@ from workers.problem import SCHEDULES
 from workers.server_optimisers import SERVER_OPTIMISERS, ServerOptimiser, server_optimiser
 from workers.solvers import SOLVERS
 from workers.stopping import Stopping
-from workers.user_module import load_class, locate
+from workers.user_module import load_class, locate, read_source
 
 AUTO = "auto"
 
@@ -73,8 +73,8 @@ class ModelSpec(Section):
             return None
         import_torch()
         folder = Path((info.context or {}).get("folder", "."))
-        load_class(spec, folder)
         file, name = locate(spec, folder)
+        load_class(f"{file}:{name}", read_source(spec, folder))
         return f"{file.resolve()}:{name}"
 
     @checks_model(mode="after")
@@ -102,10 +102,8 @@ class ModelSpec(Section):
     def architecture(self, num_features: int, num_outputs: int) -> Architecture:
         """Return the architecture for rows of that many columns and margins."""
         if self.torch is not None:
-            module_class = load_class(self.torch, Path())
-            return TorchModule(
-                num_features, num_outputs, self.intercept, self.torch, self.torch_arguments, module_class
-            )
+            source = read_source(self.torch, Path())
+            return TorchModule(num_features, num_outputs, self.intercept, self.torch, self.torch_arguments, source)
         if self.hidden:
             return Mlp(num_features, num_outputs, self.intercept, tuple(self.hidden), self.activation)
         return Linear(num_features, num_outputs, self.intercept)

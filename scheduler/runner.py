@@ -121,7 +121,7 @@ def train(gang: Gang, prepared: Prepared, policy: Policy, observer: Observer) ->
         If the run failed.
     """
     job, data = prepared.job, prepared.data
-    ship_by_value(policy.balance, prepared.problem.architecture.foreign)
+    ship_by_value(policy.balance)
     spec = RunSpec(
         job=job.name,
         data=encode(data) if data.nbytes.sum() < INLINE_BYTES else ray.put(data),

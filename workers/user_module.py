@@ -1,8 +1,7 @@
-"""Classes of a user's own, from a file beside the job file."""
+"""Classes of a user's own, from a file beside the job file; the file's text travels to where they are needed."""
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -24,21 +23,36 @@ def locate(spec: str, folder: Path) -> tuple[Path, str]:
     return folder / f"{module.removesuffix('.py')}.py", name
 
 
-def load_class(spec: str, folder: Path) -> type:
-    """Return the class that ``module:Class`` names, from ``module.py`` in ``folder``.
+def read_source(spec: str, folder: Path) -> str:
+    """Return the text of ``module.py`` in ``folder``, which ``module:Class`` means.
 
     Raises
     ------
     DataError
-        If there is no such file or class, it fails to import, or another module has its name.
+        If there is no such file, or it is no text.
     """
-    file, name = locate(spec, folder)
+    file, _ = locate(spec, folder)
     if not file.is_file():
         raise DataError(
             f"'{spec}' needs the file {file.name} in {file.parent.resolve()}, and there is none: put it there, "
             "or start from the folder that has it"
         )
-    module = _loaded(file.resolve())
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read: {error}") from None
+
+
+def load_class(spec: str, source: str) -> type:
+    """Return the class that ``module:Class`` names, from the text of its module.
+
+    Raises
+    ------
+    DataError
+        If there is no such class, the module fails to import, or another module has its name.
+    """
+    file, name = locate(spec, Path())
+    module = _executed(file, source)
     found = getattr(module, name, None)
     if isinstance(found, type):
         return found
@@ -46,21 +60,18 @@ def load_class(spec: str, folder: Path) -> type:
     raise DataError(f"{file} has no class '{name}'. {did_you_mean(name, own)}")
 
 
-def _loaded(file: Path) -> ModuleType:
-    """Return the module of a file, imported once under the file's name; cloudpickle finds it there."""
+def _executed(file: Path, source: str) -> ModuleType:
+    """Return the module of a text, executed once under the file's name."""
     present = sys.modules.get(file.stem)
-    if present is not None and getattr(present, "__file__", None) == str(file):
+    if present is not None and getattr(present, "__apportion_source__", None) == source:
         return present
-    if present is not None and not getattr(present, "__apportion_user_module__", False):
+    if present is not None and not hasattr(present, "__apportion_source__"):
         raise DataError(f"{file} would shadow the module '{file.stem}', which is loaded already: rename the file")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise DataError(f"{file} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    module.__dict__["__apportion_user_module__"] = True
+    module = ModuleType(file.stem)
+    module.__dict__.update(__file__=str(file), __apportion_source__=source)
     sys.modules[file.stem] = module
     try:
-        spec.loader.exec_module(module)
+        exec(compile(source, str(file), "exec"), module.__dict__)  # noqa: S102  (the user's own, named in the job file)
     except Exception as error:
         del sys.modules[file.stem]
         raise DataError(f"{file} failed to import: {type(error).__name__}: {error}") from error

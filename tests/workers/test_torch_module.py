@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from learning_cases import classification, cut, fused, learn, problem_for
-from ray import cloudpickle
 from scipy.sparse import csr_array
 
 from workers.architectures import Mlp, TorchModule
@@ -23,7 +22,8 @@ from workers.kernels import FAST
 from workers.model import Model, load_model
 from workers.objectives import OBJECTIVES
 from workers.problem import Problem
-from workers.user_module import load_class
+from workers.user_module import load_class, read_source
+from workers.wire import decode, encode
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'apportion[torch]'")
 
@@ -193,7 +193,7 @@ def test_lazy_layers_come_to_be() -> None:
     assert module("Lazy").num_parameters == 3 * 4 + 4 + 4 + 4 + 4 * 3 + 3
 
 
-def test_training_and_pickling_by_value() -> None:
+def test_training_here_and_where_the_file_is_not() -> None:
     X, y = classification(3)
     own = module(width=6)
     problem = replace(problem_for(X, y, 4, "softmax", l2=0.01), architecture=own)
@@ -202,14 +202,10 @@ def test_training_and_pickling_by_value() -> None:
     shards = cut(X, y, 4)
     outcome, training = learn(choice.applied(problem), shards, choice.solver, 80)
     assert outcome.metric[0] > 0.75
-    cloudpickle.register_pickle_by_value(sys.modules["own_net"])
-    try:
-        blob = cloudpickle.dumps(choice.applied(problem))
-    finally:
-        cloudpickle.unregister_pickle_by_value(sys.modules["own_net"])
+    blob = encode(choice.applied(problem))
     sys.modules.pop("own_net")
     Path("own_net.py").unlink()
-    _, elsewhere = learn(cloudpickle.loads(blob), shards, choice.solver, 80)
+    _, elsewhere = learn(decode(blob), shards, choice.solver, 80)
     assert fused(elsewhere).tobytes() == fused(training).tobytes()
 
 
@@ -235,13 +231,12 @@ def test_errors_of_the_users_code_are_told() -> None:
         module(widht=3)
     Path("broken.py").write_text("import torch\n1 / 0\n")
     with pytest.raises(DataError, match=r"broken.py failed to import: ZeroDivisionError"):
-        load_class("broken:Net", Path())
+        load_class("broken:Net", read_source("broken:Net", Path()))
     assert "broken" not in sys.modules
-    Path("json.py").write_text("class Net: pass\n")
     with pytest.raises(DataError, match=r"would shadow the module 'json', which is loaded already: rename the file"):
-        load_class("json:Net", Path())
+        load_class("json:Net", "class Net: pass")
     with pytest.raises(DataError, match="written 'module:Class', got 'own_net'"):
-        load_class("own_net", Path())
+        read_source("own_net", Path())
 
 
 def test_sparse_rows_are_refused() -> None:

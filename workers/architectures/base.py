@@ -74,11 +74,6 @@ class Architecture(ABC):
     def from_arrays(self, arrays: Arrays, columns: Columns) -> Floats:
         """Return the flat buffer for ``columns`` of what ``to_arrays`` gave."""
 
-    @property
-    def foreign(self) -> object:
-        """An object whose class is the user's own and must travel with its code; None where there is none."""
-        return None
-
     def refuse(self, kernels: Kernels, sparse: bool) -> str | None:
         """Say why this architecture does not go together with an arithmetic, or with sparse rows, or None."""
         del kernels, sparse

@@ -17,7 +17,7 @@ from workers.columns import Columns
 from workers.data.rows import Dense, Floats, Matrix, is_sparse
 from workers.errors import DataError
 from workers.kernels import Kernels
-from workers.user_module import load_class
+from workers.user_module import load_class, read_source
 
 CENTER, SCALE, TARGET = "columns.center", "columns.scale", "target.offset_and_unit"
 TRIAL_ROWS = 5
@@ -61,8 +61,8 @@ class TorchModule(Architecture):
         Where its class is: ``FILE:Class``. It is called with the numbers of inputs and of outputs.
     arguments
         What it is called with besides.
-    module_class
-        The class itself; None to read it from the present folder.
+    source
+        The text of that file, which travels with the module; None to read it from the present folder.
 
     Raises
     ------
@@ -72,19 +72,24 @@ class TorchModule(Architecture):
 
     module: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    module_class: type | None = field(default=None, compare=False)
+    source: str | None = field(default=None, repr=False)
 
     kind = "torch"
 
     def __post_init__(self) -> None:
-        if self.module_class is None:
-            object.__setattr__(self, "module_class", load_class(self.module, Path.cwd()))
+        if self.source is None:
+            object.__setattr__(self, "source", read_source(self.module, Path.cwd()))
         object.__setattr__(self, "module", Path(self.module).name)
         self._refuse_unfit()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the built module out: whoever needs it builds it again."""
-        return {name: value for name, value in self.__dict__.items() if name != "built"}
+        """Leave class and module out: whoever needs them makes them of the source."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("built", "module_class")}
+
+    @cached_property
+    def module_class(self) -> Any:
+        """The class."""
+        return load_class(self.module, self.source or "")
 
     @cached_property
     def built(self) -> Any:
@@ -92,18 +97,13 @@ class TorchModule(Architecture):
         torch = import_torch()
         return self._new(0).to("cuda" if torch.cuda.is_available() else "cpu")
 
-    @property
-    def foreign(self) -> object:
-        """The module: its class is the user's own."""
-        return self.built
-
     def _new(self, seed: int) -> Any:
         """Return a new module whose parameters were drawn from ``seed``."""
         torch = import_torch()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                new = self.module_class(self.num_features, self.num_outputs, **self.arguments)  # type: ignore[misc]
+                new = self.module_class(self.num_features, self.num_outputs, **self.arguments)
                 if isinstance(new, torch.nn.Module):
                     new(torch.zeros(TRIAL_ROWS, self.num_features))  # lazy layers come to be
             except Exception as error:
