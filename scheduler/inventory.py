@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from policies.interface import NodeTable, frozen
+from workers.environment import environment
 
 INSPECTION_TIMEOUT_S = 30.0
 
@@ -52,29 +51,17 @@ class NodeView:
 
 def inspect_here() -> PhysicalView:
     """Return the physical view of the machine that this runs on."""
-    memory = psutil.virtual_memory()
+    memory, here = psutil.virtual_memory(), environment()
     num_cpus = psutil.cpu_count() or 1
     return PhysicalView(
         hostname=platform.node(),
-        processor=_processor_name(),
+        processor=here.processor,
         num_cpus=num_cpus,
         load=min(psutil.getloadavg()[0] / num_cpus, 1.0),
         memory_bytes=memory.total,
         memory_free_bytes=memory.available,
-        numeric_class=numeric_class(),
+        numeric_class=here.numeric_class,
     )
-
-
-def numeric_class() -> str:
-    """Return a short name for the kernels that compute here: nodes of one class agree to the last bit.
-
-    Made of the processor's model, NumPy's version and the vector instructions that NumPy found.
-    """
-    import numpy as np  # noqa: PLC0415  (runs on the node, where it is loaded anyway)
-
-    found: Mapping[str, Any] = np.show_config(mode="dicts").get("SIMD Extensions", {})
-    text = "|".join([_processor_name(), platform.machine(), np.__version__, ",".join(found.get("found", []))])
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def logical_views() -> list[LogicalView]:
@@ -146,14 +133,3 @@ def _free_by_node() -> Mapping[str, Mapping[str, float]]:
     """Return what is free on each node. Ray has no public call for it; a used-up resource is absent."""
     found: Mapping[str, Mapping[str, float]] = ray._private.state.available_resources_per_node()
     return found
-
-
-def _processor_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

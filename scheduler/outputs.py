@@ -6,13 +6,10 @@ import csv
 import datetime
 import io
 import math
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 import scheduler
 from scheduler.parameter_server import RunResult, WorkerReport
@@ -41,6 +38,8 @@ class Summary:
 
     Attributes
     ----------
+    solver, choice
+        Resolved if it was ``auto``, and why; empty where the job names the solver.
     metric, optimum
         Of the model, and of the exact solution where there is one.
     seconds
@@ -49,6 +48,8 @@ class Summary:
 
     job: str
     policy: str
+    solver: str
+    choice: str
     rounds: int
     model_sha256: str
     metric_name: str
@@ -103,6 +104,8 @@ def conclude(prepared: Prepared, policy: str, result: RunResult, seconds: float)
     summary = Summary(
         job=job.name,
         policy=policy,
+        solver=prepared.choice.solver,
+        choice=prepared.choice.reason,
         rounds=outcome.rounds,
         model_sha256=model.sha256,
         metric_name=prepared.problem.objective.metric_name,
@@ -129,11 +132,9 @@ def _provenance(prepared: Prepared, policy: str, result: RunResult) -> dict[str,
         "data_sha256": prepared.data.info.fingerprint,
         "rounds": result.outcome.rounds,
         "learning_rate": result.outcome.learning_rate,
-        "versions": {
-            "apportion": scheduler.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
+        "choice": asdict(prepared.choice),
+        "apportion": scheduler.__version__,
+        "environment": asdict(next(report.environment for report in result.workers if report.shards)),
     }
 
 

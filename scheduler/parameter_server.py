@@ -11,10 +11,11 @@ import ray
 from threadpoolctl import threadpool_limits
 
 from policies.interface import Balance, Call, Floats, Ints, Resources, ShardTable, WorkerTable, frozen
-from scheduler.errors import LostActorError
+from scheduler.errors import LostActorError, UserError
 from scheduler.metrics import RunMetrics
 from scheduler.rounds import Rounds
 from workers.architectures.base import Arrays
+from workers.environment import Environment
 from workers.parameter_store import ParameterStore
 from workers.problem import Problem
 from workers.stopping import Stopping
@@ -68,6 +69,7 @@ class WorkerReport:
     bytes: int
     busy_s: float
     probed_rows_per_s: float | None
+    environment: Environment
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,7 @@ class _Run:
         self._training = Training(spec.problem, spec.solver, spec.stopping, spec.standardise, spec.initial)
         self._reports: list[RoundReport] = []
         self._worker_reports: tuple[WorkerReport, ...] = ()
+        self._deadline_s: float | None = None
 
     @property
     def num_rounds(self) -> int:
@@ -229,9 +232,10 @@ class _Run:
         tally = _Tally(np.zeros(len(workers)))
         calls = _Calls(workers, store, tally)
         calls.send(rounds.begin().calls)  # a worker begins as soon as it has read its shards
-        for worker, (num_bytes, pid) in enumerate(ray.get(taken)):
+        for worker, (num_bytes, pid, here) in enumerate(ray.get(taken)):
             tally.shards += num_bytes
-            self._worker_reports += (self._report(worker, queues[worker], pid, s_per_work[worker]),)
+            self._worker_reports += (self._report(worker, queues[worker], pid, s_per_work[worker], here),)
+        self._refuse_mixed_kernels()
         self._drive(calls, rounds, tally)
         if self._training.outcome is None:
             raise AssertionError("the rounds end with an outcome")
@@ -243,7 +247,22 @@ class _Run:
             self._training.outcome, tuple(self._reports), reports, tuple(tally.seconds_by_round), tally.bytes_moved
         )
 
-    def _report(self, worker: int, queue: Ints, pid: int, s_per_work: float) -> WorkerReport:
+    def _refuse_mixed_kernels(self) -> None:
+        """Refuse workers whose last bits may differ: who computed what would change the model."""
+        kinds = {report.environment.numeric_class: report for report in self._worker_reports if report.shards}
+        if len(kinds) > 1 and self._spec.problem.kernels.name != "strict":
+            listed = "\n".join(
+                f"  - node {report.node}: {report.environment.processor}, NumPy {report.environment.numpy}, "
+                f"BLAS {report.environment.blas}"
+                for report in kinds.values()
+            )
+            raise UserError(
+                f"job {self._spec.job}: its workers compute with different kernels, so that the last bits of the model "
+                f"would depend on the assignment:\n{listed}\n"
+                "set 'training.reproducible: strict', or use nodes of one kind"
+            )
+
+    def _report(self, worker: int, queue: Ints, pid: int, s_per_work: float, here: Environment) -> WorkerReport:
         return WorkerReport(
             node=self._spec.nodes[worker],
             pid=pid,
@@ -252,6 +271,7 @@ class _Run:
             bytes=int(self._spec.shards.bytes[queue].sum()),
             busy_s=0.0,
             probed_rows_per_s=None if np.isnan(s_per_work) else float(1.0 / s_per_work),
+            environment=here,
         )
 
     def _drive(self, calls: _Calls, rounds: Rounds, tally: _Tally) -> None:
@@ -260,6 +280,7 @@ class _Run:
         started_s = time.perf_counter()
         while self._training.outcome is None:
             call, result = calls.next_answer()
+            self._mind_the_time()
             instructions = rounds.answered(call, result)
             if instructions.report is not None:
                 now_s = time.perf_counter()
@@ -267,6 +288,17 @@ class _Run:
                 started_s = now_s
             calls.send(instructions.calls)
         self._flush(metrics, tally)
+
+    def _mind_the_time(self) -> None:
+        """Let training end after this round once its time is up."""
+        limit_s = self._spec.stopping.time_s
+        if limit_s is None or self._training.stage != self._spec.solver:
+            return
+        now_s = time.perf_counter()
+        if self._deadline_s is None:
+            self._deadline_s = now_s + limit_s
+        elif now_s >= self._deadline_s:
+            self._training.stop(f"the time budget of {limit_s:g} s is spent")
 
     def _note(self, report: RoundReport, seconds: float, tally: _Tally, metrics: RunMetrics) -> None:
         self._reports.append(report)

@@ -21,6 +21,9 @@ LAYERS_RATES = {"classification": 0.2, "regression": 0.03}
 """The default learning rates of layers where no server optimiser scales their steps: the residuals of a regression
 are not bounded, and rows far from all others throw local steps off."""
 
+WORTH_A_CLUSTER = 20_000_000
+"""Values (rows times columns) below which the rounds' overhead outweighs what a second worker computes."""
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -37,11 +40,15 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Choice:
-    """A solver with all its settings, and why: ``reason`` is empty where nothing was left open."""
+    """A solver with all its settings, and why: ``reason`` is empty where nothing was left open.
+
+    ``remark`` says whether a cluster pays at all, where the choice was left open.
+    """
 
     solver: str
     options: SolverOptions
     reason: str = ""
+    remark: str = ""
 
     def applied(self, problem: Problem) -> Problem:
         """Return the problem with these settings."""
@@ -70,7 +77,17 @@ def choose(problem: Problem, wishes: Wishes) -> Choice:
         server=server,
         aggregation=wishes.aggregation,
     )
-    return Choice(solver, options, reason)
+    return Choice(solver, options, reason, _remark(problem) if wishes.solver is None else "")
+
+
+def _remark(problem: Problem) -> str:
+    values = problem.num_rows * problem.num_features
+    if values >= WORTH_A_CLUSTER or not problem.architecture.is_linear:
+        return ""
+    return (
+        f"the data is small ({values:,} values): one process trains it as fast as a cluster, which pays from about "
+        f"{WORTH_A_CLUSTER:,} values on"
+    )
 
 
 def _steps_at_server(solver: str) -> bool:

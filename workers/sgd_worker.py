@@ -10,6 +10,7 @@ import ray
 from threadpoolctl import threadpool_limits
 
 from workers.data.shard import DataSet
+from workers.environment import Environment, environment
 from workers.problem import Problem
 from workers.wire import decode, encode
 from workers.worker_state import WorkerState, probe
@@ -37,11 +38,11 @@ class SgdWorker:
         """Return seconds per row of the job's own objective."""
         return probe(problem, time.perf_counter)
 
-    def take(self, data: DataSet | bytes, shards: Sequence[int]) -> tuple[int, int]:
-        """Begin a job: read the worker's shards of it; return the bytes that were read, and the process id."""
+    def take(self, data: DataSet | bytes, shards: Sequence[int]) -> tuple[int, int, Environment]:
+        """Begin a job: read the worker's shards; return the bytes read, the process id, and what computes here."""
         known = decode(data) if isinstance(data, bytes) else data
         self._state = WorkerState(self._name, known, self._memory_bytes, time.perf_counter)
-        return self._state.prepare(shards), os.getpid()
+        return self._state.prepare(shards), os.getpid(), environment()
 
     def run(self, message: bytes, problem: bytes | None) -> bytes:
         """Compute the queue for an encoded ``Message``, and return the encoded ``CallResult``.

@@ -85,6 +85,10 @@ class TerminalObserver(Observer):
         )
         self._console.print(assignment_table(workers))
         self._step(3, f"Train on each: {self._solver} on its own shards, objective {self._objective}")
+        if prepared.choice.reason:
+            self._console.print(f"solver auto: {escape(prepared.choice.reason)}", highlight=False)
+        if prepared.choice.remark:
+            self._console.print(escape(prepared.choice.remark), highlight=False)
         self._progress.update(self._task, total=training.rounds)
         self._progress.start()
 
