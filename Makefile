@@ -40,7 +40,7 @@ check: setup  ## Check format, lint, types and import rules, and run the fast te
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
-	@$(BIN)/python -m pytest -m "not cluster and not long" -x
+	@$(BIN)/python -m pytest -m "not cluster and not long" -x -n auto
 
 .PHONY: format
 format: setup  ## Format the code and mend what the linter can

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import scheduler
-from scheduler.parameter_server import RunResult, WorkerReport
 from scheduler.preparation import Prepared
+from scheduler.run import RunResult, WorkerReport
 from workers.model import Model, atomic_text, write_json
 
 SUMMARY_FILE = "summary.json"

@@ -10,16 +10,15 @@ import numpy as np
 import ray
 from threadpoolctl import threadpool_limits
 
-from policies.interface import Balance, Call, Floats, Ints, Resources, ShardTable, WorkerTable, frozen
+from policies.interface import Call, Floats, Ints, WorkerTable, frozen
 from scheduler.errors import LostActorError, UserError
 from scheduler.metrics import RunMetrics
 from scheduler.rounds import Rounds
-from workers.architectures.base import Arrays
+from scheduler.run import BytesMoved, Progress, RunResult, RunSpec, WorkerReport
 from workers.environment import Environment
 from workers.parameter_store import ParameterStore
 from workers.problem import Problem
-from workers.stopping import Stopping
-from workers.training import Outcome, RoundReport, Training
+from workers.training import RoundReport, Training
 from workers.wire import decode, encode
 from workers.worker_state import CallResult
 
@@ -30,79 +29,6 @@ INLINE_BYTES = 100 * 1024
 def sealed(blob: bytes) -> Any:
     """Return a blob as it is sent to workers: itself, or a reference to it in the object store."""
     return blob if len(blob) < INLINE_BYTES else ray.put(blob)
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """Everything that a run's outcome depends on, and the balance policy, on which it does not.
-
-    Attributes
-    ----------
-    data
-        The ``DataSet``, encoded, or a reference to it in Ray's object store: the server only passes it on.
-    nodes, capacity
-        The node of each worker, and its part of that node's resources, shape ``(workers, 3)``.
-    """
-
-    job: str
-    data: Any
-    shards: ShardTable
-    problem: Problem
-    solver: str
-    stopping: Stopping
-    standardise: bool
-    initial: Arrays | None
-    balance: Balance
-    bundle: Resources
-    nodes: tuple[str, ...]
-    capacity: Floats
-
-
-@dataclass(frozen=True)
-class WorkerReport:
-    """What a worker was given, and what it did; ``probed_rows_per_s`` is None where the policy asks for no speeds."""
-
-    node: str
-    pid: int
-    shards: tuple[int, ...]
-    rows: int
-    bytes: int
-    busy_s: float
-    probed_rows_per_s: float | None
-    environment: Environment
-
-
-@dataclass(frozen=True)
-class BytesMoved:
-    """Bytes read as shards, sent as messages to all workers, and sent back as updates."""
-
-    shards: int = 0
-    parameters: int = 0
-    updates: int = 0
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.shards + self.parameters + self.updates
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What is new since the last look: reports of rounds, and the workers once they have their shards."""
-
-    reports: tuple[RoundReport, ...]
-    workers: tuple[WorkerReport, ...]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run brought, and what it took; ``seconds_by_round`` has the solver's rounds only."""
-
-    outcome: Outcome
-    reports: tuple[RoundReport, ...]
-    workers: tuple[WorkerReport, ...]
-    seconds_by_round: tuple[float, ...]
-    bytes_moved: BytesMoved
 
 
 @dataclass

@@ -16,9 +16,10 @@ from scheduler.gang import Gang
 from scheduler.inventory import Inspection, NodeView
 from scheduler.job import Job
 from scheduler.outputs import Finished, Summary, conclude
-from scheduler.parameter_server import INLINE_BYTES, RunResult, RunSpec, WorkerReport
+from scheduler.parameter_server import INLINE_BYTES
 from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
+from scheduler.run import RunResult, RunSpec, WorkerReport
 from scheduler.session import Session, connect, ship_by_value
 from workers.errors import DataError
 from workers.training import DivergedError, RoundReport

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 
 from policies.interface import Policy
 from scheduler.errors import UserError
-from scheduler.parameter_server import RunResult
 from scheduler.pool import Pool
 from scheduler.preparation import Prepared
+from scheduler.run import RunResult
 from scheduler.runner import Observer, train
 from scheduler.session import Session, connection, join
 

@@ -21,7 +21,7 @@ from scheduler.cli.main import app
 from scheduler.job import Job
 from scheduler.job_file import load_job
 from scheduler.outputs import Summary
-from scheduler.parameter_server import WorkerReport
+from scheduler.run import WorkerReport
 from workers.data.named_source import BUNDLED, FETCHED
 from workers.objectives import OBJECTIVES
 from workers.problem import SCHEDULES

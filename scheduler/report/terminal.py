@@ -20,8 +20,8 @@ from policies.interface import Policy
 from scheduler.comparison import Comparison
 from scheduler.inventory import NodeView
 from scheduler.outputs import Summary, max_over_mean
-from scheduler.parameter_server import RunResult, WorkerReport
 from scheduler.preparation import Prepared
+from scheduler.run import RunResult, WorkerReport
 from scheduler.runner import Observer
 from scheduler.session import Session
 from workers.training import RoundReport

@@ -16,7 +16,6 @@ from scheduler.comparison import Comparison, Row
 from scheduler.inventory import LogicalView, NodeView, PhysicalView
 from scheduler.job_file import load_job
 from scheduler.outputs import Score, Summary
-from scheduler.parameter_server import BytesMoved, RunResult, WorkerReport
 from scheduler.preparation import prepare
 from scheduler.report.terminal import (
     MAX_ROWS,
@@ -28,7 +27,9 @@ from scheduler.report.terminal import (
     score_table,
     size,
 )
+from scheduler.run import BytesMoved, RunResult, WorkerReport
 from scheduler.session import Session
+from workers.environment import environment
 from workers.training import Outcome, RoundReport
 
 ARRAYS = {"weights": frozen([[2.0]]), "intercepts": frozen([0.0])}
@@ -61,7 +62,7 @@ def node(number: int = 0, **physical: Any) -> NodeView:
 
 
 def worker(*shards: int, node: str = "0" * 56) -> WorkerReport:
-    return WorkerReport(node, 1, shards, 10 * len(shards), 800 * len(shards), 0.5, 12345.6)
+    return WorkerReport(node, 1, shards, 10 * len(shards), 800 * len(shards), 0.5, 12345.6, environment())
 
 
 def row(policy: str) -> Row:
@@ -72,6 +73,8 @@ def summary(**fields: Any) -> Summary:
     defaults: dict[str, Any] = {
         "job": "j",
         "policy": "equal",
+        "solver": "local-svrg",
+        "choice": "",
         "rounds": 3,
         "model_sha256": "ab" * 32,
         "metric_name": "mean squared error",
