@@ -56,8 +56,7 @@ bench-memory: setup  ## Measure what driver and workers hold in memory for large
 	@$(BIN)/python -m benchmarks.memory
 
 # The peers' libraries are large (dask-ml, torch), so they have an environment of their own. Where they cannot be had,
-# `python -m benchmarks.learning` in any environment leaves their peers out and says why. On Linux the small build of
-# torch comes with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu.
+# `python -m benchmarks.learning` in any environment leaves their peers out and says why.
 $(BENCH_VENV)/.installed: pyproject.toml
 	@echo "setting up $(BENCH_VENV) (once, some minutes)"
 	@$(PYTHON) -m venv $(BENCH_VENV)

@@ -41,6 +41,9 @@ class Running:
     family: list[psutil.Process]
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
 def start_endless(tmp_path: Path, *options: str, env: dict[str, str] | None = None) -> Running:
     """Start a run that does not end, and wait until its rounds have begun."""
     arguments = command("run", JOB, "--output", str(tmp_path / "out"), *ENDLESS, *(options or ("--cpus", "2")))
@@ -51,13 +54,26 @@ def start_endless(tmp_path: Path, *options: str, env: dict[str, str] | None = No
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (a shell's background ignores it)
     )
+    STARTED.append(process)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("[3/5]"):
             break
     time.sleep(0.5)
     return Running(process, psutil.Process(process.pid).children(recursive=True))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on() -> Iterator[None]:
+    """End what a failed test has started."""
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            for part in [*psutil.Process(process.pid).children(recursive=True), process]:
+                part.kill()
+    STARTED.clear()
 
 
 def survivors(family: list[psutil.Process]) -> list[psutil.Process]:
@@ -116,6 +132,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     arguments = [RAY, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}"]
     arguments += [
         f"--metrics-export-port={metrics}",
+        f"--dashboard-agent-listen-port={free_port()}",  # others on this machine have the usual one
         "--num-cpus=4",
         f"--temp-dir={temporary}",
         "--include-dashboard=true",
