@@ -1,6 +1,6 @@
 """Who is compared: each peer trains the same model on the same rows, and one harness times all in the same way."""
 
-from benchmarks.peers.apportion import Apportion, LocalSgd
+from benchmarks.peers.apportion import Apportion, Stochastic
 from benchmarks.peers.bare_ray import BareRay
 from benchmarks.peers.base import Goal, Limits, Peer, Point, Settings, follow
 from benchmarks.peers.dask import DaskIncremental, DaskLbfgs
@@ -18,9 +18,9 @@ PEERS: dict[str, Peer] = {
     "dask-lbfgs": DaskLbfgs(),
     "dask-incremental": DaskIncremental(),
     "ray-train": RayTrain(),
-    "local-sgd": LocalSgd(),
+    "local-sgd": Stochastic("local-sgd", tuned=True),
     "local-svrg": Apportion("local-svrg"),
-    "sgd": Apportion("sgd"),
+    "sgd": Stochastic("sgd", tuned=False),
     "newton": Apportion("newton"),
     "lbfgs": Apportion("lbfgs"),
     "exact": Apportion("exact"),

@@ -68,26 +68,33 @@ class Apportion(Peer):
         yield Point(float(elapsed_s[-1]), len(elapsed_s), parameters)
 
 
-class LocalSgd(Apportion):
-    """Local SGD: a round is a pass over the rows. Its loss is met on the way, so every entry is a run of its own."""
+class Stochastic(Apportion):
+    """A solver whose rounds measure the loss of the batches that they meet, not the objective.
+
+    So every entry is a run of its own, and the parameters at its end are judged. ``tuned`` searches for the learning
+    rate as the NumPy loop does; otherwise it is the program's own default.
+    """
 
     timed = "the solver's rounds, as summary.json has them, of the first run that is long enough"
 
-    def __init__(self) -> None:
-        super().__init__("local-sgd")
+    def __init__(self, solver: str, tuned: bool) -> None:
+        super().__init__(solver)
+        self.tuned = tuned
 
     def tune(self, problem: LearningProblem, goal: Goal, limits: Limits) -> Settings:
         """Search powers of four, constant and falling, as for the NumPy loop."""
-        schedules = ("constant", "inverse")
-        candidates = [{"rate": rate, "decay": decay} for rate in RATES[1:] for decay in schedules]
+        if not self.tuned:
+            return {}
+        candidates = [{"rate": rate, "decay": decay} for rate in RATES[1:] for decay in ("constant", "inverse")]
         return fastest(self, problem, candidates, goal, Limits(min(limits.epochs, 4), limits.seconds))
 
     def points(self, problem: LearningProblem, settings: Settings, goal: Goal, limits: Limits) -> Points:
         """Yield the parameters after runs of more and more rounds."""
         del goal
         for rounds in ESCALATION:
-            rate, schedule = settings["rate"], settings["decay"]
-            chosen = self.prepared(problem, rounds).with_training(learning_rate=rate, schedule=schedule, rounds=rounds)
+            chosen = self.prepared(problem, rounds).with_training(
+                learning_rate=settings.get("rate", "auto"), schedule=settings.get("decay", "auto"), rounds=rounds
+            )
             _, seconds_by_round, parameters = train(chosen, self.solver)
             yield Point(sum(seconds_by_round), rounds, parameters)
 

@@ -7,12 +7,17 @@ import pandas as pd
 import pytest
 import ray
 
+from policies.presets import resolve
+from scheduler.job import Recipe
+from scheduler.preparation import prepare_source
+from scheduler.runner import Observer, run_connected
 from scheduler.session import Session
 from workers.data import ray_dataset
 from workers.data.memory_source import MemorySource
 from workers.data.ray_dataset import RayDatasetSource
 from workers.data.shard import DataSet
 from workers.errors import DataError
+from workers.sequential import train
 
 pytestmark = pytest.mark.cluster
 ray_data = pytest.importorskip("ray.data")
@@ -105,3 +110,13 @@ def test_complaints() -> None:
     assert "no column 'z'. The choices are a, t, s." in refusal(dataset, "z")
     assert "has 3 rows and 0 features" in refusal(dataset, "t", [])
     assert "the one class 1" in refusal(ray_data.from_pandas(frame[:1]), "t", ["a"], task="classification")
+
+
+def test_a_dataset_trains_on_workers() -> None:
+    dataset = ray_data.from_pandas(FRAME[["a", "b", "w"]]).repartition(4)
+    recipe = Recipe(name="dataset", model={"objective": "squared", "l2": 0.1}, shards=3, workers={"count": 2})
+    prepared = prepare_source(recipe, RayDatasetSource(dataset, "w"))
+    model = run_connected(prepared, resolve("equal"), Observer()).model
+    memory = MemorySource(FRAME[["a", "b"]].to_numpy(np.float64), FRAME["w"].to_numpy(np.float64))
+    alone = prepare_source(recipe, memory)
+    assert model.weights.tobytes() == train(alone.training(), alone.data.load(range(3))).weights.tobytes()

@@ -22,6 +22,7 @@ from scheduler.preparation import prepare
 from scheduler.runner import Observer, run_connected
 from scheduler.session import Session
 from workers.sequential import train
+from workers.solvers import SOLVERS
 
 pytestmark = pytest.mark.cluster
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -47,11 +48,11 @@ def launch(session: Session) -> Launch:
 def sequential(job: Job) -> bytes:
     prepared = prepare(job)
     outcome = train(prepared.training(), prepared.data.load(range(job.shards)))
-    return outcome.weights.tobytes() + outcome.intercepts.tobytes()
+    return b"".join(array.tobytes() for array in outcome.arrays.values())
 
 
 def bits(finished: Finished) -> bytes:
-    return finished.model.weights.tobytes() + finished.model.intercepts.tobytes()
+    return b"".join(array.tobytes() for array in finished.model.arrays.values())
 
 
 PAIRS = list(zip(PRESETS, [1, 2, 3, 5, 5], strict=True))
@@ -76,10 +77,23 @@ def test_every_policy_and_number_of_workers_gives_the_same_model(launch: Launch,
         assert sorted(s for worker in finished.summary.workers for s in worker.shards) == list(range(8))
 
 
-@pytest.mark.parametrize("solver", ["exact", "gradient-descent", "local-sgd", "local-svrg"])
-def test_every_solver_equals_the_sequential_reference(launch: Launch, solver: str) -> None:
-    finished = launch("random", workers__count=3, training__solver=solver)
+@pytest.mark.parametrize(
+    ("solver", "policy", "workers"), list(zip(SOLVERS, itertools.cycle(PRESETS), itertools.cycle([3, 7, 2, 1])))
+)
+def test_every_solver_equals_the_sequential_reference(
+    launch: Launch, solver: str, policy: str, workers: int
+) -> None:
+    finished = launch(policy, workers__count=workers, training__solver=solver)
     assert bits(finished) == sequential(job_of(training__solver=solver))
+
+
+def test_layers_validation_and_robust_sums_equal_the_sequential_reference(launch: Launch) -> None:
+    fields = {
+        "model": {"objective": "squared", "hidden": [5]},
+        "training": {"solver": "sgd", "rounds": 9, "patience": 2, "aggregation": "median"},
+        "validation_fraction": 0.2,
+    }
+    assert bits(launch("random", workers__count=3, **fields)) == sequential(job_of(**fields))
 
 
 def test_the_seed_changes_a_stochastic_model(launch: Launch) -> None:
