@@ -10,7 +10,7 @@ from typing import Any
 from policies.interface import Policy
 from scheduler.job import Job
 from scheduler.outputs import Summary, max_over_mean
-from scheduler.runner import Observer, Preparing, RunOptions, run_connected
+from scheduler.runner import Observer, RunOptions, run_connected, start_preparing
 from scheduler.session import Session, connect
 
 
@@ -65,7 +65,8 @@ def compare_policies(
     ``finished`` is called after each run. Raises what ``run_job`` raises.
     """
     turns: list[list[Summary]] = []
-    with Preparing(job) as preparing, connect(options.address, options.cpus) as session:
+    preparing = start_preparing(job)
+    with connect(options.address, options.cpus) as session:
         connected(session)
         prepared = preparing.result()
         for _ in range(repeats):

@@ -20,6 +20,7 @@ from workers.data.parquet_source import ParquetSource
 from workers.data.source import Source
 
 SOURCES = ("bundled", "openml", "csv", "parquet", "libsvm", "npy", "npz")
+NAMED_SETS = ("bundled", "openml")
 NAMED_COLUMNS = ("csv", "parquet")
 ClassWeights: TypeAlias = Literal["balanced"] | dict[str | int, float]
 
@@ -148,7 +149,7 @@ class DataSpec(Section):
             raise ValueError(f"nothing may be missing in {source} data; leave 'missing' out")
         if (self.num_features is not None or self.zero_based) and source != "libsvm":
             raise ValueError("'num_features' and 'zero_based' are for libsvm only")
-        if self.data_home is not None and source not in ("bundled", "openml"):
+        if self.data_home is not None and source not in NAMED_SETS:
             raise ValueError("'data_home' is for bundled and openml only")
 
     def source(self) -> Source:  # noqa: PLR0911

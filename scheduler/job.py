@@ -14,7 +14,7 @@ from policies.interface import Resources
 from scheduler.data_spec import DataSpec
 from scheduler.errors import shown
 from scheduler.learning_spec import ModelSpec, TrainingSpec
-from scheduler.section import Section, path_of
+from scheduler.section import Section, path_of, plain
 
 
 class BundleSpec(Section):
@@ -96,7 +96,7 @@ class Recipe(Section):
     @classmethod
     def _policy_is_name_or_parts(cls, policy: Any) -> Any:
         if isinstance(policy, str) or (isinstance(policy, dict) and all(isinstance(key, str) for key in policy)):
-            return policy
+            return plain(policy)
         raise ValueError(f"must be a name, or a mapping of order, place and balance, got {shown(policy)}")
 
 

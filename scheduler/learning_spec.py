@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic import model_validator as checks_model
 
 from scheduler.errors import shown
-from scheduler.section import Section, known
+from scheduler.section import Section, known, plain
 from workers.aggregation import AGGREGATIONS, Aggregation
 from workers.architectures import Architecture, Linear, Mlp, TorchModule
 from workers.architectures.mlp import ACTIVATIONS
@@ -30,14 +31,18 @@ AUTO = "auto"
 
 
 def _named(kind: str, value: Any, choices: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return name and options of ``name`` or ``{name: {option: value}}``; raises ``ValueError`` for anything else."""
+    """Return name and options of ``name`` or ``{name: {option: number}}``; raises ``ValueError`` for anything else."""
     name: Any = value
     options: Any = {}
     if isinstance(value, dict) and len(value) == 1:
         name, options = next(iter(value.items()))
     if not isinstance(name, str) or not isinstance(options, dict):
         raise ValueError(f"must be a name, or a name with options ('name: {{option: value}}'), got {shown(value)}")
-    return known(kind, name, list(choices)), options
+    known(kind, name, list(choices))
+    for option, number in options.items():
+        if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= sys.float_info.max:
+            raise ValueError(f"{kind} '{name}': {option} must be a finite number, got {shown(number)}")
+    return name, options
 
 
 class ModelSpec(Section):
@@ -76,6 +81,11 @@ class ModelSpec(Section):
         file, name = locate(spec, folder)
         load_class(f"{file}:{name}", read_source(spec, folder))
         return f"{file.resolve()}:{name}"
+
+    @field_validator("torch_arguments", mode="before")
+    @classmethod
+    def _arguments_are_plain(cls, arguments: Any) -> Any:
+        return plain(arguments)
 
     @checks_model(mode="after")
     def _one_kind(self) -> ModelSpec:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import scheduler
+from scheduler.errors import UserError
 from scheduler.preparation import Prepared
 from scheduler.run import RunResult, WorkerReport
 from workers.model import Model, atomic_text, write_json
@@ -43,7 +44,7 @@ class Summary:
     metric, optimum
         Of the model, and of the exact solution where there is one.
     seconds
-        From the connection to the result; ``seconds_by_round`` has the solver's rounds.
+        From when the cluster is there and the data is described; ``seconds_by_round`` has the solver's rounds.
     """
 
     job: str
@@ -79,8 +80,14 @@ class Finished:
     model: Model
     summary: Summary
 
-    def save(self, folder: Path) -> None:
-        """Write the model, then the summary; a run that is cut off leaves nothing that looks like a model."""
+    def save(self, folder: Path | None = None) -> None:
+        """Write the model, then the summary; a run that is cut off leaves nothing that looks like a model.
+
+        Without a ``folder`` it is the recipe's ``output``; raises ``UserError`` where that is left out, too.
+        """
+        if folder is None and not self.summary.output:
+            raise UserError("nowhere to save the model: set the recipe's 'output', or name a folder")
+        folder = folder or Path(self.summary.output)
         self.model.save(folder)
         write_json(folder / SUMMARY_FILE, self.summary.as_json())
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
 
 from policies.interface import Policy, ShardTable, frozen
+from policies.presets import resolve
 from scheduler.errors import LostActorError, RunFailedError, UserError
 from scheduler.gang import Gang
 from scheduler.inventory import Inspection, NodeView
@@ -69,7 +72,8 @@ def run_job(job: Job, policy: Policy, options: RunOptions, observer: Observer) -
     RunFailedError
         If the run failed.
     """
-    with Preparing(job) as preparing, connect(options.address, options.cpus) as session:
+    preparing = start_preparing(job)
+    with connect(options.address, options.cpus) as session:
         observer.connected(session)
         prepared = preparing.result()
         finished = run_connected(prepared, policy, observer)
@@ -78,37 +82,42 @@ def run_job(job: Job, policy: Policy, options: RunOptions, observer: Observer) -
         return finished.summary
 
 
-class Preparing:
-    """Reads and checks a job's data in a thread, while Ray starts."""
+def start_preparing(job: Job) -> Future[Prepared]:
+    """Read and check a job's data in a thread, while Ray starts; the result raises what ``prepare`` raises.
 
-    def __init__(self, job: Job) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1)
-        self._future: Future[Prepared] = self._executor.submit(prepare, job)
+    The thread is a daemon: where the program ends before, as after Ctrl-C, it does not wait for the data.
+    """
+    future: Future[Prepared] = Future()
 
-    def result(self) -> Prepared:
-        """Wait for the data, and return the prepared job; raises what ``prepare`` raised."""
-        return self._future.result()
+    def work() -> None:
+        try:
+            future.set_result(prepare(job))
+        except BaseException as error:  # noqa: BLE001  (whatever it is, it is raised where the result is wanted)
+            future.set_exception(error)
 
-    def __enter__(self) -> Preparing:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
+    threading.Thread(target=work, name="preparing", daemon=True).start()
+    return future
 
 
-def run_connected(prepared: Prepared, policy: Policy, observer: Observer) -> Finished:
-    """Run a prepared job on the connected cluster, which is left as it was."""
+def run_connected(prepared: Prepared, policy: Policy | None = None, observer: Observer | None = None) -> Finished:
+    """Run a prepared job on the connected cluster, which is left as it was.
+
+    Without a ``policy`` it is the recipe's; modules of the user's own are then looked for in the current folder.
+    Raises what ``train`` raises, and ``PolicyError`` for a policy that is none.
+    """
+    chosen = resolve(prepared.job.policy, search=[Path.cwd()]) if policy is None else policy
+    watching = observer or Observer()
     started_s = time.perf_counter()
     inspection = Inspection()
 
     def work(gang: Gang) -> RunResult:
-        observer.initialised(inspection.result(), prepared)
-        return train(gang, prepared, policy, observer)
+        watching.initialised(inspection.result(), prepared)
+        return train(gang, prepared, chosen, watching)
 
     with Pool() as pool:
-        result = pool.lend(prepared.view(time.time()), policy, prepared.problem.seed, work)
-    observer.communicated(result)
-    return conclude(prepared, policy.name, result, time.perf_counter() - started_s)
+        result = pool.lend(prepared.view(time.time()), chosen, prepared.problem.seed, work)
+    watching.communicated(result)
+    return conclude(prepared, chosen.name, result, time.perf_counter() - started_s)
 
 
 def train(gang: Gang, prepared: Prepared, policy: Policy, observer: Observer) -> RunResult:

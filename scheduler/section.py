@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,18 @@ def path_of(value: Any) -> Path:
     except UnicodeEncodeError:
         pass
     raise ValueError(f"must be a path, got {shown(value)}")
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` if JSON can hold it, as a saved model must; raises ``ValueError`` for all else."""
+    try:
+        if json.loads(json.dumps(value, allow_nan=False)) == value:
+            return value
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise ValueError(
+        f"must be plain: text, finite numbers, true, false, lists and mappings by text, got {shown(value)}"
+    )
 
 
 def known(kind: str, name: str, choices: Sequence[str]) -> str:

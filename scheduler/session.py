@@ -79,8 +79,14 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Ses
     Raises
     ------
     UserError
-        If another package shadows ours, no cluster answers, or its authentication token is missing or wrong.
+        If this process is connected already, another package shadows ours, no cluster answers, or its
+        authentication token is missing or wrong.
     """
+    if ray.is_initialized():
+        raise UserError(
+            f"this process is connected already, to the Ray cluster at {ray.get_runtime_context().gcs_address}: "
+            "use scheduler.session.join() to stay there, or call ray.shutdown() first"
+        )
     refuse_shadows([str(Path.cwd()), *sys.path])
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     embedded = where == "local"

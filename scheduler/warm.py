@@ -52,12 +52,14 @@ class Warm:
     def _connect(self, address: str | None) -> None:
         if self._session is None or connection() != self._connection:
             self.close()
+            self._asked = address if connection() is None else None  # a connection that is there is used as it is
             self._session = self._stack.enter_context(join(address))
-            self._connection, self._asked = connection(), address
+            self._connection = connection()
         here = self._session.address
         if address not in (*ANYWHERE, here, self._asked):
             raise UserError(
-                f"this process is connected to the Ray cluster at {here}, not {address}: call shutdown() first"
+                f"this process is connected to the Ray cluster at {here}, not {address}: call shutdown() first "
+                "(ray.shutdown() if the connection is your own), or leave the address out"
             )
 
     def close(self) -> None:

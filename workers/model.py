@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -97,12 +99,19 @@ class Model:
         """Write ``weights.npz``, then ``model.json`` with its checksum, each under a temporary name and renamed.
 
         A run that is cut off leaves no ``model.json`` that matches its weights. Returns the path of ``model.json``.
+
+        Raises
+        ------
+        DataError
+            If a file cannot be written.
+        ValueError, TypeError
+            If JSON cannot hold the description; nothing has been replaced then.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        file = tempfile.NamedTemporaryFile(dir=folder, prefix=".weights-", delete=False)  # noqa: SIM115
-        with _renamed(file, folder / WEIGHTS_FILE):
+        description = self._description()
+        json.dumps(description, allow_nan=False)
+        with _written(folder / WEIGHTS_FILE) as file:
             np.savez(file, **dict(self.arrays))  # type: ignore[arg-type]
-        return write_json(folder / MODEL_FILE, {**self._description(), "weights": self._weights_entry(folder)})
+        return write_json(folder / MODEL_FILE, {**description, "weights": self._weights_entry(folder)})
 
     def to_sklearn(self) -> Any:
         """Return a fitted estimator of scikit-learn that predicts the same; see ``workers.conversion``."""
@@ -214,32 +223,42 @@ def write_json(path: Path, value: Any) -> Path:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content``, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False)  # noqa: SIM115
-    with _renamed(file, path):
+    with _written(path) as file:
         file.write(content)
 
 
 @contextmanager
 def atomic_text(path: Path) -> Iterator[IO[str]]:
-    """Open a temporary file beside ``path`` for writing; it is renamed to ``path`` if all goes well, else removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = tempfile.NamedTemporaryFile(  # noqa: SIM115
-        "w", encoding="utf-8", newline="", dir=path.parent, prefix=".writing-", delete=False
-    )
-    with _renamed(file, path):
-        yield file.file
+    """Open a temporary file beside ``path`` for text; see ``_written``."""
+    with _written(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+        yield text
 
 
 @contextmanager
-def _renamed(file: IO[Any], path: Path) -> Iterator[None]:
-    """Close ``file`` and rename it to ``path`` if all goes well, else remove it."""
-    temporary = Path(file.name)
+def _written(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside ``path`` for writing; it is renamed to ``path`` if all goes well, else removed.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written, or ``path`` is something that a rename would destroy, such as a device.
+    """
+    temporary: Path | None = None
     try:
-        with file:
-            yield
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} cannot be written: it is there already, and is no regular file. Name another.")
+        target = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".writing-", delete=False) as file:
+            temporary = Path(file.name)
+            yield file.file
         temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        temporary.replace(target)
+        temporary = None
+    except OSError as error:
+        no_folder = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = f"{path.parent} is no folder" if no_folder else error.strerror or error
+        raise DataError(f"{path} cannot be written: {reason}. Name another, or make room.") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

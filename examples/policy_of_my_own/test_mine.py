@@ -1,4 +1,4 @@
-"""All the tests that a policy owes; run them with `python -m pytest examples/policy_of_my_own`."""
+"""All the tests that a policy owes; run them with `cd examples/policy_of_my_own && python -m pytest`."""
 
 from mine import Mine
 

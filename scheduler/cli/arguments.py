@@ -11,6 +11,7 @@ import typer
 
 from policies.interface import Policy
 from policies.presets import resolve
+from scheduler.data_spec import NAMED_SETS, SOURCES
 from scheduler.job import Job
 from scheduler.job_file import load_job, parse_override
 
@@ -35,13 +36,16 @@ Settings = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
+PATHS = (*(f"data.{name}" for name in SOURCES if name not in NAMED_SETS), "data.data_home", "model.torch")
+"""The fields of a job that hold paths; ``model.torch`` is one with the name of a class after it."""
+
 
 def job_of(path: Path, workers: int | None, output: Path | None, settings: Sequence[str] | None) -> Job:
     """Return the job of a file, with what the command line replaces."""
     overrides: dict[str, Any] = dict(parse_override(setting) for setting in settings or ())
-    for name in ("data.csv", "data.npy", "data.npz"):
-        if name in overrides:  # what is typed here is relative to here; in the file, to the file
-            overrides[name] = str(Path(str(overrides[name])).resolve())
+    for name in PATHS:
+        if isinstance(overrides.get(name), str):  # what is typed here is relative to here; in the file, to the file
+            overrides[name] = str(Path.cwd() / overrides[name])
     if workers is not None:
         overrides["workers.count"] = workers
         overrides |= {"workers.min": None, "workers.max": None}

@@ -24,6 +24,7 @@ from scheduler.preparation import Prepared
 from scheduler.run import RunResult, WorkerReport
 from scheduler.runner import Observer
 from scheduler.session import Session
+from workers.aggregation import SUM
 from workers.training import RoundReport
 
 MAX_ROWS = 40
@@ -38,6 +39,7 @@ class TerminalObserver(Observer):
         self._losses: list[tuple[int, float]] = []
         self._solver = ""
         self._objective = ""
+        self._rule = SUM
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -80,6 +82,7 @@ class TerminalObserver(Observer):
         """Print which worker has which shards, and show the progress bar."""
         training = prepared.job.training
         self._solver, self._objective = prepared.solver, prepared.problem.objective.name
+        self._rule = prepared.problem.options.aggregation.rule
         self._step(
             2, f"Split: {prepared.data.num_shards} shards over {len(workers)} workers, policy {escape(policy.name)}"
         )
@@ -110,7 +113,8 @@ class TerminalObserver(Observer):
             self._console.print(loss_table(self._losses))
         self._console.print(f"stopped: {escape(result.outcome.reason)}", highlight=False)
         moved, seconds = result.bytes_moved, sorted(result.seconds_by_round)
-        self._step(4, "Communicate: the parameter server sums the workers' updates, exactly, in any order")
+        does = "sums the workers' updates, exactly" if self._rule == SUM else f"takes the {self._rule} of all updates"
+        self._step(4, f"Communicate: the parameter server {does}, in any order")
         self._console.print(
             f"{result.outcome.rounds} rounds, median {1000 * seconds[len(seconds) // 2]:.2f} ms; "
             f"{size(moved.shards)} of shards read, {size(moved.parameters)} of parameters sent, "

@@ -27,7 +27,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from scheduler.errors import UserError
 from scheduler.estimators import DistributedClassifier, DistributedRegressor, shutdown
-from scheduler.session import Session
+from scheduler.session import Session, connect
 
 pytestmark = pytest.mark.cluster
 
@@ -235,8 +235,14 @@ def wait_until(condition: Callable[[], bool]) -> bool:
 
 
 def test_another_cluster_is_refused_while_this_one_is_connected() -> None:
-    with pytest.raises(UserError, match=r"connected to the Ray cluster at .*, not 192.0.2.9:6379: call shutdown"):
-        DistributedRegressor(address="192.0.2.9:6379").fit(*load_diabetes(return_X_y=True))
+    shutdown()
+    for _ in range(2):  # the first fit and a later one
+        with pytest.raises(UserError, match=r"connected to the Ray cluster at .*, not 192.0.2.9:6379: call shutdown"):
+            DistributedRegressor(address="192.0.2.9:6379").fit(*load_diabetes(return_X_y=True))
+        DistributedRegressor(address="auto").fit(*load_diabetes(return_X_y=True))
+    with pytest.raises(UserError, match="connected already"), connect():
+        pytest.fail("there is a connection")
+    assert ray.is_initialized()
 
 
 @pytest.mark.parametrize(

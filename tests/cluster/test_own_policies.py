@@ -12,6 +12,7 @@ from scheduler.job_file import load_job
 from scheduler.preparation import prepare
 from scheduler.runner import Observer, run_connected
 from scheduler.session import Session
+from workers.model import load_model
 
 pytestmark = pytest.mark.cluster
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -35,6 +36,17 @@ BODIES = {
     "invents": ("return Assignment(np.full(len(view.shards), 7))", "shard 3 is assigned to worker 7"),
     "nonsense": ("return 'equal'", "returned a str"),
 }
+
+
+def test_a_recipe_has_a_policy_and_an_output(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    del session
+    (tmp_path / "mine.py").write_text(f"{HEAD}        {BODIES['works'][0]}\n")
+    monkeypatch.chdir(tmp_path)
+    fields = {"training.rounds": 2, "policy": "mine:Mine", "output": "out"}
+    finished = run_connected(prepare(load_job(EXAMPLES / "diabetes.yaml", fields)))
+    assert [len(worker.shards) for worker in finished.summary.workers] == [4, 0]
+    finished.save()
+    assert load_model(tmp_path / "out").sha256 == finished.summary.model_sha256
 
 
 @pytest.mark.parametrize("case", BODIES)

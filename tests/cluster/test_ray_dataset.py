@@ -108,6 +108,9 @@ def test_complaints() -> None:
     assert "row 1, target 's': got" in refusal(ray_data.from_pandas(frame[["t", "s"]][:2]), "s", task="classification")
     assert "target 's': holds type" in refusal(dataset, "s", ["t"])
     assert "no column 'z'. The choices are a, t, s." in refusal(dataset, "z")
+    for weight, features, both in (("t", ["a"], "target and weight"), (None, ["a", "t"], "target and feature")):
+        with pytest.raises(DataError, match=f"column 't' cannot be both {both}"):
+            RayDatasetSource(dataset, "t", features, weight=weight)
     assert "has 3 rows and 0 features" in refusal(dataset, "t", [])
     assert "the one class 1" in refusal(ray_data.from_pandas(frame[:1]), "t", ["a"], task="classification")
 

@@ -17,7 +17,9 @@ import pytest
 import scheduler.cli.main as program
 from scheduler import __version__
 from scheduler.cli import run as run_command
-from scheduler.errors import RunFailedError
+from scheduler.cli.arguments import job_of
+from scheduler.data_spec import NAMED_COLUMNS
+from scheduler.errors import RunFailedError, UserError
 from workers.architectures import Linear
 from workers.data.source import Column
 from workers.model import Model
@@ -137,6 +139,22 @@ def test_bad_settings_are_errors_of_the_command_line(apportion: Program, job_fil
     is_one_error(apportion("run", job_file, "--set", "shards"), 2, "--set shards: expected FIELD=VALUE")
     ended = apportion("run", job_file, "--set", "shards=x", "--set", "training.rounds=0")
     is_one_error(ended, 2, "--set shards: must be a whole number", "--set training.rounds: must be")
+
+
+def test_paths_of_settings_are_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    job_file = tmp_path / "elsewhere" / "job.yaml"
+    job_file.write_text(JOB)
+    (tmp_path / "rows.csv").write_text("a,t\n1,2\n")
+    monkeypatch.chdir(tmp_path)
+    for kind in ("csv", "parquet", "libsvm", "npy", "npz"):
+        settings = ["data.bundled=null", f"data.{kind}=rows.csv", *(["data.target=t"] if kind in NAMED_COLUMNS else [])]
+        data = job_of(job_file, None, None, settings).data
+        assert getattr(data, kind) == (tmp_path / "rows.csv").resolve()
+    assert job_of(job_file, None, None, ["data.data_home=home"]).data.data_home == tmp_path / "home"
+    assert job_of(job_file, None, None, ["data.csv=null", "data.data_home=null"]).data.bundled == "diabetes"
+    with pytest.raises(UserError, match=r"--set data\.csv: must be a path, got 3"):
+        job_of(job_file, None, None, ["data.csv=3"])
 
 
 def test_a_bad_address(apportion: Program, job_file: Path) -> None:
@@ -324,9 +342,15 @@ class TestPredict:
         Path("rows.csv").write_text("a,b\n1,1\n")
         monkeypatch.setattr("scheduler.outputs.csv.writer", full)
         ended = apportion("predict", model, "rows.csv", "--output", folder / "answers.csv")
-        is_one_error(ended, 1, "No space left on device")
+        is_one_error(ended, 2, "answers.csv cannot be written: No space left on device")
         assert (folder / "answers.csv").read_text() == "old"
         assert len(list(folder.iterdir())) == 1
+
+    def test_output_that_is_no_file(self, apportion: Program, model: Path) -> None:
+        Path("rows.csv").write_text("a,b\n1,1\n")
+        Path("folder").mkdir()
+        for output, reason in (("folder", "is no regular file"), ("rows.csv/answers.csv", "rows.csv is no folder")):
+            is_one_error(apportion("predict", model, "rows.csv", "--output", output), 2, "cannot be written", reason)
 
     @pytest.mark.parametrize(
         ("text", "parts"),
@@ -334,7 +358,7 @@ class TestPredict:
             ("a,c\n1,2\n", ["rows.csv: no column 'b'", "The choices are a, c"]),
             ("a,b\n1,2\n3,spam\n", ["rows.csv", "column 'b'", "'spam'"]),
             ("a,b\n1,nan\n", ["rows.csv", "column 'b'"]),
-            ("a,b\n1,\n", ["rows.csv", "column 'b'"]),
+            ("a,b\n1,\n", ["rows.csv", "column 'b'", "Fill the cells, or leave the rows out; a model trained with"]),
             ("a,b\n1,inf\n", ["rows.csv", "column 'b'"]),
             ("a,b\n1\n", ["rows.csv"]),
             ("", ["rows.csv"]),

@@ -47,6 +47,11 @@ def test_hidden_layers_make_a_perceptron(tmp_path: Path) -> None:
         ("hidden: [true]", r"5: model\.hidden\.0: must be a whole number"),
         ("hidden: 64", r"5: model\.hidden: must be a .*list, got 64"),
         ("activation: rely", r"5: model\.activation: unknown activation 'rely'\. Did you mean 'relu'"),
+        (
+            "torch_arguments: {width: [1, .inf]}",
+            r"5: model\.torch_arguments: must be plain: text, finite numbers, .* got",
+        ),
+        ("torch_arguments: {widths: {1: 2}}", r"5: model\.torch_arguments: must be plain: .*mappings by text, got"),
         ("torch_arguments: {width: 3}", "'torch_arguments' are for 'torch', which is left out"),
     ],
 )

@@ -6,8 +6,10 @@ import os
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import ray
 
 from scheduler.errors import UserError
 from scheduler.session import HOME, PACKAGES, connect, refuse_shadows
@@ -101,6 +103,15 @@ def test_processors_are_for_an_embedded_cluster() -> None:
     assert refused("127.0.0.1:1", cpus=4) == (
         "--cpus is for an embedded cluster, but the cluster at 127.0.0.1:1 has its own"
     )
+
+
+def test_a_connection_of_ones_own_is_neither_used_nor_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="192.0.2.1:6379"))
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append("ended"))
+    assert refused("127.0.0.1:1").startswith("this process is connected already, to the Ray cluster at 192.0.2.1:6379")
+    assert ended == []
 
 
 def test_the_address_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

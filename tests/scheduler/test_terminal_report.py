@@ -32,6 +32,7 @@ from scheduler.session import Session
 from workers.environment import environment
 from workers.training import Outcome, RoundReport
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ARRAYS = {"weights": frozen([[2.0]]), "intercepts": frozen([0.0])}
 
 
@@ -230,6 +231,18 @@ def test_a_whole_run(tmp_path: Path, odd: str) -> None:
         f"/somewhere/{odd}",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"), [("sum", "sums the workers' updates, exactly"), ("median", "takes the median of all updates")]
+)
+def test_step_four_says_what_becomes_of_the_updates(rule: str, says: str) -> None:
+    settings = {"training.aggregation": rule, "training.solver": "gradient-descent"}
+    on, outcome = console(), Outcome(ARRAYS, 1, None, None, (0.1, 0.2), None, True, "steady")
+    observer = TerminalObserver(on)
+    observer.split(prepare(load_job(EXAMPLES / "diabetes.yaml", settings)), resolve("equal"), (worker(0),))
+    observer.communicated(RunResult(outcome, (), (worker(0),), (0.1,), BytesMoved()))
+    assert f"[4/5] Communicate: the parameter server {says}, in any order" in on.export_text()
 
 
 def test_without_losses_there_is_no_table_of_them() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,16 @@ import workers.model
 from workers.architectures import Linear
 from workers.data.source import Column
 from workers.errors import DataError
-from workers.model import FORMAT_VERSION, MODEL_FILE, WEIGHTS_FILE, Model, atomic_text, load_model, write_json
+from workers.model import (
+    FORMAT_VERSION,
+    MODEL_FILE,
+    WEIGHTS_FILE,
+    Model,
+    atomic_text,
+    load_model,
+    write_bytes,
+    write_json,
+)
 from workers.objectives import OBJECTIVES
 
 
@@ -189,7 +199,7 @@ def test_a_save_cut_off_in_the_weights_leaves_the_old_model(saved: Path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(workers.model.np, "savez", cut_off)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DataError, match=r"weights\.npz cannot be written: No space left"):
         model_of(seed=5).save(saved)
     assert load_model(saved).sha256 == model_of().sha256
     assert sorted(file.name for file in saved.iterdir()) == [MODEL_FILE, WEIGHTS_FILE]
@@ -200,6 +210,28 @@ def test_what_json_cannot_hold_leaves_no_file(tmp_path: Path) -> None:
         with pytest.raises((ValueError, TypeError)):
             write_json(tmp_path / "value.json", {"value": value})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_json_cannot_hold_replaces_nothing(saved: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        replace(model_of(seed=5), provenance={"rate": float("inf")}).save(saved)
+    assert load_model(saved).sha256 == model_of().sha256
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old", encoding="utf-8")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_bytes() == b"new"
+    for target, reason in (
+        ("pipe", "is no regular file"),
+        (".", "is no regular file"),
+        ("file/x", "file is no folder"),
+    ):
+        with pytest.raises(DataError, match=f"cannot be written: .*{reason}"):
+            write_bytes(tmp_path / target, b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "pipe"]
 
 
 def test_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

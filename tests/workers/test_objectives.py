@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 
 from workers.exact_sum import Floats
 from workers.objectives import OBJECTIVES, Objective
+from workers.objectives.huber import Huber
 
 STEP = 1e-5
 
@@ -44,6 +45,12 @@ def test_residuals_are_the_derivative_of_the_losses(case: tuple[Objective, Float
     for output in range(Z.shape[1]):
         up, down = (objective.losses(shifted(Z, output, sign * STEP), y) for sign in (1, -1))
         np.testing.assert_allclose((up - down) / (2 * STEP), residuals[:, output], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("delta", [0.0, -1.0, np.inf, np.nan])
+def test_a_delta_that_is_none(delta: float) -> None:
+    with pytest.raises(ValueError, match="delta must be finite and greater than 0, got"):
+        Huber(delta=delta)
 
 
 @quick

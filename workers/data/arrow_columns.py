@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isinf
 from typing import Any, Literal
 
 import numpy as np
 
-from workers.data.csv_cells import DROP_HINT, FILL_HINT, FINITE_HINT, LARGE_HINT, WEIGHT_HINT
+from workers.data.csv_cells import DROP_HINT, FILL_HINT, FINITE_HINT, GIVEN_HINT, LARGE_HINT, WEIGHT_HINT, new_text
 from workers.data.csv_layout import MISSING, Missing
 from workers.data.rows import Dense, Floats
 from workers.data.source import Column, Dtype, Ints
-from workers.data.tally import Label
+from workers.data.tally import Label, number
 from workers.errors import DataError, Problems
 
 Kind = Literal["number", "text", "other"]
@@ -42,8 +43,10 @@ def kind(type_: Any) -> Kind:
 
 
 def numbers(column: Any) -> Floats:
-    """Return the numbers (n,) in a column, NaN where there is none."""
+    """Return the numbers (n,) in a column, NaN where there is none; a column of texts is one that are all missing."""
     pa = arrow()
+    if kind(column.type) == "text":
+        return np.full(len(column), np.nan)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_boolean(column.type):
@@ -113,16 +116,16 @@ class Cells:
         return len(self.X)
 
 
-def features(table: Any, columns: Sequence[Column]) -> Floats:
-    """Return X (n, d) of a record batch or table: numbers as they are, categories as 0 and 1, NaN where missing.
+def _features(table: Any, columns: Sequence[Column], rows: Ints, problems: Problems, where: str) -> Floats:
+    """Return X (n, d) of a record batch: numbers as they are, categories as 0 and 1, NaN where missing.
 
-    Raise `DataError` for a text that is none of the categories.
+    Texts that are none of the categories are noted in `problems`; `rows` (n,) are the batch's in the file.
     """
     X = np.zeros((table.num_rows, sum(column.width for column in columns)))
     start = 0
     for column in columns:
         if column.categories:
-            X[:, start : start + column.width] = _one_hot(table.column(column.name), column)
+            X[:, start : start + column.width] = _one_hot(table.column(column.name), column, rows, problems, where)
         else:
             X[:, start] = numbers(table.column(column.name))
         start += column.width
@@ -138,7 +141,8 @@ def read_cells(table: Any, plan: Plan, first: int, problems: Problems, where: st
     if plan.missing == "drop":
         kept = complete(table, plan.names)
         table, rows = table.filter(arrow().array(kept)), rows[kept]
-    X, usable = _checked(features(table, plan.features), plan.features, plan.dtype, rows, problems, plan.missing, where)
+    X = _features(table, plan.features, rows, problems, where)
+    X, usable = _checked(X, plan.features, plan.dtype, rows, problems, plan.missing, where)
     y, labels = _target(table.column(plan.target.name))
     y, fine = _checked(
         y[:, None], [plan.target], "float64" if plan.labels else plan.dtype, rows, problems, "other", where
@@ -166,15 +170,24 @@ def complete(table: Any, names: Sequence[str]) -> Any:
     return present
 
 
-def check_features(X: Floats, columns: Sequence[Column], first: int, problems: Problems, where: str = "") -> None:
-    """Note the cells of X (n, d) that are not finite, and not missing where the columns have means."""
-    missing: Missing = "mean" if columns and columns[0].means else "error"
-    _checked(X, columns, "float64", np.arange(first, first + len(X)), problems, missing, where)
+def given_features(table: Any, columns: Sequence[Column], first: int, problems: Problems, where: str = "") -> Floats:
+    """Return X (n, d) of a record batch to predict for, of which the first row is row `first` of the file, from 0.
+
+    Noted in `problems` are cells that are not finite, or missing where the columns have no means.
+    """
+    rows = np.arange(first, first + table.num_rows)
+    X = _features(table, columns, rows, problems, where)
+    _checked(X, columns, "float64", rows, problems, "mean" if columns and columns[0].means else "given", where)
+    return X
 
 
 def _target(column: Any) -> tuple[Floats, list[str]]:
-    """Return numbers and no labels, or places among labels."""
-    return texts(column) if kind(column.type) == "text" else (numbers(column), [])
+    """Return numbers and no labels, or places among labels, infinite for those that spell infinity."""
+    if kind(column.type) != "text":
+        return numbers(column), []
+    codes, labels = texts(column)
+    codes[np.isin(codes, [code for code, label in enumerate(labels) if isinf(number(label) or 0.0)])] = np.inf
+    return codes, labels
 
 
 def _checked(
@@ -183,7 +196,7 @@ def _checked(
     dtype: Dtype,
     rows: Ints,
     problems: Problems,
-    missing: Missing | Literal["other"],
+    missing: Missing | Literal["other", "given"],
     where: str,
 ) -> tuple[Dense, Any]:
     """Return values (n, d) as `dtype`, and which rows are usable; note in `problems` why others are not."""
@@ -198,7 +211,7 @@ def _checked(
             value = values[row, first]
             what, hint = f"got {value}, which is not finite", FINITE_HINT
             if np.isnan(value):
-                what, hint = "is missing", DROP_HINT if missing == "other" else FILL_HINT
+                what, hint = "is missing", {"other": DROP_HINT, "given": GIVEN_HINT}.get(missing, FILL_HINT)
             elif np.isfinite(value):
                 what, hint = f"got {value}, too large for {dtype}", LARGE_HINT
             problems.add(f"{where}row {rows[row] + 1}", column.label, what, hint)
@@ -206,7 +219,7 @@ def _checked(
     return cast, ~bad.any(axis=1)
 
 
-def _one_hot(values: Any, column: Column) -> Floats:
+def _one_hot(values: Any, column: Column, numbers_: Ints, problems: Problems, where: str) -> Floats:
     codes, found = texts(values)
     places = {category: place for place, category in enumerate(column.categories)}
     rows = np.full((len(found) + 1, column.width), np.nan)
@@ -214,8 +227,6 @@ def _one_hot(values: Any, column: Column) -> Floats:
     for code, text in enumerate(found):
         if text in places:
             rows[code, places[text]] = 1.0
-    new = {code for code, text in enumerate(found) if text not in places} & set(codes[~np.isnan(codes)].astype(int))
-    if new:
-        text = found[min(new)]
-        raise DataError(f"{column.label}: the value {text!r} was not there when the data was described.")
+    for row in np.flatnonzero(np.isin(codes, [code for code, text in enumerate(found) if text not in places])):
+        problems.add(f"{where}row {numbers_[row] + 1}", column.label, *new_text(found[int(codes[row])], column))
     return rows[np.where(np.isnan(codes), len(found), codes).astype(np.int64)]

@@ -9,10 +9,11 @@ from workers.data.csv_quick import parse_plain
 from workers.data.csv_records import Block, Record
 from workers.data.rows import Floats
 from workers.data.source import Column
-from workers.data.tally import Label, class_numbers, number
-from workers.errors import DataError, Problems
+from workers.data.tally import Label, number
+from workers.errors import DataError, Problems, did_you_mean
 
 FILL_HINT = "Fill the cells, or set missing: drop (leave such rows out) or missing: mean."
+GIVEN_HINT = "Fill the cells, or leave the rows out; a model trained with missing: mean fills them by itself."
 DROP_HINT = "Fill the cells, or set missing: drop to leave such rows out."
 TARGET_HINT = "Make the cells numbers, or use task: classification."
 WEIGHT_HINT = "Give weights of 0 or more."
@@ -30,6 +31,11 @@ def parse(block: Block, layout: Layout, problems: Problems, picked: list[int] | 
     return _carefully(block, layout, problems, picked) if parsed is None else parsed
 
 
+def new_text(text: str, column: Column) -> tuple[str, str]:
+    """Return what a message says of a text that is none of a column's categories, and a hint, the same for them all."""
+    return f"got {text!r}, which was not there when the data was described", did_you_mean("", column.categories)
+
+
 def _carefully(block: Block, layout: Layout, problems: Problems, picked: list[int] | None) -> Parsed:
     records = [record for record in block.records if _is_kept(record, layout, problems)]
     if picked is not None:
@@ -40,10 +46,7 @@ def _carefully(block: Block, layout: Layout, problems: Problems, picked: list[in
     X = np.zeros((len(records), layout.num_features))
     for start, column in layout.starts:
         if column.categories:
-            texts = [record.cells[column.position] for record in records]
-            present = [text for text in texts if text not in MISSING]
-            places = iter(class_numbers(present, column.categories).astype(np.int64).tolist() if present else ())
-            put_categories(X[:, start : start + column.width], [-1 if t in MISSING else next(places) for t in texts])
+            put_categories(X[:, start : start + column.width], _categories(records, column, problems))
         else:
             X[:, start] = _numbers(records, column, layout, problems, layout.text_hint)
     y: Floats | list[Label] = np.zeros(0)
@@ -71,8 +74,19 @@ def _is_kept(record: Record, layout: Layout, problems: Problems) -> bool:
         for column in missing:
             cell = cells[column.position]
             what = f"got {cell!r}, which counts as missing" if cell else "is empty"
-            problems.add(record.place, column.label, what, DROP_HINT if column in layout.others else FILL_HINT)
+            hint = GIVEN_HINT if layout.target is None else DROP_HINT if column in layout.others else FILL_HINT
+            problems.add(record.place, column.label, what, hint)
     return not missing
+
+
+def _categories(records: list[Record], column: Column, problems: Problems) -> list[int]:
+    """Return the places (n,) of a column's texts among its categories, -1 where missing or noted in `problems`."""
+    places = {category: place for place, category in enumerate(column.categories)}
+    texts = [record.cells[column.position] for record in records]
+    for record, text in zip(records, texts, strict=True):
+        if text not in places and text not in MISSING:
+            problems.add(record.place, column.label, *new_text(text, column))
+    return [places.get(text, -1) for text in texts]
 
 
 def _numbers(records: list[Record], column: Column, layout: Layout, problems: Problems, text_hint: str) -> Floats:

@@ -179,7 +179,7 @@ def read_features(path: str | Path, columns: tuple[Column, ...]) -> Floats:
             raise DataError(f"{path}: no column {column.name!r}. {did_you_mean(column.name, names)}")
     here = tuple(replace(column, position=names.index(column.name)) for column in columns)
     means = np.array([mean for column in here for mean in column.means])
-    layout = Layout(len(names), here, missing="mean" if len(means) else "error")
+    layout = Layout(len(names), here, missing="mean" if len(means) else "error", text_hint="Make the cells numbers.")
     problems = Problems(str(path))
     read = [parse(block, layout, problems).X for block in blocks]
     problems.check()

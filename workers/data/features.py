@@ -29,15 +29,18 @@ def read_table(path: Path, feature_names: tuple[str, ...], columns: tuple[Column
         If the file cannot be read, or has not what the model needs.
     """
     named = columns or tuple(Column(0, name) for name in feature_names)
-    suffix = path.suffixes[-2] if path.suffix in (".gz", ".bz2") and len(path.suffixes) > 1 else path.suffix
+    packed = path.suffix in (".gz", ".bz2")
+    suffix = path.with_suffix("").suffix if packed else path.suffix
+    if suffix in (".libsvm", ".svm"):
+        return read_libsvm(path, len(feature_names), zero_based=feature_names[:1] == ("x0",))
+    if packed:
+        raise DataError(f"{path}: only .libsvm and .svm files may be packed, got '{suffix}{path.suffix}'. Unpack it.")
     if suffix == ".csv":
         return read_csv(path, named)
     if suffix == ".parquet" or path.is_dir():
         return read_parquet(path, named)
-    if suffix in (".libsvm", ".svm"):
-        return read_libsvm(path, len(feature_names), zero_based=feature_names[:1] == ("x0",))
     if suffix not in (".npy", ".npz"):
-        raise DataError(f"{path}: expected a .csv, .parquet, .libsvm, .svm, .npy or .npz file, got '{path.suffix}'")
+        raise DataError(f"{path}: expected a .csv, .parquet, .libsvm, .svm, .npy or .npz file, got '{suffix}'")
     return _read_array(path, feature_names, columns)
 
 

@@ -25,7 +25,7 @@ class MemorySource(Source):
     that (`auto`: float64), other sparse formats a `csr_array`, in which nothing is stored twice, or is zero. y holds
     numbers for regression, labels of any type that can be sorted for classification; `classes` (k,), sorted, says which
     there are where y may lack some. Nothing given is changed, and nothing is copied without need, so read-only arrays
-    in shared memory serve as well. Raise `DataError` for shapes and types that are none of this.
+    in shared memory serve as well. Raise `DataError` for shapes, types and labels that are none of this.
     """
 
     def __init__(
@@ -131,9 +131,22 @@ class MemorySource(Source):
                     "Use task: regression, or another target."
                 )
         labels = classes.tolist()
+        self._check_labels(classes)
         if all(isinstance(label, (bool, int, float)) for label in labels):
             return tuple(map(int, labels))
         return tuple(map(str, labels))
+
+    def _check_labels(self, classes: NDArray[Any]) -> None:
+        if self._classes is None:
+            return
+        nearest = classes[np.minimum(np.searchsorted(classes, self.y), len(classes) - 1)]
+        strange = np.unique(self.y[nearest != self.y]).tolist()
+        if strange:
+            more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+            raise DataError(
+                f"{self._target}: got {', '.join(map(repr, strange[:3]))}{more}, not among the sorted classes. "
+                f"{did_you_mean(str(strange[0]), map(str, classes.tolist()))}"
+            )
 
     def _check_features(self, problems: Problems) -> None:
         for start, part in self._blocks():

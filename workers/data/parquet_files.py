@@ -12,6 +12,9 @@ from workers.data.arrow_columns import arrow, kind
 from workers.errors import DataError, Problems
 
 PATTERN = "*.parquet"
+FLOAT32 = ("halffloat", "float")
+"""The types that float32 holds without rounding, as Arrow calls them."""
+
 _INDEX = "__index_level_"  # pandas writes the unnamed index of a frame as such a column
 
 
@@ -47,9 +50,11 @@ def opened(path: str | Path) -> Iterator[Any]:
 def schema(parts: list[Path]) -> dict[str, Any]:
     """Return the columns, name -> Arrow type, that all `parts` have; raise `DataError` where they differ.
 
-    An unnamed index that pandas wrote is no column.
+    Where parts hold numbers of several widths, the type is one of the widest. An unnamed index that pandas wrote is
+    no column.
     """
     first: dict[str, Any] | None = None
+    widest: dict[str, Any] = {}
     for part in parts:
         with opened(part) as file:
             fields = [field for field in file.schema_arrow if not field.name.startswith(_INDEX)]
@@ -67,4 +72,12 @@ def schema(parts: list[Path]) -> dict[str, Any]:
                 what = f"holds {here[name]}, in {parts[0].name} {first[name]}"
                 problems.add(f"column {name!r}", "", what, "Give the columns of every part the same type.")
         problems.check()
-    return first or {}
+        widest |= {
+            name: type_ for name, type_ in here.items() if name not in widest or _width(type_) > _width(widest[name])
+        }
+    return widest
+
+
+def _width(type_: Any) -> int:
+    """Return 0 for nothing but missing cells, 1 for what float32 holds, and 2 for what it may round."""
+    return {"null": 0, **dict.fromkeys(FLOAT32, 1)}.get(str(type_), 2)

@@ -132,7 +132,7 @@ class ParquetSource(Source):
         if self.dtype != "auto":
             return self.dtype
         names = {str(types[column.name]) for column in columns if not column.categories}
-        return "float32" if names and names <= {"float", "halffloat"} else "float64"  # as Arrow calls them
+        return "float32" if names and names <= set(files.FLOAT32) else "float64"
 
     def _columns(self, parts: list[Path], types: dict[str, Any], task: Task) -> tuple[Column, ...]:
         """Return the feature columns; raise `DataError` for columns that are not there, or unfit."""
@@ -196,8 +196,7 @@ def read_features(path: str | Path, columns: tuple[Column, ...]) -> Floats:
         where, first = "" if part == Path(path) else f"{part.name}, ", 0
         with files.opened(part) as file:
             for batch in file.iter_batches(_block_rows(width), columns=names):
-                blocks.append(cells.features(batch, columns))
-                cells.check_features(blocks[-1], columns, first, problems, where)
+                blocks.append(cells.given_features(batch, columns, first, problems, where))
                 first += batch.num_rows
     problems.check()
     X = np.concatenate(blocks)

@@ -76,7 +76,8 @@ class RayDatasetSource(Source):
     The dataset is computed once, into the object store (`materialize`); what travels with this source are references
     to its blocks, and how many rows each has. Rows are in the order in which Ray Data computes them: for the same one
     in every run, set `DataContext.get_current().execution_options.preserve_order`. Needs Ray Data (`pip install
-    'apportion[data]'`), and a connection to Ray. Raise `DataError` for columns that are not there.
+    'apportion[data]'`), and a connection to Ray. Raise `DataError` for columns that are not there, and for a target
+    that is weight or feature as well.
     """
 
     def __init__(
@@ -89,6 +90,9 @@ class RayDatasetSource(Source):
         dtype: DtypeChoice = "auto",
         name: str = "the Ray dataset",
     ) -> None:
+        if target == weight or target in (features or ()):
+            what = "target and weight" if target == weight else "target and feature"
+            raise DataError(f"{name}: column {target!r} cannot be both {what}. Name another.")
         blocks = dataset.materialize()
         names = blocks.columns() or []
         others = [target] if weight is None else [target, weight]

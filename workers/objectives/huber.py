@@ -1,6 +1,7 @@
 """Robust regression."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ class Huber(Regression):
     Raises
     ------
     ValueError
-        If ``delta`` is not positive.
+        If ``delta`` is not positive, or not finite.
     """
 
     delta: float = 1.35
@@ -27,8 +28,8 @@ class Huber(Regression):
     source = "Huber, Robust Estimation of a Location Parameter (1964)"
 
     def __post_init__(self) -> None:
-        if not self.delta > 0:
-            raise ValueError(f"delta must be greater than 0, got {self.delta}")
+        if not 0.0 < self.delta < inf:
+            raise ValueError(f"delta must be finite and greater than 0, got {self.delta}")
 
     def losses(self, Z: Dense, y: Dense) -> Dense:
         """Return the loss of each row, shape ``(rows,)``."""

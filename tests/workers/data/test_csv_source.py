@@ -188,7 +188,7 @@ def test_a_file_that_changed_is_noticed(table):
     [
         ("x,k,t\n1,a,1\n2,b,2      \n", "has lost rows"),
         ("x,q,t\n1,a,1\n2,b,2\n3,a,3\n", "other columns"),
-        ("x,k,t\n1,c,1\n2,b,2\n3,a,3\n", "'c' was not there"),
+        ("x,k,t\n1,c,1\n2,b,2\n3,a,3\n", "column 'k': got 'c', which was not there"),
         ("x,k,t\n1,a,1\nz,b,2\n3,a,3\n", "changed since it was described"),
     ],
 )

@@ -1,6 +1,7 @@
 """Rows to predict for: the same features, whatever file they come from."""
 
 import bz2
+import gzip
 
 import numpy as np
 import pyarrow as pa
@@ -56,7 +57,24 @@ def test_means_fill_what_is_missing_in_parquet(folder):
     np.testing.assert_array_equal(read, [[1, 1, 0], [7, 0.25, 0.75]])
 
 
+@pytest.mark.parametrize("name", ["new.csv", "new.parquet"])
+def test_cells_that_the_model_does_not_know(folder, name):
+    table = pa.table({"c": ["u", "w", "v"], "a": [1.0, 2.0, None]})
+    parquet.write_table(table, folder / "new.parquet")
+    (folder / "new.csv").write_text("c,a\nu,1\nw,2\nv,\n")
+    with pytest.raises(DataError) as caught:
+        read_table(folder / name, ("a", "c=u", "c=v"), (Column(0, "a"), Column(1, "c", ("u", "v"))))
+    message = str(caught.value)
+    assert f"{name}: 2 problems" in message and "missing: drop" not in message
+    assert "row 2" in message and "column 'c': got 'w', which was not there when the data was described" in message
+    assert "The choices are u, v" in message
+    assert "row 3" in message and "Fill the cells, or leave the rows out; a model trained with missing: mean" in message
+
+
 def test_other_files_are_refused(folder):
+    (folder / "rows.csv.gz").write_bytes(gzip.compress(b"x1,x2,x3\n1,0,-2.5\n"))
+    with pytest.raises(DataError, match=r"rows\.csv\.gz: only \.libsvm and \.svm files may be packed, got '\.csv\.gz'"):
+        read_table(folder / "rows.csv.gz", NAMES, ())
     with pytest.raises(DataError, match=r"expected a \.csv, \.parquet, \.libsvm, \.svm, \.npy or \.npz file, got"):
         read_table(folder / "rows.txt", NAMES, ())
     with pytest.raises(DataError, match=r"no column 'X1'. Did you mean 'x1'"):

@@ -131,6 +131,21 @@ def test_arrays_travel_out_of_band():
         assert len(copy.read(np.array([1, 0]), info)) == 2
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes", "got"),
+    [
+        ([0, 1, 2, 3], [1, 3], "0, 2"),
+        ([0, 1, 1, 9], [0, 1], "9"),
+        (["a", "b", "c", "ab"], ["a", "b"], "'ab', 'c'"),
+        (["a", "b", "c", "d"], [1, 2], "'a', 'b', 'c' and 1 more"),
+    ],
+)
+def test_labels_that_are_not_among_the_classes(labels, classes, got):
+    assert f"got {got}, not among the sorted classes" in refusal(X, labels, classes=classes, task="classification")
+    present = np.array(classes)[[0, 1, 1, 0]]
+    assert MemorySource(X, present, classes=classes).describe("classification").class_counts == (2, 2)
+
+
 def test_complaints():
     bad = X.copy()
     bad[1, 2], bad[3, 0] = np.nan, np.inf

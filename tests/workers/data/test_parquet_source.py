@@ -142,6 +142,11 @@ def test_types_in_memory(table):
     assert everything(source)[1].dtype == np.float32
     source = ParquetSource(table({**narrow, "b": [1, 2]}), "t", text="drop")
     assert everything(source)[1].dtype == np.float64
+    table({"a": pa.array([1.5], pa.float32()), "t": [1.0]}, "parts/0.parquet")
+    for type_, dtype in ((pa.null(), np.float32), (pa.float16(), np.float32), (pa.float64(), np.float64)):
+        value = None if type_ == pa.null() else 2.5
+        folder = table({"a": pa.array([value], type_), "t": [1.0]}, "parts/1.parquet").parent
+        assert everything(ParquetSource(folder, "t", missing="mean"))[1].dtype == dtype
     large = ParquetSource(table({"a": [1.0, 1e39], "t": [1.0, 2.0]}), "t", dtype="float32")
     assert "row 2, column 'a': got 1e+39, too large for float32" in refusal(large)
 
@@ -165,8 +170,11 @@ def test_features_to_predict_for(table):
         ({"c": ["v"]}, "no column 'a'"),
         ({"c": ["v"], "a": ["x"]}, "column 'a': holds string where number is expected"),
         ({"c": [1], "a": [1]}, "column 'c': holds int64 where text is expected"),
-        ({"c": ["v", None], "a": [1, 2]}, "row 2, column 'c': is missing"),
-        ({"c": ["new"], "a": [1]}, "column 'c': the value 'new' was not there"),
+        ({"c": ["v", None], "a": [1, 2]}, r"row 2, column 'c': is missing\. Fill the cells, or leave the rows out"),
+        (
+            {"c": ["new"], "a": [1]},
+            r"table.parquet, row 1, column 'c': got 'new', which was not there .*\. The choices are u, v",
+        ),
     ]:
         with pytest.raises(DataError, match=complaint):
             read_features(table(other), columns)
@@ -201,6 +209,25 @@ def test_complaints_about_cells(table):
     table({"a": [1, 2], "t": [1, 2]}, "parts/0.parquet")
     folder = table({"a": [1, None], "t": [1, 2]}, "parts/1.parquet", row_group_size=1).parent
     assert "parts, 1.parquet, row 2, column 'a': is missing" in refusal(ParquetSource(folder, "t"))
+
+
+def test_texts_that_are_all_missing(table):
+    source = table({"c": ["", None, "  "], "a": [1, 2, 3], "t": [1, 2, 3]})
+    for missing, complaint in (
+        ("mean", "column 'c': every cell is missing"),
+        ("error", "row 1, column 'c': is missing"),
+    ):
+        assert complaint in refusal(ParquetSource(source, "t", missing=missing, text="one-hot"))
+    assert "no rows, or none without" in refusal(ParquetSource(source, "t", missing="drop", text="one-hot"))
+
+
+def test_labels_that_spell_infinity_are_refused_as_in_a_csv(table, tmp_path):
+    labels = ["a", "inf", "b", "-Infinity"]
+    source = ParquetSource(table({"a": [1, 2, 3, 4], "t": labels}), "t")
+    (tmp_path / "rows.csv").write_text("a,t\n" + "".join(f"1,{label}\n" for label in labels))
+    for each in (source, CsvSource(tmp_path / "rows.csv", "t")):
+        message = refusal(each, "classification")
+        assert message.count("which is not finite") == 2 and "row 4" in message and "column 't'" in message
 
 
 def test_complaints_about_columns(table):
