@@ -50,6 +50,5 @@ class Sgd(Solver):
         weight = sums[-1] if sums[-1] > 0 else 1.0  # a batch of weightless rows teaches nothing
         gradient = sums[:-2] / weight + problem.ridge * state.parameters
         loss = float(sums[-2] / weight + problem.cost(state.parameters))
-        return replace(
-            moved(problem, state, gradient, loss), gradient_norm=None
-        )  # that of a batch is not the objective's
+        # The gradient of a batch is not the objective's, and ends nothing.
+        return replace(moved(problem, state, gradient, loss), gradient_norm=None)
