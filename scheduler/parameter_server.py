@@ -15,7 +15,7 @@ from scheduler.errors import LostActorError, UserError
 from scheduler.metrics import RunMetrics
 from scheduler.rounds import Rounds
 from scheduler.run import BytesMoved, Progress, RunResult, RunSpec, WorkerReport
-from workers.environment import Environment
+from workers.environment import Environment, environment
 from workers.parameter_store import ParameterStore
 from workers.problem import Problem
 from workers.training import RoundReport, Training
@@ -175,12 +175,15 @@ class _Run:
 
     def _refuse_mixed_kernels(self) -> None:
         """Refuse workers whose last bits may differ: who computed what would change the model."""
-        kinds = {report.environment.numeric_class: report for report in self._worker_reports if report.shards}
-        if len(kinds) > 1 and self._spec.problem.kernels.name != "strict":
+        problem = self._spec.problem
+        places = {f"node {report.node}": report.environment for report in self._worker_reports if report.shards}
+        if problem.architecture.kind != "torch":  # the server does not compute with modules
+            places["the parameter server"] = environment()
+        kinds = {here.computes_like(problem.architecture.kind): (name, here) for name, here in places.items()}
+        if len(kinds) > 1 and problem.kernels.name != "strict":
             listed = "\n".join(
-                f"  - node {report.node}: {report.environment.processor}, NumPy {report.environment.numpy}, "
-                f"BLAS {report.environment.blas}"
-                for report in kinds.values()
+                f"  - {name}: {here.processor} {here.gpu}, NumPy {here.numpy}, BLAS {here.blas}"
+                for name, here in kinds.values()
             )
             raise UserError(
                 f"job {self._spec.job}: its workers compute with different kernels, so that the last bits of the model "
@@ -205,6 +208,7 @@ class _Run:
         metrics = RunMetrics(self._spec.job)
         started_s = time.perf_counter()
         while self._training.outcome is None:
+            self._mind_the_time()  # the clock starts with the solver's first calls
             call, result = calls.next_answer()
             self._mind_the_time()
             instructions = rounds.answered(call, result)

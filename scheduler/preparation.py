@@ -9,7 +9,6 @@ from policies.interface import JobView
 from scheduler.errors import UserError
 from scheduler.job import Job, Recipe
 from scheduler.learning_spec import TrainingSpec
-from workers.architectures.base import Arrays
 from workers.choice import Choice, choose
 from workers.columns import Columns
 from workers.data.shard import DataSet
@@ -18,7 +17,7 @@ from workers.kernels import FAST, STRICT
 from workers.problem import Problem
 from workers.solvers import SOLVERS
 from workers.stopping import Stopping
-from workers.training import Training
+from workers.training import Training, WarmStart
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Prepared:
     data: DataSet
     problem: Problem
     choice: Choice
-    initial: Arrays | None = None
+    initial: WarmStart | None = None
 
     @property
     def solver(self) -> str:
@@ -54,7 +53,15 @@ class Prepared:
         return Training(self.problem, self.solver, self.stopping, self.job.training.standardise, self.initial)
 
     def with_training(self, **fields: Any) -> Prepared:
-        """Return the job with other fields of ``training``; the data need not be looked at again."""
+        """Return the job with other fields of ``training``; the data need not be looked at again.
+
+        Raises
+        ------
+        ValueError
+            For fields on which the data or the arithmetic depend: those need ``prepare``.
+        """
+        if fixed := {"seed", "reproducible"} & fields.keys():
+            raise ValueError(f"{', '.join(sorted(fixed))} cannot change once the data has been looked at")
         training = TrainingSpec.model_validate({**self.job.training.model_dump(), **fields})
         choice = choose(self.problem, training.wishes())
         job = self.job.model_copy(update={"training": training})

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from policies.interface import Balance, Floats, Resources, ShardTable
-from workers.architectures.base import Arrays
 from workers.environment import Environment
 from workers.problem import Problem
 from workers.stopping import Stopping
-from workers.training import Outcome, RoundReport
+from workers.training import Outcome, RoundReport, WarmStart
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class RunSpec:
     solver: str
     stopping: Stopping
     standardise: bool
-    initial: Arrays | None
+    initial: WarmStart | None
     balance: Balance
     bundle: Resources
     nodes: tuple[str, ...]

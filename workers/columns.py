@@ -37,11 +37,11 @@ class Columns:
     def to_raw(self, weights: Floats, intercepts: Floats) -> tuple[Floats, Floats]:
         """Return weights ``(features, outputs)`` and intercepts for raw columns, from those for standardised ones."""
         raw = weights / self.scale[:, None]
-        return raw, intercepts - np.einsum("f,fo->o", self.center, raw)
+        return raw, intercepts - (self.center[:, None] * raw).sum(axis=0)
 
     def from_raw(self, weights: Floats, intercepts: Floats) -> tuple[Floats, Floats]:
         """Return weights and intercepts for standardised columns, from those for raw ones."""
-        return weights * self.scale[:, None], intercepts + np.einsum("f,fo->o", self.center, weights)
+        return weights * self.scale[:, None], intercepts + (self.center[:, None] * weights).sum(axis=0)
 
     def pull(self, products: Floats, totals: Floats) -> Floats:
         """Return ``A' R`` from ``X' R`` (features, outputs) and the column sums of ``R`` (outputs,)."""
@@ -58,7 +58,7 @@ class Columns:
         """Return ``|a|**2`` of each row, shape ``(rows,)``."""
         if not isinstance(X, csr_array):
             columns = self.standardised(X)
-            norms: Floats = np.einsum("nf,nf->n", columns, columns)
+            norms: Floats = (columns * columns).sum(axis=1)
             return norms
         zero = (self.center / self.scale) ** 2
         values = ((X.data - self.center[X.indices]) / self.scale[X.indices]) ** 2 - zero[X.indices]
@@ -81,7 +81,7 @@ class Columns:
         X = csr_array((X.data - np.where(full, self.center, 0.0)[X.indices], X.indices, X.indptr), shape=X.shape)
         weighted = dia_array((w[None, :], [0]), shape=(len(w), len(w))) @ X
         cross = np.multiply.outer(center, np.asarray(weighted.sum(axis=0)))
-        second = (X.T @ weighted).toarray() - cross - cross.T + w.sum() * np.multiply.outer(center, center)
+        second = kernels.cross(X, weighted) - cross - cross.T + w.sum() * np.multiply.outer(center, center)
         second /= np.multiply.outer(self.scale, self.scale)
         heavy = w[:, None] * side
         edge = Columns(center, self.scale).pull(kernels.pull_back(X, heavy), heavy.sum(axis=0))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,17 +23,27 @@ class Environment:
 
     Attributes
     ----------
+    gpu, torch
+        The GPUs that this process may use, and the version of PyTorch; empty where there is none.
     numeric_class
-        A short hash of all but the processor's name: where it is equal, results agree to the last bit.
+        A short hash of whatever NumPy's results depend on: where it is equal, they agree to the last bit.
     """
+
+    def computes_like(self, kind: str) -> tuple[str, ...]:
+        """Return what must be equal for equal bits in an architecture of this ``kind``."""
+        return (self.numeric_class, self.gpu, self.torch) if kind == "torch" else (self.numeric_class,)
 
     machine: str
     processor: str
     python: str
     numpy: str
     scipy: str
+    scikit_learn: str
+    libc: str
     blas: str
     vector_instructions: str
+    gpu: str
+    torch: str
     numeric_class: str
 
 
@@ -51,11 +64,32 @@ def environment() -> Environment:
         platform.python_version(),
         np.__version__,
         scipy.__version__,
+        _version("scikit-learn"),
+        " ".join(platform.libc_ver()),
         ", ".join(blas),
         " ".join(simd.get("found", [])),
     )
-    kernels = "|".join((parts[0], *parts[3:]))
-    return Environment(*parts, hashlib.sha256(kernels.encode()).hexdigest()[:8])
+    kernels = hashlib.sha256("|".join((parts[0], *parts[3:])).encode()).hexdigest()[:8]
+    return Environment(*parts, gpu=_gpus(), torch=_version("torch"), numeric_class=kernels)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _gpus() -> str:
+    """Return the models of NVIDIA's GPUs, unless none is visible to this process."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
+        return ""
+    models = set()
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("Model:"):
+                models.add(line.partition(":")[2].strip())
+    return ", ".join(sorted(models))
 
 
 def processor_name() -> str:

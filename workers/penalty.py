@@ -118,5 +118,5 @@ def _stepped(hessian: Floats, x: Floats, slope: Floats, thresholds: Floats, roun
     before = x.copy()
     x += part * move
     x[crossing & (x * signs <= 1e-15 * np.abs(before))] = 0.0
-    slope += np.einsum("ij,j->i", hessian, x - before)
+    slope += (hessian * (x - before)).sum(axis=1)
     return not (x != before).any()

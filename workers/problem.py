@@ -46,7 +46,7 @@ class SolverOptions:
         Passes over a shard in one round.
     learning_rate
         Step size on standardised columns; None until it is resolved (``auto``).
-    curvature
+    rate_divisor
         What the learning rate is divided by: for layers, the square of the target's unit.
     schedule
         How the rate falls with the round: a name in ``SCHEDULES``.
@@ -62,13 +62,13 @@ class SolverOptions:
     schedule: str = "constant"
     server: ServerOptimiser = AVERAGE
     aggregation: Aggregation = EXACT_SUM
-    curvature: float = 1.0
+    rate_divisor: float = 1.0
 
     def rate(self, round_: int) -> float:
         """Return the learning rate of a round, counted from 0."""
         if self.learning_rate is None:
             raise ValueError("the learning rate is not resolved yet")
-        return self.learning_rate / self.curvature * SCHEDULES[self.schedule](round_)
+        return self.learning_rate / self.rate_divisor * SCHEDULES[self.schedule](round_)
 
 
 @dataclass(frozen=True, eq=False)

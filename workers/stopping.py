@@ -46,9 +46,13 @@ class Stopping:
 
 @dataclass(frozen=True)
 class Validation:
-    """What a round measured on the validation rows, at the parameters that it began with."""
+    """What a round measured on the validation rows, at the parameters that it began with.
+
+    ``train_loss`` is the objective there, None if the round did not measure it.
+    """
 
     parameters: Floats
+    train_loss: float | None
     loss: float
     metric: float
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from workers.architectures.base import Arrays
 from workers.data.rows import Floats
+from workers.errors import DataError
 from workers.problem import Problem, SolverOptions
 from workers.solvers import SOLVERS
 from workers.solvers.base import Payload, Solver, State
@@ -30,6 +31,9 @@ DEAREST_OPTIMUM = 1e9
 
 WORST_GROWTH = 1e4
 """A loss this many times the first one is not coming back."""
+
+FIRST_BATCHES = 20
+"""Rounds whose largest loss is the first one where rounds measure a few rows each: one batch says little."""
 
 
 class DivergedError(ArithmeticError):
@@ -81,6 +85,17 @@ class Outcome:
         return self.arrays["intercepts"]
 
 
+@dataclass(frozen=True)
+class WarmStart:
+    """Where the solver begins: named arrays for raw columns, and the number of the first round.
+
+    The round is part of the key of the shards' random streams, and of the learning rate's schedule.
+    """
+
+    arrays: Arrays
+    round: int = 0
+
+
 class Training:
     """Runs a problem through its stages, one ``advance`` a round.
 
@@ -95,7 +110,7 @@ class Training:
     """
 
     def __init__(
-        self, problem: Problem, solver: str, stopping: Stopping, standardise: bool, initial: Arrays | None = None
+        self, problem: Problem, solver: str, stopping: Stopping, standardise: bool, initial: WarmStart | None = None
     ) -> None:
         self.problem = replace(problem, monitored=stopping.needs_validation)
         self.stopping = stopping
@@ -131,8 +146,9 @@ class Training:
         self.stage = stage
         self.state = STAGES[stage].start(self.problem)
         if stage == self.solver.name and self._initial is not None:
-            initial = self.problem.architecture.from_arrays(self._initial, self.problem.columns)
-            self.state = replace(self.state, parameters=initial)
+            initial = self.problem.architecture.from_arrays(self._initial.arrays, self.problem.columns)
+            self.state = replace(self.state, parameters=initial, round=self._initial.round)
+        self._first_round = self.state.round
 
     @property
     def keeps_apart(self) -> bool:
@@ -172,13 +188,16 @@ class Training:
         stage, before = self.stage, self.state
         if not np.isfinite(sums).all():
             raise self.diverged("the sums over all shards are not finite")
-        validation = None
+        validation, measured = None, None
         if is_monitored(self.problem, stage):
             sums, measured = sums[:-NUM_MONITORED], sums[-NUM_MONITORED:]
-            validation = Validation(before.parameters, *(measured[1:] / measured[0]).tolist())
+            if not measured[0] > 0:
+                raise DataError("the weights of the validation rows add up to 0: give them weight, or take more rows")
         with np.errstate(all="ignore"):  # judged just below
             state = STAGES[stage].combine(self.problem, before, sums)
         self._check_finite(state)
+        if measured is not None:
+            validation = Validation(before.parameters, state.loss, *(measured[1:] / measured[0]).tolist())
         self.state = state
         told = None if validation is None else (validation.loss, validation.metric)
         report = RoundReport(stage, self.state.round, self.state.loss, self.state.gradient_norm, told)
@@ -191,7 +210,8 @@ class Training:
         if not np.isfinite(state.parameters).all() or (loss is not None and not np.isfinite(loss)):
             raise self.diverged("the parameters are not finite")
         if loss is not None and self.stage == self.solver.name:
-            self._first_loss = loss if self._first_loss is None else self._first_loss
+            if self._first_loss is None or (self.solver.measures_batches and state.round <= FIRST_BATCHES):
+                self._first_loss = max(loss, self._first_loss or loss)
             if loss > WORST_GROWTH * abs(self._first_loss) > 0:  # far below 0 is good: Poisson's leaves out a constant
                 raise self.diverged(f"the loss has grown from {self._first_loss:.4g} to {loss:.4g}")
             self._loss = loss
@@ -210,7 +230,7 @@ class Training:
         found = self._progress.reason(self.state, validation)
         if found:
             self._reason, self._converged = found, True
-        return bool(self._reason) or self.state.round >= self.stopping.max_rounds
+        return bool(self._reason) or self.state.round - self._first_round >= self.stopping.max_rounds
 
     def _leave(self) -> None:
         """Put to use what the stage found, and enter the next one."""
@@ -234,6 +254,8 @@ class Training:
         """Keep the solver's result; with validation, the parameters that did best there."""
         best = self._progress.best
         parameters = self.solver.result(self.problem, self.state) if best is None else best.parameters
+        if best is not None and best.train_loss is not None:
+            self._loss = best.train_loss
         self.fused = replace(self.state, parameters=parameters)
         self._add_candidate("fused", parameters)
 

@@ -112,7 +112,7 @@ class LinearWalk(Walk):
         objective, product = self.problem.objective, self.problem.kernels.product
         offsets = self._intercepts
         if not self._as_they_are:
-            offsets = offsets - np.einsum("fi,fo->o", self._center, self._weights)
+            offsets = offsets - (self._center * self._weights).sum(axis=0)
         if self._anchor is None:
             Z = product(batch.X, self._weights)
         else:

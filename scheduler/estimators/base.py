@@ -20,14 +20,14 @@ from policies.presets import resolve
 from scheduler.job import Recipe
 from scheduler.preparation import prepare_source
 from scheduler.warm import WARM
-from workers.architectures.base import Arrays
 from workers.data.memory_source import MemorySource
 from workers.data.rows import Floats
 from workers.solvers import SOLVERS
+from workers.training import WarmStart
 
 FLOATS = (np.float64, np.float32)
 INCREMENTAL = "local-sgd"
-"""What ``partial_fit`` takes where the solver is not stochastic: any other would forget what came before."""
+"""What ``partial_fit`` takes where a round of the solver is no stochastic step: it would forget what came before."""
 
 
 class Distributed(BaseEstimator):
@@ -95,7 +95,7 @@ class Distributed(BaseEstimator):
         margins: Floats = safe_sparse_dot(X, np.atleast_2d(self.coef_).T, dense_output=True) + self.intercept_
         return margins
 
-    def _train(self, source: MemorySource, objective: Any, initial: Arrays | None = None, **changes: Any) -> None:
+    def _train(self, source: MemorySource, objective: Any, initial: WarmStart | None = None, **changes: Any) -> None:
         """Fit to a source, from ``initial`` on, and keep what was learnt; ``changes`` are of the recipe's training."""
         recipe = self._recipe(objective, len(source.y), changes)
         loss = recipe.model.loss()
@@ -108,16 +108,18 @@ class Distributed(BaseEstimator):
         if not outcome.converged and not changes:
             warnings.warn(f"not converged: {outcome.reason}; raise max_rounds", ConvergenceWarning, stacklevel=4)
 
-    def _present(self) -> Arrays | None:
-        """Return the parameters from which ``partial_fit`` goes on, None before the first fit."""
+    def _present(self) -> WarmStart | None:
+        """Return where ``partial_fit`` goes on, None before the first fit."""
         if not hasattr(self, "coef_"):
             return None
-        return {"weights": np.atleast_2d(self.coef_).T.copy(), "intercepts": np.atleast_1d(self.intercept_).copy()}
+        arrays = {"weights": np.atleast_2d(self.coef_).T.copy(), "intercepts": np.atleast_1d(self.intercept_).copy()}
+        return WarmStart(arrays, self.n_iter_)
 
     def _one_round(self) -> dict[str, Any]:
         """Return what ``partial_fit`` changes of the training."""
         known = SOLVERS.get(self.solver)
-        return {"rounds": 1, "solver": self.solver if known is not None and known.stochastic else INCREMENTAL}
+        moves = known is not None and known.stochastic and known.rounds_per_step == 1
+        return {"rounds": 1, "solver": self.solver if moves else INCREMENTAL}
 
     def _names(self) -> list[str] | None:
         """Return the columns' names, None if the rows came without."""

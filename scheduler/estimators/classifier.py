@@ -14,9 +14,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from scheduler.estimators.base import FLOATS, Distributed, row_weights
-from workers.architectures.base import Arrays
 from workers.data.memory_source import MemorySource
 from workers.data.rows import Floats
+from workers.training import WarmStart
 
 
 def _has_probabilities(estimator: DistributedClassifier) -> bool:
@@ -152,7 +152,7 @@ class DistributedClassifier(ClassifierMixin, Distributed):
         X: Any,
         y: NDArray[Any],
         weights: Floats | None,
-        initial: Arrays | None = None,
+        initial: WarmStart | None = None,
         **changes: Any,
     ) -> Self:
         numbers = np.arange(len(self.classes_))

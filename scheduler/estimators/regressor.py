@@ -9,9 +9,9 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
 from scheduler.estimators.base import FLOATS, Distributed, row_weights
-from workers.architectures.base import Arrays
 from workers.data.memory_source import MemorySource
 from workers.data.rows import Floats
+from workers.training import WarmStart
 
 
 class DistributedRegressor(RegressorMixin, Distributed):
@@ -63,7 +63,7 @@ class DistributedRegressor(RegressorMixin, Distributed):
         X: Any,
         y: ArrayLike,
         sample_weight: ArrayLike | None,
-        initial: Arrays | None,
+        initial: WarmStart | None,
         **changes: Any,
     ) -> Self:
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=FLOATS, y_numeric=True, reset=initial is None)

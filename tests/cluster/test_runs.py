@@ -80,9 +80,7 @@ def test_every_policy_and_number_of_workers_gives_the_same_model(launch: Launch,
 @pytest.mark.parametrize(
     ("solver", "policy", "workers"), list(zip(SOLVERS, itertools.cycle(PRESETS), itertools.cycle([3, 7, 2, 1])))
 )
-def test_every_solver_equals_the_sequential_reference(
-    launch: Launch, solver: str, policy: str, workers: int
-) -> None:
+def test_every_solver_equals_the_sequential_reference(launch: Launch, solver: str, policy: str, workers: int) -> None:
     finished = launch(policy, workers__count=workers, training__solver=solver)
     assert bits(finished) == sequential(job_of(training__solver=solver))
 

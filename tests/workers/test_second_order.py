@@ -29,7 +29,7 @@ from workers.solvers import SOLVERS
 from workers.solvers.base import State
 from workers.solvers.lbfgs import MEMORY, _inverse_hessian_times, _remember
 from workers.stopping import Stopping
-from workers.training import RoundReport, Training
+from workers.training import RoundReport, Training, WarmStart
 
 SECOND_ORDER = ["newton", "lbfgs"]
 
@@ -38,7 +38,9 @@ def reports(
     problem: Problem, shards: list[Shard], solver: str, max_rounds: int = 100, initial: Any = None
 ) -> tuple[list[RoundReport], Training]:
     """Return the reports of the solver's rounds."""
-    training = Training(problem, solver, Stopping(max_rounds, 0.0), True, initial)
+    training = Training(
+        problem, solver, Stopping(max_rounds, 0.0), True, None if initial is None else WarmStart(initial)
+    )
     return [report for report in rounds(training, shards) if report.stage == solver], training
 
 

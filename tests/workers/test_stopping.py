@@ -11,6 +11,7 @@ from learning_cases import classification, cut, fused, learn, problem_for, regre
 
 from workers.data.rows import Rows
 from workers.data.shard import Shard
+from workers.errors import DataError
 from workers.exact_sum import Floats
 from workers.sequential import rounds, train
 from workers.solvers import SOLVERS
@@ -24,7 +25,7 @@ def state(loss: float | None = None, norm: float | None = None, solved: str = ""
 
 
 def validation(loss: float, metric: float = 0.0) -> Validation:
-    return Validation(np.array([loss]), loss, metric)
+    return Validation(np.array([loss]), None, loss, metric)
 
 
 def reasons(progress: Progress, states: list[State], validations: list[Validation | None] | None = None) -> list[str]:
@@ -83,7 +84,7 @@ def test_rounds_that_measured_no_new_parameters_try_no_patience() -> None:
 @pytest.mark.parametrize(("higher", "metrics"), [(True, [0.5, 0.89, 0.9]), (False, [2.0, 0.91, 0.9])])
 def test_a_target_in_both_directions(higher: bool, metrics: list[float]) -> None:
     progress = Progress(Stopping(99, target=0.9), higher)
-    seen = [Validation(np.zeros(1), loss, metric) for loss, metric in zip([1.0, 0.5, 0.7], metrics, strict=True)]
+    seen = [Validation(np.zeros(1), None, loss, metric) for loss, metric in zip([1.0, 0.5, 0.7], metrics, strict=True)]
     got = reasons(progress, [state(1.0)] * 3, list(seen))
     assert got == ["", "", "the metric on the validation rows is 0.9, the target was 0.9"]
     assert progress.best is seen[2]  # what reached it, though its loss was lower before
@@ -218,3 +219,24 @@ def test_the_driver_may_stop_training_at_any_time() -> None:
             assert (outcome.reason, outcome.rounds) == ("the time is up", max(1, stop_at - 10 + 1))
         else:
             assert (outcome.reason, outcome.rounds) == ("the limit of 3 rounds was reached", 3)
+
+
+def test_validation_rows_without_weight_are_refused() -> None:
+    X, y = regression(90)
+    shards = [replace(shard, validation=Rows(X[:5], y[:5], np.zeros(5))) for shard in cut(X, y, 3)]
+    training = Training(problem_for(X, y, 3), "newton", Stopping(9, patience=2), True)
+    with pytest.raises(DataError, match="the weights of the validation rows add up to 0"):
+        train(training, shards)
+
+
+def test_the_loss_is_that_of_the_parameters_that_are_kept() -> None:
+    random = np.random.default_rng(0)
+    X, y = random.standard_normal((60, 40)), random.standard_normal(60)
+    shards = [
+        replace(shard, validation=Rows(random.standard_normal((9, 40)), random.standard_normal(9)))
+        for shard in cut(X, y, 3)
+    ]
+    training = Training(problem_for(X, y, 3), "gradient-descent", Stopping(200, patience=5), True)
+    outcome = train(training, shards)
+    assert outcome.rounds < 200
+    assert outcome.loss == pytest.approx(outcome.metric[0] / 2.0, rel=1e-9)

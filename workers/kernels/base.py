@@ -26,6 +26,10 @@ class Kernels(ABC):
         """Return ``A' B`` for dense ``A`` (rows, a) and ``B`` (rows, b)."""
 
     @abstractmethod
+    def cross(self, X: Matrix, Y: Matrix) -> Dense:
+        """Return ``X' Y`` for sparse ``X`` (rows, a) and ``Y`` (rows, b)."""
+
+    @abstractmethod
     def exp(self, values: Dense) -> Dense:
         """Return ``e**x`` of each value; 0 and infinity beyond the range."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import lapack  # at the top: whoever limits BLAS to a thread must find SciPy's own
 
 from workers.data.rows import Dense, Matrix
 from workers.kernels.base import Kernels
@@ -31,6 +32,11 @@ class FastKernels(Kernels):
         result: Dense = A.T @ B
         return result
 
+    def cross(self, X: Matrix, Y: Matrix) -> Dense:
+        """Return ``X' Y``."""
+        result: Dense = (X.T @ Y).toarray()
+        return result
+
     def exp(self, values: Dense) -> Dense:
         """Return ``e**x`` of each value."""
         result: Dense = np.exp(values)
@@ -52,8 +58,6 @@ class FastKernels(Kernels):
 
     def solve(self, A: Dense, b: Dense) -> Dense:
         """Return the solution of least norm: by Cholesky where the condition is good, else by singular values."""
-        from scipy.linalg import lapack  # noqa: PLC0415  (the server alone solves systems)
-
         factor, failed = lapack.dpotrf(A, lower=True)
         if not failed and len(A) and lapack.dpocon(factor, np.abs(A).sum(axis=0).max(), uplo="L")[0] > WELL_CONDITIONED:
             found: Dense = lapack.dpotrs(factor, b, lower=True)[0]

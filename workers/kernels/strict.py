@@ -83,6 +83,10 @@ class StrictKernels(Kernels):
                 result[:, k] += tree_sum(A[block] * B[block, k, None])
         return result
 
+    def cross(self, X: Matrix, Y: Matrix) -> Dense:
+        """Return ``X' Y``."""
+        return self.pull_back(X, Y.toarray())
+
     def exp(self, values: Dense) -> Dense:
         """Return ``e**x`` of each value."""
         return elementary.exp(values)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workers.data.rows import Dense
+from workers.data.rows import Dense, Rows
 from workers.objectives.base import TwoClasses
 
 
@@ -16,15 +16,22 @@ class Logistic(TwoClasses):
     def losses(self, Z: Dense, y: Dense) -> Dense:
         """Return the loss of each row, shape ``(rows,)``; stable for margins of any size."""
         agreement = self.agreement(Z, y)
-        losses: Dense = np.maximum(-agreement, 0.0) + self.kernels.log1p(self.kernels.exp(-np.abs(agreement)))
+        losses: Dense = self.kernels.log1p(self.kernels.exp(-np.abs(agreement))) - np.minimum(agreement, 0.0)
         return losses
 
     def residuals(self, Z: Dense, y: Dense) -> Dense:
         """Return ``sigmoid(z) - y``, shape ``(rows, 1)``; small ones keep their digits."""
         agreement = self.agreement(Z, y)
         small = self.kernels.exp(-np.abs(agreement))
-        wrong = np.where(agreement >= 0, small, 1.0) / (1.0 + small)
-        return self.signed(-wrong, y)
+        return self.signed(-_wrong(agreement, small), y)
+
+    def measured(self, Z: Dense, rows: Rows) -> tuple[float, Dense]:
+        """Return the sum of the rows' weighted losses, and their weighted residuals, from the same exponentials."""
+        agreement = self.agreement(Z, rows.y)
+        small = self.kernels.exp(-np.abs(agreement))
+        losses = self.kernels.log1p(small) - np.minimum(agreement, 0.0)
+        loss = float(rows.weighted(losses).sum(dtype=np.float64))
+        return loss, rows.weighted(self.signed(-_wrong(agreement, small), rows.y))
 
     def curvatures(self, Z: Dense, y: Dense) -> Dense:
         """Return ``p (1 - p)``, shape ``(rows, 1, 1)``."""
@@ -37,3 +44,9 @@ class Logistic(TwoClasses):
         small = self.kernels.exp(-np.abs(Z))
         positive = np.where(Z >= 0, 1.0, small) / (1.0 + small)
         return np.hstack([1.0 - positive, positive])
+
+
+def _wrong(agreement: Dense, small: Dense) -> Dense:
+    """Return the probability of the other class, where ``small`` is ``exp(-|agreement|)``."""
+    wrong: Dense = np.maximum(small, agreement < 0, dtype=small.dtype) / (1.0 + small)
+    return wrong

@@ -69,6 +69,10 @@ class Solver(ABC):
         None for full gradients; decides the default learning rate.
     own_batch
         The rows of its batches where these are not the job's ``batch_size``, else None.
+    rounds_per_step
+        Rounds from one change of the parameters to the next.
+    measures_batches
+        Whether the loss of a round is that of a few rows, not of all.
     takes_layers, takes_corners, takes_lasso, takes_server, takes_robust
         Whether it goes together with an architecture that is not linear, a loss without second derivative, an L1
         penalty, a server optimiser, a robust aggregation.
@@ -80,6 +84,8 @@ class Solver(ABC):
     needs_rate: ClassVar[bool] = True
     batch_noise: ClassVar[str | None] = None
     own_batch: ClassVar[int | None] = None
+    rounds_per_step: ClassVar[int] = 1
+    measures_batches: ClassVar[bool] = False
     takes_layers: ClassVar[bool] = True
     takes_corners: ClassVar[bool] = True
     takes_lasso: ClassVar[bool] = True

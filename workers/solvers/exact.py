@@ -71,7 +71,7 @@ class Exact(Solver):
             parameters = quadratic_minimum(system, -moment, np.zeros(width), thresholds, problem.kernels)
         else:
             parameters = problem.kernels.solve(system, moment)
-        product = np.einsum("ij,j->i", gram, parameters)
+        product = (gram * parameters).sum(axis=1)
         loss = 0.5 * float((parameters * (product - 2.0 * moment)).sum() + square)
         slope = problem.slope(parameters, product - moment + problem.ridge * parameters)
         return State(parameters, state.round + 1, loss + problem.cost(parameters), slope, solved="solved exactly")

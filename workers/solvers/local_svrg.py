@@ -30,6 +30,7 @@ class LocalSvrg(Solver):
     source = "Johnson, Zhang, Stochastic Gradient Descent using Predictive Variance Reduction (NeurIPS 2013)"
     stochastic = True
     batch_noise = "spread"
+    rounds_per_step = 2
 
     def start(self, problem: Problem) -> State:
         """Begin with the whole rate."""

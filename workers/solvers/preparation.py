@@ -169,7 +169,7 @@ class Target(Solver):
         """Return the problem with the target's zero and unit, by whose square the learning rate is divided."""
         offset, unit = float(state.memory["mean"][0]), float(state.memory["deviation"][0])
         architecture = replace(problem.architecture, offset=offset, unit=unit)
-        options = replace(problem.options, curvature=unit * unit)
+        options = replace(problem.options, rate_divisor=unit * unit)
         return replace(problem, architecture=architecture, options=options)
 
 
@@ -189,7 +189,7 @@ class Curvature(Solver):
 
     def start(self, problem: Problem) -> State:
         """Begin with a random direction that belongs to the seed."""
-        return State(_unit(generator(problem, 0, 0).standard_normal(problem.num_features + problem.intercept)))
+        return State(_unit(generator(problem, 0, 0).random(problem.num_features + problem.intercept) - 0.5))
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
         """Return a block for each column, one for the sample's weight and three for the powers of its norms."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from workers.data.rows import Floats
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
-from workers.problem import Problem, batch_edges
+from workers.problem import Problem
 from workers.solvers.base import Payload, Solver, State, generator, single_blocks
 from workers.solvers.gradient_descent import moved
 
@@ -25,6 +27,7 @@ class Sgd(Solver):
     batch_noise = "spread"
     takes_server = True
     takes_robust = True
+    measures_batches = True
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
         """Return a block for each parameter, one for the loss and one for the weight of the batch."""
@@ -33,9 +36,12 @@ class Sgd(Solver):
 
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
         """Return the sums of the gradients, the losses and the weights over the shard's batch."""
-        edges = batch_edges(len(shard.train), problem.options.batch_size)
-        place = int(generator(problem, round_, shard.index).integers(0, len(edges) - 1))
-        batch = shard.train[edges[place] : edges[place + 1]]
+        # As many batches in every shard, or the rows of a shard that is one row longer would count half.
+        longest = -(-problem.num_rows // problem.num_shards)
+        number = -(-longest // problem.options.batch_size)
+        place = int(generator(problem, round_, shard.index).integers(0, number))
+        num_rows = len(shard.train)
+        batch = shard.train[place * num_rows // number : (place + 1) * num_rows // number]
         loss, gradient = problem.loss_and_gradient(payload["parameters"], batch)
         return np.append(gradient, [loss, batch.total_weight])
 
@@ -44,4 +50,5 @@ class Sgd(Solver):
         weight = sums[-1] if sums[-1] > 0 else 1.0  # a batch of weightless rows teaches nothing
         gradient = sums[:-2] / weight + problem.ridge * state.parameters
         loss = float(sums[-2] / weight + problem.cost(state.parameters))
-        return moved(problem, state, gradient, loss)
+        # The gradient of a batch is not the objective's, and ends nothing.
+        return replace(moved(problem, state, gradient, loss), gradient_norm=None)
