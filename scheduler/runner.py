@@ -24,6 +24,7 @@ from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
 from scheduler.run import RunResult, RunSpec, WorkerReport
 from scheduler.session import Session, connect, ship_by_value
+from workers.data.ray_dataset import RayDatasetSource
 from workers.errors import DataError
 from workers.training import DivergedError, RoundReport
 from workers.wire import encode
@@ -132,9 +133,11 @@ def train(gang: Gang, prepared: Prepared, policy: Policy, observer: Observer) ->
     """
     job, data = prepared.job, prepared.data
     ship_by_value(policy.balance)
+    # Only Ray itself can pickle its references so that they can be followed elsewhere.
+    small = data.nbytes.sum() < INLINE_BYTES and not isinstance(data.source, RayDatasetSource)
     spec = RunSpec(
         job=job.name,
-        data=encode(data) if data.nbytes.sum() < INLINE_BYTES else ray.put(data),
+        data=encode(data) if small else ray.put(data),
         shards=ShardTable(frozen(data.work), frozen(data.nbytes)),
         problem=prepared.problem,
         solver=prepared.solver,
