@@ -35,6 +35,7 @@ from scheduler.preparation import prepare
 from workers.data.csv_source import CsvSource
 from workers.data.rows import Rows
 from workers.data.shard import Shard
+from workers.exact_sum import NonFiniteError
 from workers.sequential import rounds
 from workers.solvers import SOLVERS
 from workers.training import DivergedError, Training
@@ -173,7 +174,7 @@ def converge(
         started_s = time.perf_counter()
         try:
             report = next(reports, None)
-        except DivergedError as error:
+        except (DivergedError, NonFiniteError) as error:
             note = str(error)
             break
         elapsed_s += time.perf_counter() - started_s

@@ -82,27 +82,28 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Ses
         If this process is connected already, another package shadows ours, no cluster answers, or its
         authentication token is missing or wrong.
     """
-    if ray.is_initialized():
-        raise UserError(
-            f"this process is connected already, to the Ray cluster at {ray.get_runtime_context().gcs_address}: "
-            "use scheduler.session.join() to stay there, or call ray.shutdown() first"
-        )
     refuse_shadows([str(Path.cwd()), *sys.path])
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     embedded = where == "local"
     if not embedded and cpus is not None:
         raise UserError(f"--cpus is for an embedded cluster, but the cluster at {where} has its own")
     shipped = None if embedded or _is_submitted() else _stage_packages()
-    ours = None
+    started, ours = False, None
     try:
         if not embedded:
             _check_door(where)
+        if ray.is_initialized():
+            raise UserError(
+                f"this process is connected already, to the Ray cluster at {ray.get_runtime_context().gcs_address}: "
+                "use scheduler.session.join() to stay there, or call ray.shutdown() first"
+            )
+        started = True
         _init(where, cpus, shipped)
         ours = connection()
         url = ray._private.worker.get_dashboard_url()
         yield Session(ray.get_runtime_context().gcs_address, f"http://{url}" if url else None, embedded)
     finally:
-        if ours is None or connection() == ours:  # the user may have closed ours, and opened another
+        if started and (ours is None or connection() == ours):  # the user may have closed ours, and opened another
             ray.shutdown()
         if shipped is not None:
             shutil.rmtree(shipped, ignore_errors=True)

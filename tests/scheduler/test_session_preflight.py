@@ -110,7 +110,8 @@ def test_a_connection_of_ones_own_is_neither_used_nor_ended(monkeypatch: pytest.
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="192.0.2.1:6379"))
     monkeypatch.setattr(ray, "shutdown", lambda: ended.append("ended"))
-    assert refused("127.0.0.1:1").startswith("this process is connected already, to the Ray cluster at 192.0.2.1:6379")
+    assert refused("local").startswith("this process is connected already, to the Ray cluster at 192.0.2.1:6379")
+    assert refused("127.0.0.1:1").startswith("no Ray cluster answers")
     assert ended == []
 
 
