@@ -37,8 +37,8 @@ def main() -> None:
             fresh = []
             for _ in range(arguments.fresh):
                 shutdown()  # ends the actors; the connection is not the estimator's own, and stays
-                fresh.append(seconds(lambda: estimator.fit(X, y)))  # noqa: B023
-            warm = [seconds(lambda: estimator.fit(X, y)) for _ in range(arguments.warm)]  # noqa: B023
+                fresh.append(seconds(lambda: estimator.fit(X, y)))  # noqa: B023  (called at once)
+            warm = [seconds(lambda: estimator.fit(X, y)) for _ in range(arguments.warm)]  # noqa: B023  (at once)
             print(
                 f"a fit of {ROWS} x {FEATURES}, workers: {num_workers}, medians: "
                 f"warm {1e3 * statistics.median(warm):.1f} ms (fastest {1e3 * min(warm):.1f} ms), "

@@ -152,7 +152,7 @@ class DataSpec(Section):
         if self.data_home is not None and source not in NAMED_SETS:
             raise ValueError("'data_home' is for bundled and openml only")
 
-    def source(self) -> Source:  # noqa: PLR0911
+    def source(self) -> Source:  # noqa: PLR0911  (one return for each kind of source)
         """Return the source that reads this data."""
         home = None if self.data_home is None else str(self.data_home)
         if self.bundled is not None:

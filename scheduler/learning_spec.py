@@ -63,7 +63,7 @@ class ModelSpec(Section):
     hidden: list[Annotated[int, Field(ge=1, strict=True)]] = []  # noqa: RUF012  (pydantic copies it)
     activation: str = "relu"
     torch: str | None = None
-    torch_arguments: dict[str, Any] = {}  # noqa: RUF012
+    torch_arguments: dict[str, Any] = {}  # noqa: RUF012  (pydantic copies it)
 
     @field_validator("activation")
     @classmethod

@@ -24,7 +24,6 @@ from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
 from scheduler.run import RunResult, RunSpec, WorkerReport
 from scheduler.session import Session, connect, ship_by_value
-from workers.data.ray_dataset import RayDatasetSource
 from workers.errors import DataError
 from workers.training import DivergedError, RoundReport
 from workers.wire import encode
@@ -133,8 +132,7 @@ def train(gang: Gang, prepared: Prepared, policy: Policy, observer: Observer) ->
     """
     job, data = prepared.job, prepared.data
     ship_by_value(policy.balance)
-    # Only Ray itself can pickle its references so that they can be followed elsewhere.
-    small = data.nbytes.sum() < INLINE_BYTES and not isinstance(data.source, RayDatasetSource)
+    small = data.nbytes.sum() < INLINE_BYTES and not data.source.holds_references
     spec = RunSpec(
         job=job.name,
         data=encode(data) if small else ray.put(data),

@@ -17,6 +17,7 @@ from cases import NUM_SHARDS, digest, fitting, shards_of, training_of
 from policies.interface import ShardTable, WorkerTable, frozen
 from policies.presets import BALANCES
 from scheduler.rounds import Rounds
+from workers.data.rows import Floats
 from workers.objectives import OBJECTIVES
 from workers.parameter_store import ParameterStore
 from workers.sequential import train
@@ -41,7 +42,7 @@ def trained(training: Training, policy: str, number: int, objective: str) -> str
     shards = shards_of(objective)
     table = ShardTable(frozen([len(shard.train) for shard in shards]), frozen([shard.nbytes for shard in shards]))
     rounds = Rounds("job", 3, ParameterStore(training), BALANCES[policy](), workers(number), table)
-    held = [{} for _ in range(number)]  # type: ignore[var-annotated]
+    held: list[dict[int, Floats]] = [{} for _ in range(number)]
     calls = rounds.begin().calls
     while calls:
         message = rounds.store.message

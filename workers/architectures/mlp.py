@@ -23,12 +23,6 @@ class Activation(NamedTuple):
     slope: Callable[[Dense], Dense]
 
 
-def _logistic(Z: Dense, kernels: Kernels) -> Dense:
-    small = kernels.exp(-np.abs(Z))
-    value: Dense = np.where(Z >= 0, 1.0, small) / (1.0 + small)
-    return value
-
-
 def _tanh(Z: Dense, kernels: Kernels) -> Dense:
     small = kernels.exp(-2.0 * np.abs(Z))
     value: Dense = np.copysign((1.0 - small) / (1.0 + small), Z)
@@ -38,7 +32,7 @@ def _tanh(Z: Dense, kernels: Kernels) -> Dense:
 ACTIVATIONS: dict[str, Activation] = {
     "relu": Activation(lambda Z, kernels: np.maximum(Z, 0.0), lambda H: (H > 0).astype(H.dtype)),
     "tanh": Activation(_tanh, lambda H: 1.0 - H * H),
-    "logistic": Activation(_logistic, lambda H: H * (1.0 - H)),
+    "logistic": Activation(lambda Z, kernels: kernels.sigmoid(Z), lambda H: H * (1.0 - H)),
 }
 """What may stand between layers, by the name that a job file gives it."""
 

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from workers.data.csv_cells import DROP_HINT, FILL_HINT, FINITE_HINT, GIVEN_HINT, LARGE_HINT, WEIGHT_HINT, new_text
-from workers.data.csv_layout import MISSING, Missing
 from workers.data.rows import Dense, Floats
 from workers.data.source import Column, Dtype, Ints
+from workers.data.table_rules import MISSING, Missing
 from workers.data.tally import Label, number
 from workers.errors import DataError, Problems
 

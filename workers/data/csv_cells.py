@@ -4,11 +4,12 @@ from math import isfinite, isinf
 
 import numpy as np
 
-from workers.data.csv_layout import MISSING, Layout, Parsed, put_categories
+from workers.data.csv_layout import Layout, Parsed, put_categories
 from workers.data.csv_quick import parse_plain
 from workers.data.csv_records import Block, Record
 from workers.data.rows import Floats
 from workers.data.source import Column
+from workers.data.table_rules import MISSING
 from workers.data.tally import Label, number
 from workers.errors import DataError, Problems, did_you_mean
 

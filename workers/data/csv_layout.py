@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from workers.data.rows import Floats
 from workers.data.source import Column, Dtype, Ints
+from workers.data.table_rules import Missing
 from workers.data.tally import Label
 
-Missing = Literal["error", "drop", "mean"]
-
-MISSING = frozenset({"", "nan", "NaN", "NAN"})
 TEXT_HINT = "Make the cells numbers, or set text: drop (leave text columns out) or text: one-hot."
 TYPO_HINT = "Make the cells numbers: text: drop and text: one-hot are for columns that are mostly text."
 

@@ -6,10 +6,11 @@ from math import isinf
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.data.csv_layout import MISSING, Layout, Parsed, put_categories
+from workers.data.csv_layout import Layout, Parsed, put_categories
 from workers.data.csv_records import Block
 from workers.data.rows import Floats
 from workers.data.source import Column
+from workers.data.table_rules import MISSING
 from workers.data.tally import Label, number
 
 

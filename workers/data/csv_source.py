@@ -4,24 +4,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 
 from workers.data.csv_cells import parse
-from workers.data.csv_layout import MISSING, TEXT_HINT, TYPO_HINT, Layout, Missing, Parsed
+from workers.data.csv_layout import TEXT_HINT, TYPO_HINT, Layout, Parsed
 from workers.data.csv_records import Block, Place, open_bytes, read_block, with_header
 from workers.data.means import fill
 from workers.data.rows import Floats, Rows
 from workers.data.scatter import Scatter
 from workers.data.source import Column, DataInfo, Dtype, DtypeChoice, Ints, Source, Task, check_rows, empty_rows
 from workers.data.stamp import stamp
+from workers.data.table_rules import MAX_CATEGORIES, MISSING, Missing, Text, check_categories, check_rules
 from workers.data.tally import Tally, class_numbers, number
 from workers.errors import DataError, Problems, did_you_mean
-
-Text = Literal["error", "drop", "one-hot"]
-
-MAX_CATEGORIES = 1000
 
 
 @dataclass(frozen=True)
@@ -42,12 +38,7 @@ class CsvSource(Source):
     dtype: DtypeChoice = "auto"
 
     def __post_init__(self) -> None:
-        for option, choices in (("missing", get_args(Missing)), ("text", get_args(Text))):
-            value = str(getattr(self, option))
-            if value not in choices:
-                raise DataError(f"unknown {option}: {value!r}. {did_you_mean(value, choices)}")
-        if self.weight == self.target:
-            raise DataError(f"{self.path}: column {self.target!r} cannot be both target and weight. Name another.")
+        check_rules(self.path, self.target, self.weight, self.missing, self.text)
 
     def describe(self, task: Task) -> DataInfo:
         """Check every cell, in one pass, or in two where text columns are to be found first.
@@ -160,11 +151,7 @@ class CsvSource(Source):
     def _one_hot(self, column: Column, content: "_Contents") -> Column:
         if not content.is_text:
             return column
-        if len(content.values) > MAX_CATEGORIES:
-            raise DataError(
-                f"{self.path}, column {column.name!r}: more than {MAX_CATEGORIES} different texts, such as "
-                f"{min(content.values)!r}. Remove the column, or set text: drop."
-            )
+        check_categories(self.path, column.name, content.values)
         return Column(column.position, column.name, tuple(sorted(content.values)))
 
 

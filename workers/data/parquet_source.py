@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from workers.data import arrow_columns as cells
 from workers.data import parquet_files as files
 from workers.data.csv_cells import TARGET_HINT
-from workers.data.csv_layout import Missing
-from workers.data.csv_source import MAX_CATEGORIES, Text
 from workers.data.means import fill
 from workers.data.rows import Floats, Rows
 from workers.data.scatter import Scatter
 from workers.data.source import Column, DataInfo, Dtype, DtypeChoice, Ints, Source, Task, check_rows, empty_rows
 from workers.data.stamp import Stamp, stamp
+from workers.data.table_rules import Missing, Text, check_categories, check_rules
 from workers.data.tally import Tally, class_numbers
 from workers.errors import DataError, Problems, did_you_mean
 
@@ -55,12 +54,7 @@ class ParquetSource(Source):
     dtype: DtypeChoice = "auto"
 
     def __post_init__(self) -> None:
-        for option, choices in (("missing", get_args(Missing)), ("text", get_args(Text))):
-            value = str(getattr(self, option))
-            if value not in choices:
-                raise DataError(f"unknown {option}: {value!r}. {did_you_mean(value, choices)}")
-        if self.weight == self.target:
-            raise DataError(f"{self.path}: column {self.target!r} cannot be both target and weight. Name another.")
+        check_rules(self.path, self.target, self.weight, self.missing, self.text)
 
     def describe(self, task: Task) -> DataInfo:
         """Check every cell, row group by row group; two passes where texts are to be found first.
@@ -168,11 +162,7 @@ class ParquetSource(Source):
                         codes, texts = cells.texts(batch.column(name))
                         used = np.unique(codes[kept & ~np.isnan(codes)]).astype(np.int64)
                         values.update(texts[code] for code in used)
-                        if len(values) > MAX_CATEGORIES:
-                            raise DataError(
-                                f"{self.path}, column {name!r}: more than {MAX_CATEGORIES} different texts, such as "
-                                f"{min(values)!r}. Remove the column, or set text: drop."
-                            )
+                        check_categories(self.path, name, values)
 
 
 def read_features(path: str | Path, columns: tuple[Column, ...]) -> Floats:

@@ -80,6 +80,8 @@ class RayDatasetSource(Source):
     that is weight or feature as well.
     """
 
+    holds_references = True
+
     def __init__(
         self,
         dataset: Any,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import prod
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -95,7 +95,12 @@ class DataInfo:
 
 
 class Source(ABC):
-    """A small, picklable description of where data lies; a worker opens it where it runs."""
+    """A small, picklable description of where data lies; a worker opens it where it runs.
+
+    `holds_references` says that it holds references to objects of Ray, which only Ray itself can send elsewhere.
+    """
+
+    holds_references: ClassVar[bool] = False
 
     @abstractmethod
     def describe(self, task: Task) -> DataInfo:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import numpy as np
+
 from workers.data.rows import Dense, Matrix
 
 
@@ -40,6 +42,12 @@ class Kernels(ABC):
     @abstractmethod
     def log1p(self, values: Dense) -> Dense:
         """Return the natural logarithm of ``1 + x``, exact for small ``x``; for values from 0 to 1."""
+
+    def sigmoid(self, values: Dense) -> Dense:
+        """Return ``1 / (1 + exp(-x))`` of each value; stable for values of any size."""
+        small = self.exp(-np.abs(values))
+        sigmoid: Dense = np.where(values >= 0, 1.0, small) / (1.0 + small)
+        return sigmoid
 
     @abstractmethod
     def dot(self, a: Dense, b: Dense) -> float:

@@ -41,8 +41,7 @@ class Logistic(TwoClasses):
 
     def probabilities(self, Z: Dense) -> Dense:
         """Return the probability of each class, shape ``(rows, 2)``."""
-        small = self.kernels.exp(-np.abs(Z))
-        positive = np.where(Z >= 0, 1.0, small) / (1.0 + small)
+        positive = self.kernels.sigmoid(Z)
         return np.hstack([1.0 - positive, positive])
 
 

@@ -134,22 +134,6 @@ class Solver(ABC):
         return state.parameters
 
 
-def shorter(length: float, slope: float, rise: float) -> float:
-    """Return a shorter step than ``length``, after which the loss changed by ``rise`` where ``slope`` led downwards.
-
-    It is the minimum of the parabola through what is known, from a tenth to half of the length.
-    Source: Nocedal, Wright, Numerical Optimization (2006), section 3.5.
-    """
-    excess = rise - length * slope
-    fitted = -slope * length * length / (2.0 * excess) if np.isfinite(excess) and excess > 0 else 0.0
-    return min(max(fitted, 0.1 * length), 0.5 * length)
-
-
-def is_hopeless(tries: int, slope: float, loss: float) -> bool:
-    """Say whether so many steps that did not lower the loss failed by rounding: that of float32 rows at worst."""
-    return tries >= 5 and -slope <= 1e-6 * abs(loss)
-
-
 def single_blocks(size: int) -> tuple[Ints, int]:
     """Return blocks of one value each: no two columns share a scale."""
     return np.arange(size), size

@@ -11,6 +11,7 @@ from workers.exact_sum import Ints
 from workers.penalty import quadratic_minimum
 from workers.problem import Problem
 from workers.solvers.base import Payload, Solver, State
+from workers.solvers.packed import packed, packed_blocks, unpacked
 
 
 class Exact(Solver):
@@ -43,11 +44,9 @@ class Exact(Solver):
         return {}
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
-        """Return a block for each row of the packed upper triangle, each product with the target, and its square."""
+        """Return the blocks of the packed sums."""
         del payload
-        width = problem.num_parameters
-        lengths = np.concatenate([np.arange(width, 0, -1), np.ones(width + 1, dtype=np.int64)])
-        return np.cumsum(lengths) - lengths, int(lengths.sum())
+        return packed_blocks(problem.num_parameters)
 
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
         """Return the packed sums of ``a a'``, ``a y`` and ``y y`` over the shard's rows."""
@@ -58,13 +57,12 @@ class Exact(Solver):
             ones = [np.ones(len(rows))] if problem.intercept else []
             side = np.column_stack([*ones, rows.y.astype(np.float64)])
             gram += problem.columns.gram(rows.X, side, rows.weights, problem.kernels)
-        return np.concatenate([gram[:width, :width][np.triu_indices(width)], gram[:width, width], [gram[width, width]]])
+        return packed(gram[:width, :width], gram[:width, width], gram[width, width])
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Solve the penalised normal equations."""
         width = problem.num_parameters
-        means = sums / problem.weight
-        gram, moment, square = unpacked(means[: -width - 1], width), means[-width - 1 : -1], means[-1]
+        gram, moment, square = unpacked(sums / problem.weight, width)
         system = gram + np.diag(problem.ridge)
         if problem.penalty.l1:
             thresholds = problem.penalty.l1 * problem.architecture.mask
@@ -75,11 +73,3 @@ class Exact(Solver):
         loss = 0.5 * float((parameters * (product - 2.0 * moment)).sum() + square)
         slope = problem.slope(parameters, product - moment + problem.ridge * parameters)
         return State(parameters, state.round + 1, loss + problem.cost(parameters), slope, solved="solved exactly")
-
-
-def unpacked(triangle: Floats, width: int) -> Floats:
-    """Return the symmetric matrix of a packed upper triangle."""
-    matrix = np.zeros((width, width))
-    matrix[np.triu_indices(width)] = triangle
-    symmetric: Floats = np.triu(matrix) + np.triu(matrix, 1).T
-    return symmetric

@@ -6,8 +6,9 @@ import numpy as np
 
 from workers.data.rows import Floats
 from workers.problem import Problem
-from workers.solvers.base import Payload, State, is_hopeless, norm, shorter
+from workers.solvers.base import Payload, State, norm
 from workers.solvers.gradient_descent import GradientDescent
+from workers.solvers.line_search import taken_back
 
 MEMORY = 10
 """Pairs of steps and gradient changes that are kept."""
@@ -38,7 +39,7 @@ class Lbfgs(GradientDescent):
         if "anchor" in memory:
             before, slope, length = (float(memory[name]) for name in ("loss", "slope", "length"))
             if not loss <= before + ARMIJO * length * slope + NOISE * abs(before):
-                return self._closer(state, loss, before, slope, length)
+                return taken_back(state, loss)
             _remember(memory, state.parameters - memory["anchor"], gradient - memory["gradient"])
         direction = -_inverse_hessian_times(memory, gradient)
         slope = float((direction * gradient).sum())
@@ -56,17 +57,6 @@ class Lbfgs(GradientDescent):
         kept |= {name: np.array(numbers[name]) for name in numbers}
         pairs: dict[str, Floats] = {name: memory[name] for name in ("steps", "changes") if name in memory}
         return State(state.parameters + length * direction, state.round + 1, loss, size, {**kept, **pairs})
-
-    @staticmethod
-    def _closer(state: State, loss: float, before: float, slope: float, length: float) -> State:
-        """Return the state with a shorter trial step from the same anchor."""
-        memory, anchor = state.memory, state.memory["anchor"]
-        nearer, tries = shorter(length, slope, loss - before), int(memory["tries"]) + 1
-        parameters = anchor + nearer * memory["direction"]
-        if is_hopeless(tries, slope, before) or norm(parameters - anchor) <= 1e-15 * norm(anchor):
-            return State(anchor, state.round + 1, memory=memory, solved="no step lowers the loss any more")
-        tried = {"length": np.array(nearer), "tries": np.array(tries)}
-        return State(parameters, state.round + 1, memory={**memory, **tried})
 
     def result(self, problem: Problem, state: State) -> Floats:
         """Return the last accepted parameters."""

@@ -10,8 +10,9 @@ from workers.data.shard import Shard
 from workers.exact_sum import Ints
 from workers.penalty import quadratic_minimum
 from workers.problem import Problem
-from workers.solvers.base import Payload, Solver, State, is_hopeless, norm, shorter
-from workers.solvers.exact import unpacked
+from workers.solvers.base import Payload, Solver, State
+from workers.solvers.line_search import taken_back
+from workers.solvers.packed import packed, packed_blocks, unpacked
 
 PRECISION = 1e-14
 """A Newton decrement below this part of the loss promises less than rounding would take away again."""
@@ -34,11 +35,9 @@ class Newton(Solver):
     takes_corners = False
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
-        """Return a block for each row of the packed upper triangle, each parameter, and the loss."""
+        """Return the blocks of the packed sums."""
         del payload
-        width = problem.num_parameters
-        lengths = np.concatenate([np.arange(width, 0, -1), np.ones(width + 1, dtype=np.int64)])
-        return np.cumsum(lengths) - lengths, int(lengths.sum())
+        return packed_blocks(problem.num_parameters)
 
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
         """Return the packed sums of the Hessians, then of the gradients and the losses, over the shard's rows."""
@@ -46,7 +45,7 @@ class Newton(Solver):
         parameters = payload["parameters"]
         loss, gradient = problem.loss_and_gradient(parameters, shard.train)
         hessian = summed_hessian(problem, parameters, shard)
-        return np.concatenate([hessian[np.triu_indices(problem.num_parameters)], gradient, [loss]])
+        return packed(hessian, gradient, loss)
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Step to the parabola's minimum, or less far than the last time if that raised the loss."""
@@ -54,8 +53,8 @@ class Newton(Solver):
         loss, gradient = problem.mean(state.parameters, sums[-width - 1 :])
         memory = state.memory
         if "anchor" in memory and loss > float(memory["loss"]) + NOISE * abs(loss):
-            return self._closer(state, loss)
-        hessian = unpacked(sums[: -width - 1] / problem.weight, width) + np.diag(problem.ridge)
+            return taken_back(state, loss)
+        hessian = unpacked(sums / problem.weight, width)[0] + np.diag(problem.ridge)
         target = self._target(problem, state.parameters, hessian, gradient)
         step = target - state.parameters
         decrement = -float((gradient * step).sum()) + problem.cost_change(state.parameters, target)
@@ -64,18 +63,6 @@ class Newton(Solver):
         kept = {"anchor": state.parameters, "direction": step, **{key: np.array(numbers[key]) for key in numbers}}
         reason = "the Newton decrement is below rounding" if done else ""
         return State(target, state.round + 1, loss, problem.slope(state.parameters, gradient), kept, reason)
-
-    @staticmethod
-    def _closer(state: State, loss: float) -> State:
-        """Return the state with a shorter step from where the last one started."""
-        memory, anchor = state.memory, state.memory["anchor"]
-        before, slope, last = (float(memory[name]) for name in ("loss", "slope", "length"))
-        length, tries = shorter(last, slope, loss - before), int(memory["tries"]) + 1
-        parameters = anchor + length * memory["direction"]
-        if is_hopeless(tries, slope, before) or norm(parameters - anchor) <= 1e-15 * norm(anchor):
-            return State(anchor, state.round + 1, memory=memory, solved="no step lowers the loss any more")
-        tried = {"length": np.array(length), "tries": np.array(tries)}
-        return State(parameters, state.round + 1, memory={**memory, **tried})
 
     @staticmethod
     def _target(problem: Problem, parameters: Floats, hessian: Floats, gradient: Floats) -> Floats:

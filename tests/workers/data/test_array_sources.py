@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from source_cases import refusal
 
 from workers.data.csv_source import CsvSource
 from workers.data.named_source import NamedSource
@@ -13,12 +14,6 @@ from workers.data.numpy_source import NpySource, NpzSource
 from workers.errors import DataError
 
 TABLE = np.arange(12.0).reshape(4, 3) ** 2
-
-
-def refusal(source, task="regression"):
-    with pytest.raises(DataError) as caught:
-        source.describe(task)
-    return str(caught.value)
 
 
 @pytest.fixture

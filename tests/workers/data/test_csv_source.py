@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from source_cases import everything, refusal
 
 from workers.data.csv_source import CsvSource
 from workers.errors import DataError
@@ -27,18 +28,6 @@ def table(tmp_path):
         return path
 
     return write
-
-
-def refusal(source, task="regression"):
-    with pytest.raises(DataError) as caught:
-        source.describe(task)
-    return str(caught.value)
-
-
-def everything(source, task="regression"):
-    info = source.describe(task)
-    read = source.read(np.arange(info.num_rows), info)
-    return info, read.X, read.y
 
 
 def test_numbers_and_target_in_the_middle(table):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_svmlight_file
+from source_cases import refusal
 
 from workers.data import libsvm_lines
 from workers.data.libsvm_source import LibsvmSource, read_libsvm
@@ -26,12 +27,6 @@ def file(tmp_path):
         return path
 
     return write
-
-
-def refusal(source, task="regression"):
-    with pytest.raises(DataError) as caught:
-        source.describe(task)
-    return str(caught.value)
 
 
 def test_comments_blank_lines_empty_rows_and_spelled_zeros(file):

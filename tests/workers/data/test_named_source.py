@@ -8,6 +8,7 @@ import pytest
 from scipy import sparse
 from sklearn import datasets
 from sklearn.utils import Bunch
+from source_cases import refusal
 
 from workers.data import named_source
 from workers.data.named_source import BUNDLED, FETCHED, UNFIT, NamedSource, OpenmlSource
@@ -38,12 +39,6 @@ def stub(monkeypatch):
         return calls
 
     return replace
-
-
-def refusal(source, task="regression"):
-    with pytest.raises(DataError) as caught:
-        source.describe(task)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from source_cases import everything, refusal
 
 from workers.data import parquet_source
 from workers.data.csv_source import CsvSource
@@ -29,18 +30,6 @@ def table(tmp_path):
         return path
 
     return write
-
-
-def refusal(source, task="regression"):
-    with pytest.raises(DataError) as caught:
-        source.describe(task)
-    return str(caught.value)
-
-
-def everything(source, task="regression"):
-    info = source.describe(task)
-    read = source.read(np.arange(info.num_rows), info)
-    return info, read.X, read.y
 
 
 def test_numbers_of_any_type(table):
