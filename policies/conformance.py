@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 
-from policies.feasibility import violations
 from policies.interface import MEMORY, Balance, Described, Policy, RoundView, Unplaced
+from policies.referee import violations
 from policies.strategies import degenerate_views, round_views
 
 Test = TypeVar("Test", bound=Callable[..., None])

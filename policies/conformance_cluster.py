@@ -1,102 +1,42 @@
-"""The conformance kits of placements, orders and whole policies; imported from ``policies.testing``."""
+"""The conformance kits of orders and of whole policies; imported from ``policies.testing``."""
 
 # ruff: noqa: S101
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.balance.equal import Equal
+from policies.composed import Composed
 from policies.conformance import Conformance, quick, same
-from policies.feasibility import violations
+from policies.conformance_place import check_reasons
+from policies.feasibility import Room, slots
 from policies.interface import (
-    RESOURCES,
     Balance,
     Claim,
     ClusterPlan,
     ClusterSnapshot,
-    Grant,
-    JobView,
+    Memo,
     NodeTable,
     Order,
-    Place,
     Policy,
     Unplaced,
 )
-from policies.strategies import cluster_snapshots, degenerate_snapshots, job_views, node_tables
+from policies.place.pack import Pack
+from policies.referee import violations
+from policies.strategies import cluster_snapshots, degenerate_snapshots
 
-
-class PlaceConformance(Conformance):
-    """The kit of a placement: the gang whole and within capacity, or refused for true reasons."""
-
-    kind = Place
-
-    def answer(self, policy: Place, view: ClusterSnapshot) -> Any:
-        """Ask where the first job's workers go."""
-        return policy.place(_claim(view.jobs[0]), view.nodes, view.seed)
-
-    def check_placement(self, view: ClusterSnapshot) -> None:
-        """Assert that the referee passes it, and that it is refused only when the gang does not fit."""
-        job, nodes = view.jobs[0], view.nodes
-        answer = self.answer(self.policy(), view)
-        slots = _slots(job, nodes)
-        if isinstance(answer, Unplaced):
-            assert slots < job.min_workers, f"refused, although {slots} fit"
-            assert answer.what == job.id
-            assert answer.placed <= slots
-            _check_reasons(answer, job, nodes)
-            return
-        grants = tuple(Grant(job.id, worker, nodes.ids[row]) for worker, row in enumerate(answer))
-        assert violations(ClusterPlan(view.version, grants), view) == ()
-
-    @quick
-    @given(nodes=node_tables(), job=job_views(), seed=st.integers(0, 9))
-    def test_places_the_gang_or_refuses_truly(self, nodes: NodeTable, job: JobView, seed: int) -> None:
-        """The gang is whole, and within capacity; a refusal says what is short."""
-        self.check_placement(ClusterSnapshot(0, 0.0, seed, nodes, (job,)))
-
-    @quick
-    @given(nodes=node_tables(), job=job_views(), seed=st.integers(0, 9))
-    def test_is_a_pure_function(self, nodes: NodeTable, job: JobView, seed: int) -> None:
-        """Equal nodes get equal answers and stay as they were."""
-        self.check_repeatable(ClusterSnapshot(0, 0.0, seed, nodes, (job,)))
-
-    @quick
-    @given(nodes=node_tables(), job=job_views(), data=st.data())
-    def test_order_of_rows_does_not_matter(self, nodes: NodeTable, job: JobView, data: st.DataObject) -> None:
-        """The same nodes in another order get the same workers."""
-        drawn = data.draw(st.permutations(range(len(nodes))))
-        for rows in (drawn, range(len(nodes) - 1, -1, -1)):
-            self.check_order_of_rows(nodes, job, rows)
-
-    def check_order_of_rows(self, nodes: NodeTable, job: JobView, rows: Sequence[int]) -> None:
-        """Assert that ``nodes`` and the same ``nodes`` in the order ``rows`` get the same workers."""
-        chosen = [
-            answer if isinstance(answer, Unplaced) else Counter(table.ids[row] for row in answer)
-            for table in (nodes, _permuted(nodes, rows))
-            for answer in [self.policy().place(_claim(job), table, 0)]
-        ]
-        if isinstance(chosen[0], Unplaced):
-            assert isinstance(chosen[1], Unplaced)
-            assert set(chosen[0].shortfalls) == set(chosen[1].shortfalls)
-        else:
-            assert chosen[0] == chosen[1]
-
-    def test_degenerate_snapshots(self) -> None:
-        """No nodes, empty nodes, bundles of nothing."""
-        for view in degenerate_snapshots():
-            for job in view.jobs:
-                self.check_placement(replace(view, jobs=(job,)))
+Promise = Callable[["OrderConformance", ClusterSnapshot, ClusterPlan], None]
 
 
 class OrderConformance(Conformance):
-    """The kit of an order: one honest claim for every job that waits."""
+    """The kit of an order: one honest claim for every job that has a turn, and plans that the referee passes."""
 
     kind = Order
 
@@ -104,18 +44,37 @@ class OrderConformance(Conformance):
         """Ask for the ranking."""
         return policy.rank(view)
 
+    def check_claims(self, snapshot: ClusterSnapshot) -> None:
+        """Assert that everyone with a turn has one claim within the gang, or a refusal with a true reason."""
+        order = self.policy()
+        jobs = {job.id: job for job in snapshot.jobs}
+        turns = jobs.keys() if order.preemptive else jobs.keys() - {lease.job for lease in snapshot.leases}
+        claims = order.rank(snapshot)
+        names = [claim.job.id if isinstance(claim, Claim) else claim.what for claim in claims]
+        assert Counter(names) == Counter(turns)
+        for claim in claims:
+            if isinstance(claim, Unplaced):
+                assert claim.shortfalls, "refused for no reason"
+                assert all(item.requested > item.free for item in claim.shortfalls)
+            else:
+                assert claim.job is jobs[claim.job.id] or claim.job == jobs[claim.job.id]
+                assert claim.job.min_workers <= claim.min_workers <= claim.max_workers <= claim.job.max_workers
+
     @quick
     @given(snapshot=cluster_snapshots())
-    def test_one_claim_for_every_job_that_waits(self, snapshot: ClusterSnapshot) -> None:
-        """Jobs that hold leases claim nothing, others once, for their own bundle and within their gang."""
-        claims = self.policy().rank(snapshot)
-        jobs = {job.id: job for job in snapshot.jobs}
-        waiting = jobs.keys() - {lease.job for lease in snapshot.leases}
-        assert Counter(claim.job for claim in claims) == Counter(waiting)
-        for claim in claims:
-            job = jobs[claim.job]
-            assert claim.bundle == job.bundle
-            assert job.min_workers <= claim.min_workers <= claim.max_workers <= job.max_workers
+    def test_one_claim_for_every_turn(self, snapshot: ClusterSnapshot) -> None:
+        """Every job that waits, and under a preemptive order every job, has one claim or one refusal."""
+        self.check_claims(snapshot)
+
+    @quick
+    @given(snapshot=cluster_snapshots())
+    def test_its_plans_pass_the_referee(self, snapshot: ClusterSnapshot) -> None:
+        """With any placement: whole gangs, nothing over capacity, everything promised kept."""
+        plan = Composed(self.policy(), Pack(), Equal()).plan(snapshot)
+        assert violations(plan, snapshot) == ()
+        for promise in self.policy().promises:
+            assert promise in self.PROMISES, f"unknown promise {promise!r}: {', '.join(self.PROMISES)}"
+            self.PROMISES[promise](self, snapshot, plan)
 
     @quick
     @given(snapshot=cluster_snapshots())
@@ -126,14 +85,38 @@ class OrderConformance(Conformance):
     @quick
     @given(snapshot=cluster_snapshots(), data=st.data())
     def test_order_of_rows_does_not_matter(self, snapshot: ClusterSnapshot, data: st.DataObject) -> None:
-        """The same jobs in another order rank the same."""
-        other = replace(snapshot, jobs=tuple(data.draw(st.permutations(snapshot.jobs))))
+        """The same jobs and nodes in another order rank the same."""
+        rows = data.draw(st.permutations(range(len(snapshot.nodes))))
+        leases = tuple(data.draw(st.permutations(snapshot.leases)))
+        jobs = tuple(data.draw(st.permutations(snapshot.jobs)))
+        other = replace(snapshot, jobs=jobs, leases=leases, nodes=snapshot.nodes.take(rows))
         assert same(self.policy().rank(snapshot), self.policy().rank(other))
 
     def test_degenerate_snapshots(self) -> None:
-        """No nodes, no jobs."""
+        """No nodes, no jobs, speeds of nothing."""
         for snapshot in degenerate_snapshots():
+            self.check_claims(snapshot)
             self.check_repeatable(snapshot)
+
+    def check_no_overtaking(self, snapshot: ClusterSnapshot, plan: ClusterPlan) -> None:
+        """Nobody who came later starts while one who came before waits."""
+        waits = {item.what for item in plan.unplaced}
+        starts = {grant.job for grant in plan.grants}
+        came = {job.id: (job.submitted_s, job.id) for job in snapshot.jobs}
+        assert not (waits and starts and max(came[job] for job in starts) > min(came[job] for job in waits))
+
+    def check_work_conserving(self, snapshot: ClusterSnapshot, plan: ClusterPlan) -> None:
+        """Nobody waits for whom there is room."""
+        left = after(plan, snapshot)
+        jobs = {job.id: job for job in snapshot.jobs}
+        for item in plan.unplaced:
+            fit = slots(jobs[item.what], left).sum()
+            assert fit < jobs[item.what].min_workers, f"{item.what} waits, although {fit} of its workers fit"
+
+    PROMISES: ClassVar[Mapping[str, Promise]] = {
+        "no-overtaking": check_no_overtaking,
+        "work-conserving": check_work_conserving,
+    }
 
 
 class PolicyConformance(Conformance):
@@ -150,8 +133,9 @@ class PolicyConformance(Conformance):
         plan = self.policy().plan(snapshot)
         assert violations(plan, snapshot) == ()
         jobs = {job.id: job for job in snapshot.jobs}
+        everything = snapshot.nodes if not plan.revokes else snapshot.nodes.emptied()
         for item in plan.unplaced:
-            _check_reasons(item, jobs[item.what], snapshot.nodes)
+            check_reasons(item, jobs[item.what], everything)
 
     def test_has_a_balance(self) -> None:
         """The rounds of a job ask the policy's balance."""
@@ -174,10 +158,22 @@ class PolicyConformance(Conformance):
     def test_order_of_rows_does_not_matter(self, snapshot: ClusterSnapshot, data: st.DataObject) -> None:
         """The same nodes in another order get the same workers of each job."""
         rows = data.draw(st.permutations(range(len(snapshot.nodes))))
-        other = replace(snapshot, nodes=_permuted(snapshot.nodes, rows))
+        other = replace(snapshot, nodes=snapshot.nodes.take(rows))
         plans = [self.policy().plan(view) for view in (snapshot, other)]
         one, two = (Counter((grant.job, grant.node) for grant in plan.grants) for plan in plans)
         assert one == two
+
+    @quick
+    @given(snapshot=cluster_snapshots())
+    def test_a_memo_changes_nothing(self, snapshot: ClusterSnapshot) -> None:
+        """The plan after this plan: with a memo as without."""
+        policy, memo = self.policy(), Memo()
+        plan = policy.plan(snapshot, memo)
+        assert same(plan, policy.plan(snapshot)), "a memo changes the plan"
+        revoked = set(plan.revokes)
+        leases = tuple(lease for lease in snapshot.leases if lease not in revoked) + plan.grants
+        later = replace(snapshot, nodes=after(plan, snapshot), leases=leases, state=plan.state, now_s=20.0)
+        assert same(policy.plan(later, memo), policy.plan(later)), "a memo changes the next plan"
 
     def test_degenerate_snapshots(self) -> None:
         """No nodes, no jobs, empty nodes, bundles of nothing."""
@@ -186,33 +182,15 @@ class PolicyConformance(Conformance):
             self.check_repeatable(snapshot)
 
 
-def _permuted(nodes: NodeTable, rows: Sequence[int]) -> NodeTable:
-    order = np.array(rows, dtype=np.int64)
-    names = [tuple(column[row] for row in rows) for column in (nodes.ids, nodes.numeric_class)]
-    return NodeTable(names[0], nodes.capacity[order], nodes.free[order], names[1])
+def after(plan: ClusterPlan, snapshot: ClusterSnapshot) -> NodeTable:
+    """Return the nodes as they are once the plan is carried out."""
+    room, jobs = Room(snapshot.nodes), {job.id: job for job in snapshot.jobs}
 
+    def row(node: str) -> int:
+        return snapshot.nodes.ids.index(node)
 
-def _claim(job: JobView) -> Claim:
-    return Claim(job.id, job.bundle, job.min_workers, job.max_workers)
-
-
-def _slots(job: JobView, nodes: NodeTable) -> float:
-    """Count how many of the job's bundles fit in all nodes."""
-    bundle = job.bundle.vector()
-    wanted = bundle > 0
-    if not wanted.any():
-        return np.inf if len(nodes) else 0.0
-    return float(np.floor(nodes.free[:, wanted] / bundle[wanted] + 1e-9).min(axis=1).sum())
-
-
-def _check_reasons(answer: Unplaced, job: JobView, nodes: NodeTable) -> None:
-    """Assert that each shortfall is one: as much asked as the bundle has, no more free than there is."""
-    amount = dict(zip(RESOURCES, job.bundle.vector().tolist(), strict=True))
-    row = {f"node {node}": n for n, node in enumerate(nodes.ids)}
-    assert answer.shortfalls, "refused for no reason"
-    assert answer.placed < answer.wanted
-    for item in answer.shortfalls:
-        assert item.requested > item.free, f"{item} is no shortfall"
-        if item.where in row:
-            assert item.requested == amount[item.resource]
-            assert item.free <= nodes.free[row[item.where], RESOURCES.index(item.resource)]
+    for lease in plan.revokes:
+        room.release(jobs[lease.job].bundle, row(lease.node), lease.devices)
+    for grant in plan.grants:
+        room.hold(jobs[grant.job].bundle, row(grant.node), grant.devices)
+    return room.table()

@@ -1,162 +1,190 @@
-"""The referee: whether a plan may be carried out, with every reason why not.
-
-The loop, the simulator and every test ask the same two questions: ``shortfalls`` (what is missing for
-one more bundle?) and ``violations`` (what is wrong with this plan?).
-"""
+"""What fits where: by processors, memory, single GPUs and labels, with every reason why not."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from functools import singledispatch
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.interface import (
-    MEMORY,
-    RESOURCES,
-    Assignment,
-    ClusterPlan,
-    ClusterSnapshot,
-    Floats,
-    Grant,
-    NodeTable,
-    Resources,
-    RoundView,
-    Shortfall,
-    Unplaced,
-)
+from policies.plans import Shortfall
+from policies.tables import CPU, GPU, MEMORY, RESOURCES, Floats, Ints, NodeTable, Resources, frozen
+from policies.views import JobView, Selector
 
 TOLERANCE = 1e-6
 """Slack for sums of fractional resources, in units of the resource (a byte is never split)."""
 
 
-def fits(bundle: Floats, free: Floats) -> NDArray[np.bool_]:
-    """Say for every row of ``free`` (shape ``(n, 3)``) whether ``bundle`` (shape ``(3,)``) fits in it."""
-    return np.asarray((free + TOLERANCE >= bundle).all(axis=1), dtype=np.bool_)
+def fits(job: JobView, nodes: NodeTable) -> NDArray[np.bool_]:
+    """Say for every node whether one more bundle of ``job`` fits there; shape ``(n,)``."""
+    bundle = job.bundle
+    able = (nodes.free[:, CPU] + TOLERANCE >= bundle.cpu) & (nodes.free[:, MEMORY] + TOLERANCE >= bundle.memory)
+    if bundle.gpu > 0:
+        able &= _fit_on_devices(bundle.gpu, nodes) >= 1
+    if job.selector:
+        able &= selected(job.selector, nodes)
+    return np.asarray(able, dtype=np.bool_)
 
 
-def shortfalls(bundle: Resources, nodes: NodeTable, free: Floats) -> tuple[Shortfall, ...]:
-    """Name, for every node where ``bundle`` does not fit, every resource that is short there."""
-    wanted = bundle.vector()
-    return tuple(
-        Shortfall(RESOURCES[r], float(wanted[r]), float(max(free[n, r], 0.0)), f"node {nodes.ids[n]}")
-        for n, r in np.argwhere(free + TOLERANCE < wanted)
-    )
+def selected(selector: Selector, nodes: NodeTable) -> NDArray[np.bool_]:
+    """Say for every node whether its labels are what ``selector`` asks for; shape ``(n,)``."""
+    able = np.ones(len(nodes), dtype=np.bool_)
+    for label, values in selector.items():
+        have = nodes.labels.get(label, ("",) * len(nodes))
+        able &= np.fromiter((value in values for value in have), dtype=np.bool_, count=len(nodes))
+    return able
 
 
-@singledispatch
-def violations(plan: Any, view: Any) -> tuple[str, ...]:
-    """Return everything that is wrong with ``plan``; an empty tuple lets it pass.
+def slots(job: JobView, nodes: NodeTable) -> Floats:
+    """Count how many bundles of ``job`` fit on each node; shape ``(n,)``, infinite for a bundle of nothing."""
+    most = np.full(len(nodes), np.inf)
+    for column, amount in ((CPU, job.bundle.cpu), (MEMORY, job.bundle.memory)):
+        if amount > 0:
+            most = np.minimum(most, np.floor((nodes.free[:, column] + TOLERANCE) / amount))
+    if job.bundle.gpu > 0:
+        most = np.minimum(most, _fit_on_devices(job.bundle.gpu, nodes))
+    if job.selector:
+        most = np.where(selected(job.selector, nodes), most, 0.0)
+    return np.asarray(np.maximum(most, 0.0), dtype=np.float64)
 
-    A ``ClusterPlan`` is judged on its ``ClusterSnapshot``, an ``Assignment`` (or
-    ``Unplaced`` shards) on its ``RoundView``.
+
+def _fit_on_devices(gpu: float, nodes: NodeTable) -> Floats:
+    """Count how many bundles with ``gpu`` GPUs fit on each node's devices; shape ``(n,)``."""
+    if gpu > 1:
+        whole = (nodes.device_free + TOLERANCE >= 1).sum(axis=1)
+        return np.asarray(whole // gpu, dtype=np.float64)
+    return np.asarray(np.floor((nodes.device_free + TOLERANCE) / gpu).sum(axis=1), dtype=np.float64)
+
+
+def devices_for(bundle: Resources, device_free: Floats) -> tuple[int, ...]:
+    """Choose GPUs of one node for ``bundle``: the fullest that has room for a part, the first whole ones otherwise.
+
+    Parameters
+    ----------
+    device_free
+        Shape ``(g,)``, of a node where the bundle fits.
     """
-    del view
-    return (f"a policy must return a ClusterPlan, an Assignment or Unplaced, got {type(plan).__name__}",)
+    if bundle.gpu <= 0:
+        return ()
+    if bundle.gpu > 1:
+        return tuple(np.flatnonzero(device_free + TOLERANCE >= 1)[: int(bundle.gpu)].tolist())
+    room = np.where(device_free + TOLERANCE >= bundle.gpu, device_free, np.inf)
+    return (int(np.argmin(room)),)
 
 
-@violations.register
-def _cluster_plan(plan: ClusterPlan, snapshot: ClusterSnapshot) -> tuple[str, ...]:
-    found: list[str] = []
-    if plan.version != snapshot.version:
-        found.append(f"the plan is for snapshot {plan.version}, but this is snapshot {snapshot.version}")
-    found += _unknown_names(plan, snapshot)
-    found += _gangs(plan, snapshot)
-    found += _capacity(plan, snapshot)
-    return tuple(found)
+def shortfalls(job: JobView, nodes: NodeTable) -> Sequence[Shortfall]:
+    """Name, for every node where one more bundle of ``job`` does not fit, everything that is short there."""
+    return _Shortfalls(job, nodes)
 
 
-def _unknown_names(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
-    nodes, jobs = set(snapshot.nodes.ids), {job.id for job in snapshot.jobs}
-    found = []
-    for grant in plan.grants:
-        if grant.node not in nodes:
-            found.append(f"job {grant.job}: worker {grant.worker} is on node {grant.node}, which does not exist")
-        if grant.job not in jobs:
-            found.append(f"job {grant.job} is granted a worker, but no such job waits")
-    found += [f"lease {lease} is revoked, but not held" for lease in plan.revokes if lease not in snapshot.leases]
-    known = jobs | {lease.job for lease in snapshot.leases}
-    found += [f"job {item.what} is unplaced, but does not exist" for item in plan.unplaced if item.what not in known]
-    return found
+@dataclass(frozen=True)
+class _Shortfalls(Sequence[Shortfall]):
+    """The reasons of a refusal, worked out when somebody reads them: a refusal must be quick on large clusters."""
 
+    job: JobView
+    nodes: NodeTable
 
-def _gangs(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
-    """Each job that holds no lease is granted whole, or is unplaced; a worker is granted once."""
-    found = []
-    revoked = set(plan.revokes)
-    held = Counter(lease.job for lease in snapshot.leases if lease not in revoked)
-    cut = {lease.job for lease in revoked}
-    granted = Counter(grant.job for grant in plan.grants)
-    unplaced = Counter(item.what for item in plan.unplaced)
-    for job in snapshot.jobs:
-        num = granted[job.id]
-        if num and held[job.id]:
-            found.append(f"job {job.id} holds leases already, and is granted {num} more")
-        elif job.id in cut and 0 < held[job.id] < job.min_workers:
-            found.append(f"job {job.id} is left {held[job.id]} workers, its gang is at least {job.min_workers}")
-        elif num and unplaced[job.id]:
-            found.append(f"job {job.id} is both granted and unplaced")
-        elif num and not job.min_workers <= num <= job.max_workers:
-            found.append(f"job {job.id}: {num} workers granted, the gang is {job.min_workers} to {job.max_workers}")
-        elif not num and not unplaced[job.id] and not held[job.id]:
-            found.append(f"job {job.id} is forgotten: neither granted nor unplaced")
-    twice = Counter((grant.job, grant.worker) for grant in plan.grants)
-    found += [f"job {job}: worker {worker} is granted {num} times" for (job, worker), num in twice.items() if num > 1]
-    return found
-
-
-def _capacity(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
-    row = {node: n for n, node in enumerate(snapshot.nodes.ids)}
-    bundles = {job.id: job.bundle.vector() for job in snapshot.jobs}
-    free = snapshot.nodes.free.copy()
-
-    def move(grants: Iterable[Grant], sign: float) -> None:
-        for grant in grants:
-            if grant.node in row and grant.job in bundles:
-                free[row[grant.node]] += sign * bundles[grant.job]
-
-    revoked = set(plan.revokes)
-    move((lease for lease in snapshot.leases if lease in revoked), +1.0)
-    before = free.copy()
-    move(plan.grants, -1.0)
-    return [
-        f"node {snapshot.nodes.ids[n]}: {RESOURCES[r]} over capacity, "
-        f"{before[n, r] - free[n, r]:g} granted, {before[n, r]:g} free"
-        for n, r in np.argwhere((free < -TOLERANCE) & (free < before))
-    ]
-
-
-@violations.register
-def _assignment(plan: Assignment, view: RoundView) -> tuple[str, ...]:
-    worker_of = np.asarray(plan.worker_of)
-    num_shards, num_workers = len(view.shards), len(view.workers)
-    if worker_of.shape != (num_shards,):
-        return (f"worker_of has shape {worker_of.shape}, but there are {num_shards} shards",)
-    if not np.issubdtype(worker_of.dtype, np.integer):
-        return (f"worker_of must hold whole numbers, got {worker_of.dtype}",)
-    found = [
-        f"shard {s} is assigned to worker {worker_of[s]}, but workers are 0 to {num_workers - 1}"
-        for s in np.flatnonzero((worker_of < 0) | (worker_of >= num_workers))
-    ]
-    if found:
+    @cached_property
+    def _all(self) -> tuple[Shortfall, ...]:
+        wanted, found = self.job.bundle, []
+        short = np.argwhere(self.nodes.free + TOLERANCE < wanted.vector())
+        found = [
+            Shortfall(RESOURCES[r], float(wanted.vector()[r]), float(max(self.nodes.free[n, r], 0.0)), self._where(n))
+            for n, r in short
+        ]
+        if wanted.gpu > 0:
+            split = (_fit_on_devices(wanted.gpu, self.nodes) < 1) & (self.nodes.free[:, GPU] + TOLERANCE >= wanted.gpu)
+            found += [self._on_devices(n) for n in np.flatnonzero(split)]
+        for label, values in self.job.selector.items():
+            other = np.flatnonzero(~selected({label: values}, self.nodes))
+            found += [Shortfall(f"label {label}={'|'.join(values)}", 1.0, 0.0, self._where(n)) for n in other]
         return tuple(found)
-    given = np.bincount(worker_of, weights=view.shards.bytes, minlength=num_workers)
-    limit = view.workers.bundle[:, MEMORY]
-    return tuple(
-        str(Shortfall("memory", float(given[w]), float(limit[w]), f"worker {view.workers.ids[w]}"))
-        for w in np.flatnonzero(given > limit + TOLERANCE)
-    )
+
+    def _where(self, row: Any) -> str:
+        return f"node {self.nodes.ids[row]}"
+
+    def _on_devices(self, row: Any) -> Shortfall:
+        """Say that the node has enough GPU, but in parts."""
+        free, wanted = self.nodes.device_free[row], self.job.bundle.gpu
+        if wanted > 1:
+            return Shortfall("whole gpus", wanted, float((free + TOLERANCE >= 1).sum()), self._where(row))
+        return Shortfall("gpu on one device", wanted, float(free.max()), self._where(row))
+
+    @overload
+    def __getitem__(self, index: int) -> Shortfall: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Shortfall, ...]: ...
+    def __getitem__(self, index: int | slice) -> Shortfall | tuple[Shortfall, ...]:
+        return self._all[index]
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._all == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._all)
 
 
-@violations.register
-def _unplaced(plan: Unplaced, view: RoundView) -> tuple[str, ...]:
-    """Check that a refusal counts this job's shards, and that each of its reasons is one."""
-    found = [f"{item} is no shortfall" for item in plan.shortfalls if not item.requested > item.free]
-    if not plan.shortfalls:
-        found.append(f"{plan.what}: unplaced for no reason")
-    if not plan.placed < plan.wanted == len(view.shards):
-        found.append(f"{plan.what}: {plan.placed} of {plan.wanted} fit, but there are {len(view.shards)} shards")
-    return tuple(found)
+class Room:
+    """What is left of a snapshot's nodes while a plan is made: bundles are held and released, one at a time.
+
+    Attributes
+    ----------
+    free, device_free, gpu_leases
+        As in ``NodeTable``, and the policy's own to change.
+    """
+
+    def __init__(self, nodes: NodeTable) -> None:
+        self._nodes = nodes
+        self._row: dict[str, int] = {}
+        self.free: Floats = nodes.free.copy()
+        self.device_free: Floats = nodes.device_free.copy()
+        self.gpu_leases: Ints = nodes.gpu_leases.copy()
+
+    def row(self, node: str) -> int | None:
+        """Return the row of a node by its id, or None."""
+        if not self._row:
+            self._row = {name: row for row, name in enumerate(self._nodes.ids)}
+        return self._row.get(node)
+
+    def hold(self, bundle: Resources, row: int, devices: Sequence[int]) -> None:
+        """Take a bundle off a node and off its devices."""
+        self._move(bundle, row, devices, 1)
+
+    def release(self, bundle: Resources, row: int, devices: Sequence[int]) -> None:
+        """Give a bundle back."""
+        self._move(bundle, row, devices, -1)
+
+    def has(self, bundle: Resources, row: int, devices: Sequence[int]) -> bool:
+        """Say whether a bundle fits on a node, on just these devices."""
+        left = self.device_free[row, list(devices)] + TOLERANCE >= min(bundle.gpu, 1.0)
+        return bool((self.free[row] + TOLERANCE >= bundle.vector()).all() and left.all())
+
+    def _move(self, bundle: Resources, row: int, devices: Sequence[int], sign: int) -> None:
+        self.free[row] -= sign * bundle.vector()
+        self.gpu_leases[row, bundle.gpu_class] += sign
+        if devices:
+            self.device_free[row, list(devices)] -= sign * min(bundle.gpu, 1.0)
+
+    def one(self, row: int) -> NodeTable:
+        """Return one node as it is now."""
+        return replace(
+            self._nodes.take([row]),
+            free=frozen(self.free[[row]]),
+            device_free=frozen(self.device_free[[row]]),
+            gpu_leases=frozen(self.gpu_leases[[row]], np.int64),
+        )
+
+    def table(self) -> NodeTable:
+        """Return the nodes as they are now; what is held later does not show."""
+        return replace(
+            self._nodes,
+            free=frozen(self.free),
+            device_free=frozen(self.device_free),
+            gpu_leases=frozen(self.gpu_leases, np.int64),
+        )

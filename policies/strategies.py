@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
+from policies.feasibility import Room, devices_for, fits
 from policies.interface import (
+    GPU,
     ClusterSnapshot,
     Grant,
     JobView,
@@ -15,6 +18,7 @@ from policies.interface import (
     Resources,
     RoundView,
     ShardTable,
+    Tenant,
     WorkerTable,
     frozen,
 )
@@ -22,6 +26,20 @@ from policies.interface import (
 MIB = 1024.0**2
 
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen")
+
+KINDS = ("slow", "fast")
+
+RATED = ((), ("",), KINDS)
+"""For which kinds of node a job knows its speed."""
+
+MAX_GPUS = 4
+
+TENANTS = (
+    Tenant("red", 2.0, Resources(cpu=2.0, gpu=1.0, memory=128 * MIB)),
+    Tenant("sea"),
+    Tenant("blue", parent="sea"),
+    Tenant("navy", 3.0, Resources(cpu=0.5), parent="sea"),
+)
 
 
 def _columns(rows: list[Any], width: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -32,23 +50,56 @@ def _columns(rows: list[Any], width: int) -> np.ndarray[Any, np.dtype[np.float64
 def node_tables(draw: st.DrawFn, max_nodes: int = 6) -> NodeTable:
     """Draw 0 to ``max_nodes`` (at most 8) nodes, in any order, each partly in use; memory in whole MiB."""
     ids = draw(st.permutations(NAMES))[: draw(st.integers(0, max_nodes))]
-    amount = st.tuples(st.integers(0, 8), st.integers(0, 2), st.integers(0, 8))
-    capacity = _columns([draw(amount) for _ in ids], 3) * (0.5, 0.5, 64 * MIB)
+    amount = st.tuples(st.integers(0, 8), st.integers(0, MAX_GPUS), st.integers(0, 8))
+    capacity = _columns([draw(amount) for _ in ids], 3) * (0.5, 1.0, 64 * MIB)
     used = _columns([draw(st.tuples(*[st.sampled_from((0.0, 0.0, 0.5, 1.0))] * 3)) for _ in ids], 3)
     free = capacity * (1 - used)
-    return NodeTable(tuple(ids), frozen(capacity), frozen(free), ("cpu",) * len(ids))
+    devices = _columns([_devices(draw, int(gpus)) for gpus in capacity[:, GPU]], MAX_GPUS)
+    free[:, GPU] = devices.sum(axis=1)
+    price = st.sampled_from((0.0, 1.0, 2.5))
+    return NodeTable.of(
+        ids,
+        capacity,
+        free,
+        kinds=[draw(st.sampled_from(KINDS)) for _ in ids],
+        device_free=devices,
+        s_per_byte=[draw(st.sampled_from((0.0, 1e-9, 1e-6))) for _ in ids],
+        price_per_hour=[draw(price) for _ in ids],
+        labels={"zone": [draw(st.sampled_from(("a", "b", ""))) for _ in ids]},
+    )
+
+
+def _devices(draw: st.DrawFn, num: int) -> list[float]:
+    free = [draw(st.sampled_from((0.0, 0.25, 0.5, 1.0, 1.0))) for _ in range(num)]
+    return free + [0.0] * (MAX_GPUS - num)
 
 
 @st.composite
 def job_views(draw: st.DrawFn, name: str = "job") -> JobView:
-    """Draw a job called ``name`` that wants 1 to 8 workers; memory in whole MiB."""
+    """Draw a job called ``name`` that wants 1 to 8 workers; of some nothing more is known. Memory in whole MiB."""
     cpu = draw(st.sampled_from((0.0, 0.5, 1.0, 2.0)))
-    gpu = draw(st.sampled_from((0.0, 0.0, 0.5, 1.0)))
+    gpu = draw(st.sampled_from((0.0, 0.0, 0.25, 0.5, 1.0, 2.0)))
     memory = draw(st.sampled_from((0.0, 32.0, 64.0, 100.0))) * MIB
     fewest = draw(st.integers(1, 4))
     most = fewest + draw(st.integers(0, 4))
     submitted_s = float(draw(st.integers(0, 3)))
-    return JobView(name, submitted_s, Resources(cpu, gpu, memory), fewest, most)
+    job = JobView(name, submitted_s, Resources(cpu, gpu, memory), fewest, most)
+    if not draw(st.booleans()):
+        return job
+    speed = st.sampled_from((0.0, 0.5, 1.0, 3.0))
+    return replace(
+        job,
+        selector=draw(st.sampled_from(({}, {}, {"zone": ("a",)}, {"zone": ("a", "b")}, {"nowhere": ("x",)}))),
+        tenant=draw(st.sampled_from(("", "red", "blue", "navy"))),
+        priority=float(draw(st.integers(-1, 2))),
+        deadline_s=draw(st.sampled_from((np.inf, 0.0, 10.0, 50.0))),
+        work=draw(st.sampled_from((np.nan, 0.0, 10.0, 100.0))),
+        done=draw(st.sampled_from((0.0, 5.0))),
+        rates={kind: frozen(np.cumsum([draw(speed) for _ in range(most)])) for kind in draw(st.sampled_from(RATED))},
+        attained_s=draw(st.sampled_from((0.0, 7.0, 1e6))),
+        data_bytes=draw(st.sampled_from((0.0, 1e6))),
+        resident={draw(st.sampled_from(NAMES)): 1e5},
+    )
 
 
 @st.composite
@@ -56,12 +107,43 @@ def cluster_snapshots(draw: st.DrawFn, max_nodes: int = 6, max_jobs: int = 5) ->
     """Draw a cluster of 0 to ``max_nodes`` nodes and 0 to ``max_jobs`` jobs, some of which hold leases."""
     nodes = draw(node_tables(max_nodes))
     names = draw(st.permutations([f"job-{number}" for number in range(draw(st.integers(0, max_jobs)))]))
-    jobs = tuple(draw(job_views(name)) for name in names)
-    running = [job for job in jobs if len(nodes) and draw(st.integers(0, 3)) == 0]
-    leases = tuple(
-        Grant(job.id, w, draw(st.sampled_from(nodes.ids))) for job in running for w in range(job.min_workers)
+    room = Room(nodes)
+    jobs: list[JobView] = []
+    leases: list[Grant] = []
+    for name in names:
+        job = draw(job_views(name))
+        running = _leases(draw, job, room) if draw(st.integers(0, 2)) == 0 else ()
+        leases += running
+        jobs.append(replace(job, started_s=float(draw(st.integers(3, 9)))) if running else job)
+    return ClusterSnapshot(
+        version=draw(st.integers(0, 9)),
+        now_s=10.0,
+        seed=draw(st.integers(0, 99)),
+        nodes=room.table(),
+        jobs=tuple(jobs),
+        leases=tuple(leases),
+        tenants=draw(st.sampled_from(((), TENANTS))),
     )
-    return ClusterSnapshot(draw(st.integers(0, 9)), 10.0, draw(st.integers(0, 99)), nodes, jobs, leases)
+
+
+def _leases(draw: st.DrawFn, job: JobView, room: Room) -> tuple[Grant, ...]:
+    """Let a job run on nodes where it fits, if there are any."""
+    found: list[Grant] = []
+    before = room.table()
+    for worker in range(draw(st.integers(job.min_workers, job.max_workers))):
+        nodes = room.table()
+        able = np.flatnonzero(fits(job, nodes)).tolist()
+        if not able:
+            break
+        row = draw(st.sampled_from(able))
+        devices = devices_for(job.bundle, nodes.device_free[row])
+        room.hold(job.bundle, row, devices)
+        found.append(Grant(job.id, worker, nodes.ids[row], devices))
+    if len(found) >= job.min_workers:
+        return tuple(found)
+    for lease in found:
+        room.release(job.bundle, before.ids.index(lease.node), lease.devices)
+    return ()
 
 
 @st.composite
@@ -120,14 +202,17 @@ def degenerate_views() -> tuple[RoundView, ...]:
 
 def degenerate_snapshots() -> tuple[ClusterSnapshot, ...]:
     """Return the snapshots that break policies: no nodes, no jobs, empty nodes, bundles of nothing."""
-    no_nodes = NodeTable((), frozen(np.zeros((0, 3))), frozen(np.zeros((0, 3))), ())
-    empty = NodeTable(("ant",), frozen(np.zeros((1, 3))), frozen(np.zeros((1, 3))), ("cpu",))
-    node = NodeTable(("ant",), frozen([[4.0, 0.0, 1e9]]), frozen([[4.0, 0.0, 1e9]]), ("cpu",))
+    no_nodes = NodeTable.of([], [])
+    empty = NodeTable.of(["ant"], [[0.0, 0.0, 0.0]])
+    node = NodeTable.of(["ant"], [[4.0, 0.0, 1e9]])
+    forgetful = NodeTable.of(["ant", "bee"], [[4.0, 1.0, 0.0], [0.0, 8.0, 1e9]])
     nothing = JobView("nothing", 0.0, Resources(), 1, 2)
     small = JobView("small", 0.0, Resources(1.0, 0.0, 1e6), 1, 2)
     huge = JobView("huge", 0.0, Resources(1e6, 0.0, 1e15), 1, 10**6)
+    stuck = JobView("stuck", 0.0, Resources(0.0, 1.0), 1, 2, rates={"": frozen([0.0, 0.0])}, work=0.0)
+    sharing = JobView("sharing", 0.0, Resources(0.0, 0.5), 1, 3, deadline_s=-1.0, tenant="nobody")
     return tuple(
         ClusterSnapshot(3, 0.0, 0, nodes, jobs)
-        for nodes in (no_nodes, empty, node)
-        for jobs in ((), (small,), (nothing, small), (huge, small))
+        for nodes in (no_nodes, empty, node, forgetful)
+        for jobs in ((), (small,), (nothing, small), (huge, small), (stuck, sharing))
     )

@@ -14,7 +14,8 @@ plan is a *good* one is for the policy's own tests.
 """
 
 from policies.conformance import BalanceConformance
-from policies.conformance_cluster import OrderConformance, PlaceConformance, PolicyConformance
+from policies.conformance_cluster import OrderConformance, PolicyConformance
+from policies.conformance_place import PlaceConformance
 from policies.strategies import (
     cluster_snapshots,
     degenerate_snapshots,

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -122,7 +121,7 @@ def _lease(
 def _would_fit_if_free(cluster: RayCluster, ledger: Ledger, policy: Policy) -> bool:
     """Say whether the job would fit on the cluster if nobody else used it."""
     nodes = cluster.observe()
-    snapshot = ledger.snapshot(replace(nodes, free=nodes.capacity), 0.0, 0)
+    snapshot = ledger.snapshot(nodes.emptied(), 0.0, 0)
     return not checked_plan(policy, snapshot).unplaced
 
 

@@ -11,7 +11,7 @@ import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from policies.interface import NodeTable, frozen
+from policies.interface import NodeTable
 from workers.environment import environment
 
 INSPECTION_TIMEOUT_S = 30.0
@@ -86,11 +86,11 @@ def logical_views() -> list[LogicalView]:
 def node_table(views: Sequence[LogicalView], numeric_classes: Mapping[str, str] | None = None) -> NodeTable:
     """Return the nodes as policies see them."""
     known = numeric_classes or {}
-    return NodeTable(
-        ids=tuple(view.id for view in views),
-        capacity=frozen([view.capacity for view in views]).reshape(-1, 3),
-        free=frozen([view.free for view in views]).reshape(-1, 3),
-        numeric_class=tuple(known.get(view.id, "") for view in views),
+    return NodeTable.of(
+        [view.id for view in views],
+        [view.capacity for view in views],
+        [view.free for view in views],
+        numeric_class=[known.get(view.id, "") for view in views],
     )
 
 

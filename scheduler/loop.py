@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from policies.feasibility import violations
 from policies.interface import ClusterPlan, ClusterSnapshot, NodeTable, Policy
+from policies.referee import violations
 from scheduler.errors import UserError
 from scheduler.ledger import Ledger
 

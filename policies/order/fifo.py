@@ -1,27 +1,26 @@
-"""First come, first served."""
+"""First in, first out."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from policies.interface import Claim, ClusterSnapshot, Order
+from policies.order.turns import waiting, whole
 
 
 class Fifo(Order):
-    """First come, first served: by time of submission, ties by job id.
+    """First come, first served; a job that does not fit holds up all that came later.
 
-    A job that does not fit is ``Unplaced`` and the next one is tried, so nothing waits behind it (see
-    ``policies.composed.Composed``).
+    Nobody starves, however large; in return nodes stand idle while the job in front waits.
 
-    Source: Schwiegelshohn and Yahyapour, "Analysis of first-come-first-serve parallel job scheduling", SODA
-    1998.
+    Source: Silberschatz and Galvin, "Operating System Concepts", section "First-come, first-served scheduling".
     """
 
     name: ClassVar[str] = "fifo"
-    source: ClassVar[str] = "Schwiegelshohn & Yahyapour, SODA 1998"
+    source: ClassVar[str] = "Silberschatz & Galvin, Operating System Concepts"
+    blocking: ClassVar[bool] = True
+    promises: ClassVar[frozenset[str]] = frozenset({"no-overtaking"})
 
     def rank(self, snapshot: ClusterSnapshot) -> tuple[Claim, ...]:
-        """Return one claim for every job that holds no lease, by ``submitted_s`` (seconds), then by id."""
-        held = {lease.job for lease in snapshot.leases}
-        waiting = sorted((job.submitted_s, job.id, job) for job in snapshot.jobs if job.id not in held)
-        return tuple(Claim(job.id, job.bundle, job.min_workers, job.max_workers) for _, _, job in waiting)
+        """Return the claims of jobs without leases by time of submission, then by name."""
+        return tuple(whole(job) for job in sorted(waiting(snapshot), key=lambda job: (job.submitted_s, job.id)))

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Hashable
 from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
 
-from policies.feasibility import fits, shortfalls
-from policies.interface import RESOURCES, Claim, Floats, Ints, NodeTable, Place, Shortfall, Unplaced
+from policies.feasibility import Room, devices_for, fits, shortfalls
+from policies.interface import (
+    RESOURCES,
+    Claim,
+    Floats,
+    Ints,
+    Memo,
+    NodeTable,
+    Place,
+    PlaceView,
+    Shortfall,
+    Slot,
+    Unplaced,
+)
+from policies.memo import column
 
 TINY = 1e-300
 """Keeps the free share of what a node has none of at 0."""
@@ -19,84 +33,112 @@ class GreedyPlace(Place):
     """Place one worker at a time on the node with the highest score among those where its bundle fits.
 
     Equal scores are broken by a seeded rank of the node's *id*, so the order of the rows does not matter.
-    A subclass writes ``score``.
+    A subclass writes ``score``, which looks at a node alone; what it thinks of the job's other workers it says in
+    ``adjusted``. Scores of nodes that did not change are remembered in the memo.
     """
 
     @abstractmethod
-    def score(self, claim: Claim, nodes: NodeTable, free: Floats, placed: Ints) -> Floats:
+    def score(self, claim: Claim, nodes: NodeTable, view: PlaceView) -> Floats:
         """Score every node for the claim's next worker, higher is better; shape ``(n,)``.
 
         Parameters
         ----------
         claim
-            Whose worker it is.
+            Whose worker it is; only its job's bundle, selector and data may matter.
         nodes
-            The n candidates; ``nodes.free`` is what was free before this claim.
-        free
-            What the claim's workers so far leave, shape ``(n, 3)``, columns as ``RESOURCES``.
-        placed
-            How many of the claim's workers each node has, shape ``(n,)``.
+            The candidates: some rows of ``view.nodes``, with what earlier workers leave. The score of a node
+            depends on its row alone.
+        view
+            Seed and expected demand.
         """
 
-    def place(self, claim: Claim, nodes: NodeTable, seed: int) -> tuple[int, ...] | Unplaced:
-        """Return the node (row) of each worker, up to ``max_workers``; under ``min_workers``, why not."""
+    def adjusted(self, scores: Floats, placed: Ints) -> Floats:
+        """Return the scores of nodes that have ``placed`` of the claim's workers already; shape ``(n,)``."""
+        del placed
+        return scores
+
+    def devices(self, claim: Claim, node: NodeTable, view: PlaceView) -> tuple[int, ...]:
+        """Choose the GPUs on the chosen ``node`` (a table of one row)."""
+        del view
+        return devices_for(claim.job.bundle, node.device_free[0])
+
+    def key(self, claim: Claim, view: PlaceView) -> Hashable:
+        """Return all that ``score`` depends on, but the nodes."""
+        job = claim.job
+        return (type(self).__name__, repr(vars(self)), job.bundle, tuple(sorted(job.selector.items())), view.seed)
+
+    def place(self, claim: Claim, view: PlaceView, memo: Memo | None = None) -> tuple[Slot, ...] | Unplaced:
+        """Return the slot of each worker, up to ``max_workers``; under ``min_workers``, why not."""
+        nodes = view.nodes
         if not len(nodes):
-            return Unplaced(claim.job, 0, claim.min_workers, _no_nodes(claim))
-        order = _seeded_order(nodes.ids, seed)
-        ranked = _rows(nodes, order)
-        bundle, free = claim.bundle.vector(), ranked.free.copy()
-        placed = np.zeros(len(nodes), dtype=np.int64)
-        able = fits(bundle, free)
-        chosen: list[int] = []
-        while len(chosen) < claim.max_workers and able.any():
-            best = int(np.argmax(np.where(able, self.score(claim, ranked, free, placed), -np.inf)))
-            if not able[best]:  # every score was minus infinity: any node where it fits
-                best = int(np.argmax(able))
-            free[best] -= bundle
-            placed[best] += 1
-            able[best] = fits(bundle, free[best : best + 1])[0]
-            chosen.append(int(order[best]))
+            return () if not claim.min_workers else Unplaced(claim.job.id, 0, claim.min_workers, _no_nodes(claim))
+        gang = claim.max_workers > 1
+        scores = self._scores(claim, view, memo)
+        rank = _seeded_rank(nodes.ids, view.seed)
+        chosen: list[Slot] = []
+        if gang:
+            scores, room, placed = scores.copy(), Room(nodes), np.zeros(len(nodes), dtype=np.int64)
+        while len(chosen) < claim.max_workers:
+            best = _argbest(self.adjusted(scores, placed) if gang else scores, rank)
+            if best is None:
+                break
+            chosen.append(Slot(best, self.devices(claim, room.one(best) if gang else nodes.take([best]), view)))
+            if gang:
+                room.hold(claim.job.bundle, best, chosen[-1].devices)
+                placed[best] += 1
+                scores[best] = self._able_scores(claim, room.one(best), view)[0]
         if len(chosen) >= claim.min_workers:
             return tuple(chosen)
-        left = np.empty_like(free)
-        left[order] = free
-        return Unplaced(claim.job, len(chosen), claim.min_workers, shortfalls(claim.bundle, nodes, left))
+        left = room.table() if gang else nodes
+        return Unplaced(claim.job.id, len(chosen), claim.min_workers, shortfalls(claim.job, left))
+
+    def _scores(self, claim: Claim, view: PlaceView, memo: Memo | None) -> Floats:
+        def compute(nodes: NodeTable, rows: Ints) -> Floats:
+            del rows
+            return self._able_scores(claim, nodes, view)
+
+        return column(memo, None if memo is None else self.key(claim, view), view.nodes, compute)
+
+    def _able_scores(self, claim: Claim, nodes: NodeTable, view: PlaceView) -> Floats:
+        """Score nodes, NaN where the bundle does not fit."""
+        return np.where(fits(claim.job, nodes), np.nan_to_num(self.score(claim, nodes, view)), np.nan)
 
 
-def free_share(claim: Claim, nodes: NodeTable, free: Floats) -> Floats:
+def _argbest(scores: Floats, rank: Ints) -> int | None:
+    """Return the row with the highest score and, among equals, the lowest rank; None if all are NaN."""
+    best = np.fmax.reduce(scores)
+    if np.isnan(best):
+        return None
+    ties = np.flatnonzero(scores == best)
+    return int(ties[np.argmin(rank[ties])])
+
+
+def free_share(claim: Claim, nodes: NodeTable) -> Floats:
     """Return which part of each node is free, 0 to 1, shape ``(n,)``: the mean over what the claim wants.
 
     Resources that the bundle does not ask for are left out, so a node without GPUs is no emptier or
     fuller for a claim that needs none.
     """
     share = np.zeros(len(nodes))
-    wanted = np.flatnonzero(claim.bundle.vector() > 0)
+    wanted = np.flatnonzero(claim.job.bundle.vector() > 0)
     for r in wanted:
-        share += free[:, r] / np.maximum(nodes.capacity[:, r], TINY)
+        share += nodes.free[:, r] / np.maximum(nodes.capacity[:, r], TINY)
     return share / max(len(wanted), 1)
 
 
 @lru_cache(maxsize=8)
-def _seeded_order(ids: tuple[str, ...], seed: int) -> Ints:
-    """Return the rows in an order that depends on the seed and on the set of ids only."""
+def _seeded_rank(ids: tuple[str, ...], seed: int) -> Ints:
+    """Return every row's place in an order that depends on the seed and on the set of ids only."""
     key = str(seed).encode()
-    rank = [(blake2b(key + b"/" + node.encode(), digest_size=8).digest(), node) for node in ids]
-    order = np.array(sorted(range(len(ids)), key=rank.__getitem__), dtype=np.int64)
-    order.flags.writeable = False
-    return order
-
-
-def _rows(nodes: NodeTable, order: Ints) -> NodeTable:
-    return NodeTable(
-        tuple(nodes.ids[n] for n in order),
-        nodes.capacity[order],
-        nodes.free[order],
-        tuple(nodes.numeric_class[n] for n in order),
-    )
+    digests = [(blake2b(key + b"/" + node.encode(), digest_size=8).digest(), node) for node in ids]
+    rank = np.empty(len(ids), dtype=np.int64)
+    rank[sorted(range(len(ids)), key=digests.__getitem__)] = np.arange(len(ids))
+    rank.flags.writeable = False
+    return rank
 
 
 def _no_nodes(claim: Claim) -> tuple[Shortfall, ...]:
     where = "the cluster (no nodes)"
-    wanted = zip(RESOURCES, claim.bundle.vector().tolist(), strict=True)
+    wanted = zip(RESOURCES, claim.job.bundle.vector().tolist(), strict=True)
     found = tuple(Shortfall(resource, amount, 0.0, where) for resource, amount in wanted if amount > 0)
     return found or (Shortfall("nodes", 1.0, 0.0, where),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from policies.interface import Claim, Floats, Ints, NodeTable
+from policies.interface import Claim, Floats, Ints, NodeTable, PlaceView
 from policies.place.greedy import GreedyPlace, free_share
 
 
@@ -20,6 +20,10 @@ class Pack(GreedyPlace):
     name: ClassVar[str] = "pack"
     source: ClassVar[str] = "Johnson et al., SIAM J. Computing 1974; Ray's PACK"
 
-    def score(self, claim: Claim, nodes: NodeTable, free: Floats, placed: Ints) -> Floats:
-        """Score nodes that the claim uses already first, then the smaller free share; shape ``(n,)``."""
-        return 2.0 * (placed > 0) - free_share(claim, nodes, free)
+    def score(self, claim: Claim, nodes: NodeTable, view: PlaceView) -> Floats:
+        """Score the smaller free share first; shape ``(n,)``."""
+        return -free_share(claim, nodes)
+
+    def adjusted(self, scores: Floats, placed: Ints) -> Floats:
+        """Score nodes that the claim uses already first; shape ``(n,)``."""
+        return scores + 2.0 * (placed > 0)

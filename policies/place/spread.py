@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from policies.interface import Claim, Floats, Ints, NodeTable
+from policies.interface import Claim, Floats, Ints, NodeTable, PlaceView
 from policies.place.greedy import GreedyPlace, free_share
 
 
@@ -21,6 +21,10 @@ class Spread(GreedyPlace):
     name: ClassVar[str] = "spread"
     source: ClassVar[str] = "Graham, Bell System Technical Journal 1966; Ray's SPREAD"
 
-    def score(self, claim: Claim, nodes: NodeTable, free: Floats, placed: Ints) -> Floats:
-        """Score fewer of the claim's workers first, then the larger free share; shape ``(n,)``."""
-        return free_share(claim, nodes, free) - 2.0 * placed
+    def score(self, claim: Claim, nodes: NodeTable, view: PlaceView) -> Floats:
+        """Score the larger free share first; shape ``(n,)``."""
+        return free_share(claim, nodes)
+
+    def adjusted(self, scores: Floats, placed: Ints) -> Floats:
+        """Score fewer of the claim's workers first; shape ``(n,)``."""
+        return scores - 2.0 * placed

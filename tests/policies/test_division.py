@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from policies.balance.division import best_fit, by_weight, contiguous, largest_remainder, within_memory
 from policies.balance.equal import Equal
-from policies.feasibility import violations
 from policies.interface import Assignment, Unplaced
+from policies.referee import violations
 from policies.strategies import round_view, round_views, shard_table, worker_table
 
 weights = st.lists(st.floats(0, 1e308), min_size=1, max_size=12).map(np.array)

@@ -1,139 +1,123 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given
 
-from policies.feasibility import shortfalls, violations
-from policies.interface import (
-    Assignment,
-    ClusterPlan,
-    ClusterSnapshot,
-    Grant,
-    JobView,
-    NodeTable,
-    Resources,
-    Shortfall,
-    Unplaced,
-    frozen,
+from policies.feasibility import Room, devices_for, fits, shortfalls, slots
+from policies.interface import JobView, NodeTable, PolicyError, Resources, Shortfall
+from policies.strategies import job_views, node_tables
+
+NODES = NodeTable.of(
+    ("a", "b", "c"),
+    [[4.0, 2.0, 1000.0], [2.0, 0.0, 1000.0], [8.0, 2.0, 1000.0]],
+    [[4.0, 1.5, 1000.0], [2.0, 0.0, 1000.0], [8.0, 1.0, 1000.0]],
+    device_free=[[0.5, 1.0], [0.0, 0.0], [0.5, 0.5]],
+    labels={"zone": ("x", "x", "")},
 )
-from policies.strategies import round_view, shard_table, worker_table
-
-CAPACITY = frozen([[4.0, 1.0, 1000.0], [2.0, 0.0, 1000.0]])
-NODES = NodeTable(("a", "b"), CAPACITY, CAPACITY, ("cpu", "cpu"))
-JOB = JobView("j", 0.0, Resources(cpu=1.0), 2, 3)
-SNAPSHOT = ClusterSnapshot(7, 0.0, 0, NODES, (JOB,))
-GOOD = (Grant("j", 0, "a"), Grant("j", 1, "b"))
-REFUSED = Unplaced("j", 0, 2, (Shortfall("cpu", 1.0, 0.0, "node a"),))
 
 
-def test_a_good_plan_passes() -> None:
-    assert violations(ClusterPlan(7, GOOD), SNAPSHOT) == ()
-    assert violations(ClusterPlan(7, unplaced=(REFUSED,)), SNAPSHOT) == ()
+def job(cpu: float = 0.0, gpu: float = 0.0, memory: float = 0.0, **more: object) -> JobView:
+    return JobView("j", 0.0, Resources(cpu, gpu, memory), 1, 3, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("plan", "message"),
+    ("wants", "able", "many"),
     [
-        (ClusterPlan(6, GOOD), "the plan is for snapshot 6, but this is snapshot 7"),
-        (ClusterPlan(7), "job j is forgotten: neither granted nor unplaced"),
-        (ClusterPlan(7, GOOD[:1]), "job j: 1 workers granted, the gang is 2 to 3"),
-        (ClusterPlan(7, (*GOOD, Grant("j", 2, "a"), Grant("j", 3, "a"))), "job j: 4 workers granted"),
-        (ClusterPlan(7, (GOOD[0], Grant("j", 1, "z"))), "worker 1 is on node z, which does not exist"),
-        (ClusterPlan(7, (*GOOD, Grant("k", 0, "a"))), "job k is granted a worker, but no such job waits"),
-        (ClusterPlan(7, (GOOD[0], Grant("j", 0, "b"))), "job j: worker 0 is granted 2 times"),
-        (ClusterPlan(7, GOOD, unplaced=(REFUSED,)), "job j is both granted and unplaced"),
-        (
-            ClusterPlan(7, GOOD, unplaced=(replace(REFUSED, what="k"),)),
-            "job k is unplaced, but does not exist",
-        ),
-        (ClusterPlan(7, GOOD, revokes=(Grant("j", 5, "a"),)), "is revoked, but not held"),
-        (
-            ClusterPlan(7, tuple(Grant("j", w, "b") for w in range(3))),
-            "node b: cpu over capacity, 3 granted, 2 free",
-        ),
-        ("nonsense", "a policy must return a ClusterPlan, an Assignment or Unplaced, got str"),
-        (None, "got NoneType"),
+        (job(cpu=3), [True, False, True], [1, 0, 2]),
+        (job(gpu=1), [True, False, False], [1, 0, 0]),
+        (job(gpu=0.5), [True, False, True], [3, 0, 2]),
+        (job(gpu=0.75), [True, False, False], [1, 0, 0]),
+        (job(gpu=2), [False, False, False], [0, 0, 0]),
+        (job(memory=400), [True, True, True], [2, 2, 2]),
+        (job(cpu=1, selector={"zone": ("x", "y")}), [True, True, False], [4, 2, 0]),
+        (job(cpu=1, selector={"rack": ("1",)}), [False, False, False], [0, 0, 0]),
+        (job(), [True, True, True], [np.inf] * 3),
     ],
 )
-def test_each_violation_of_a_cluster_plan(plan: Any, message: str) -> None:
-    found = violations(plan, SNAPSHOT)
-    assert len(found) == 1
-    assert message in found[0]
+def test_fits_and_slots(wants: JobView, able: list[bool], many: list[float]) -> None:
+    assert fits(wants, NODES).tolist() == able
+    assert slots(wants, NODES).tolist() == many
 
 
-def test_all_reasons_at_once() -> None:
-    plan = ClusterPlan(1, tuple(Grant("j", 0, "b") for _ in range(5)))
-    assert len(violations(plan, SNAPSHOT)) == 4  # stale, not the gang, twice the same worker, over capacity
+@given(nodes=node_tables(), wants=job_views())
+def test_a_bundle_fits_where_there_is_a_slot(nodes: NodeTable, wants: JobView) -> None:
+    assert ((slots(wants, nodes) >= 1) == fits(wants, nodes)).all()
 
 
-class TestLeases:
-    """Job j holds both processors of node b, which are already missing from what is free."""
-
-    nodes = replace(NODES, free=frozen([[4.0, 1.0, 1000.0], [0.0, 0.0, 1000.0]]))
-    leases = (Grant("j", 0, "b"), Grant("j", 1, "b"))
-    other = JobView("k", 1.0, Resources(cpu=2.0), 1, 1)
-
-    def found(self, plan: ClusterPlan) -> tuple[str, ...]:
-        return violations(plan, ClusterSnapshot(7, 0.0, 0, self.nodes, (JOB, self.other), self.leases))
-
-    def test_who_holds_leases_needs_no_grant(self) -> None:
-        assert self.found(ClusterPlan(7, (Grant("k", 0, "a"),))) == ()
-
-    def test_who_holds_leases_gets_no_more(self) -> None:
-        (reason,) = self.found(ClusterPlan(7, (Grant("k", 0, "a"), Grant("j", 2, "a"))))
-        assert reason == "job j holds leases already, and is granted 1 more"
-
-    def test_what_is_revoked_may_be_granted(self) -> None:
-        plan = ClusterPlan(7, (Grant("k", 0, "b"),), revokes=self.leases, unplaced=(REFUSED,))
-        assert self.found(plan) == ()
-        (reason,) = self.found(replace(plan, unplaced=()))
-        assert "job j is forgotten" in reason
-
-    def test_what_is_revoked_twice_counts_once(self) -> None:
-        plan = ClusterPlan(7, (Grant("k", 0, "b"),), revokes=(self.leases[0],) * 2)
-        split, over = self.found(plan)
-        assert split == "job j is left 1 workers, its gang is at least 2"
-        assert over == "node b: cpu over capacity, 2 granted, 1 free"
+@given(nodes=node_tables(), wants=job_views())
+def test_as_many_bundles_as_slots_can_be_held(nodes: NodeTable, wants: JobView) -> None:
+    for row, many in enumerate(slots(wants, nodes)):
+        room, held = Room(nodes), 0
+        while held < 50 and fits(wants, room.one(row))[0]:
+            devices = devices_for(wants.bundle, room.device_free[row])
+            assert room.has(wants.bundle, row, devices)
+            room.hold(wants.bundle, row, devices)
+            held += 1
+        assert held == min(many, 50)
+        table = room.table()
+        assert np.allclose(table.device_free.sum(axis=1), table.free[:, 1])
 
 
-VIEW = round_view(worker_table([(1, 0, 20), (1, 0, 30)], [1.0, 1.0]), shard_table(np.ones(4), [10.0] * 4))
+def test_devices_are_the_tightest_for_a_part_and_whole_otherwise() -> None:
+    free = np.array([1.0, 0.25, 0.5, 1.0])
+    assert devices_for(Resources(gpu=0.25), free) == (1,)
+    assert devices_for(Resources(gpu=0.3), free) == (2,)
+    assert devices_for(Resources(gpu=1.0), free) == (0,)
+    assert devices_for(Resources(gpu=2.0), free) == (0, 3)
+    assert devices_for(Resources(cpu=1.0), free) == ()
 
 
-@pytest.mark.parametrize(
-    ("worker_of", "message"),
-    [
-        ([0, 0, 1], "worker_of has shape (3,), but there are 4 shards"),
-        ([[0, 0], [1, 1]], "worker_of has shape (2, 2)"),
-        ([0.0, 0.0, 1.0, 1.0], "worker_of must hold whole numbers, got float64"),
-        ([0, 0, 1, 2], "shard 3 is assigned to worker 2, but workers are 0 to 1"),
-        ([0, 0, 1, -1], "shard 3 is assigned to worker -1"),
-        ([0, 0, 0, 1], "worker w0: memory"),
-    ],
-)
-def test_each_violation_of_an_assignment(worker_of: Any, message: str) -> None:
-    (reason,) = violations(Assignment(np.array(worker_of)), VIEW)
-    assert message in reason
+def test_room_gives_back_what_it_held() -> None:
+    room, bundle = Room(NODES), Resources(cpu=1.0, gpu=0.5)
+    before = room.table()
+    room.hold(bundle, 0, (0,))
+    held = room.table()
+    assert held.free[0].tolist() == [3.0, 1.0, 1000.0]
+    assert held.device_free[0].tolist() == [0.0, 1.0]
+    assert held.gpu_leases[0].tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert not room.has(bundle, 0, (0,))
+    room.release(bundle, 0, (0,))
+    assert np.array_equal(room.table().free, before.free)
+    assert np.array_equal(room.table().gpu_leases, before.gpu_leases)
 
 
-def test_a_good_assignment_passes() -> None:
-    assert violations(Assignment(np.array([1, 1, 0, 0])), VIEW) == ()
+def test_free_gpus_of_which_only_the_sum_is_known_are_whole_first() -> None:
+    nodes = NodeTable.of(("a",), [[0.0, 3.0, 0.0]], [[0.0, 1.5, 0.0]])
+    assert nodes.device_free.tolist() == [[1.0, 0.5, 0.0]]
+    assert nodes.emptied().device_free.tolist() == [[1.0, 1.0, 1.0]]
 
 
-def test_a_refusal_of_shards_must_have_true_reasons() -> None:
-    true = Shortfall("memory", 10.0, 5.0, "worker w0")
-    assert violations(Unplaced("shards", 3, 4, (true,)), VIEW) == ()
-    assert "unplaced for no reason" in violations(Unplaced("shards", 3, 4, ()), VIEW)[0]
-    assert "is no shortfall" in violations(Unplaced("shards", 3, 4, (replace(true, free=10.0),)), VIEW)[0]
-    assert "4 of 4 fit" in violations(Unplaced("shards", 4, 4, (true,)), VIEW)[0]
-
-
-def test_shortfalls_name_every_resource_on_every_node() -> None:
-    found = shortfalls(Resources(cpu=3.0, gpu=1.0, memory=10.0), NODES, NODES.free)
+def test_shortfalls_name_everything_on_every_node() -> None:
+    found = shortfalls(job(cpu=3.0, gpu=1.0, memory=10.0), NODES)
     assert [str(item) for item in found] == [
         "node b: cpu 3 requested, 2 free",
         "node b: gpu 1 requested, 0 free",
+        "node c: gpu on one device 1 requested, 0.5 free",
+    ]
+    assert [str(item) for item in shortfalls(job(gpu=2.0, selector={"zone": ("x",)}), NODES)] == [
+        "node a: gpu 2 requested, 1.5 free",
+        "node b: gpu 2 requested, 0 free",
+        "node c: gpu 2 requested, 1 free",
+        "node c: label zone=x 1 requested, 0 free",
     ]
     assert str(Shortfall("memory", 2**21, 2**20, "node a")) == "node a: memory 2.0 MiB requested, 1.0 MiB free"
+    assert pickle.loads(pickle.dumps(found)) == found  # noqa: S301
+
+
+def test_a_bundle_and_a_gang_that_cannot_be() -> None:
+    with pytest.raises(PolicyError, match="a part of one GPU or a whole number of them, got gpu=1\\.5"):
+        job(gpu=1.5)
+    with pytest.raises(PolicyError, match="got min_workers=3, max_workers=2"):
+        JobView("j", 0.0, Resources(), 3, 2)
+
+
+def test_rates_and_what_remains() -> None:
+    known = job(work=100.0, done=40.0, rates={"": np.array([1.0, 1.5]), "fast": np.array([6.0])})
+    assert [known.rate(workers) for workers in (0, 1, 2, 5)] == [0.0, 1.0, 1.5, 1.5]
+    assert known.remaining_s(2) == 40.0
+    assert known.remaining_s(1, "fast") == 10.0
+    assert known.remaining_s(0) == np.inf
+    assert np.isnan(job().remaining_s(1))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from policies.balance.equal import Equal
-from policies.interface import Assignment, Claim, ClusterPlan, Shortfall, Unplaced
+from policies.feasibility import Room, devices_for, fits
+from policies.interface import Assignment, Claim, ClusterPlan, Shortfall, Slot, Unplaced
 from policies.order.fifo import Fifo
 from policies.place.spread import Spread
 from policies.presets import resolve
@@ -49,20 +51,29 @@ class NotPickled(Equal):
 
 
 class FirstRows(Spread):
-    def place(self, claim: Claim, nodes: Any, seed: int) -> Any:
-        bundle, rows = claim.bundle.vector(), []
-        for row in range(len(nodes)):
-            free = nodes.free[row].copy()
-            while len(rows) < claim.max_workers and (free >= bundle).all():
-                free -= bundle
-                rows.append(row)
-        return tuple(rows) if len(rows) >= claim.min_workers else super().place(claim, nodes, seed)
+    def place(self, claim: Claim, view: Any, memo: Any = None) -> Any:
+        room, found = Room(view.nodes), []
+        for row in range(len(view.nodes)):
+            while len(found) < claim.max_workers and fits(claim.job, room.one(row))[0]:
+                found.append(Slot(row, devices_for(claim.job.bundle, room.device_free[row])))
+                room.hold(claim.job.bundle, *found[-1])
+        return tuple(found) if len(found) >= claim.min_workers else super().place(claim, view)
 
 
 class SplitsGangs(Spread):
-    def place(self, claim: Claim, nodes: Any, seed: int) -> Any:
-        answer = super().place(claim, nodes, seed)
+    def place(self, claim: Claim, view: Any, memo: Any = None) -> Any:
+        answer = super().place(claim, view)
         return answer[:1] if isinstance(answer, tuple) else answer
+
+
+class SharesDevices(Spread):
+    def devices(self, claim: Claim, node: Any, view: Any) -> Any:
+        return tuple(0 for _ in super().devices(claim, node, view))
+
+
+class RemembersTooMuch(Spread):
+    def place(self, claim: Claim, view: Any, memo: Any = None) -> Any:
+        return super().place(claim, view if memo is None else replace(view, nodes=view.nodes.emptied()))
 
 
 class Forgets(Fifo):
@@ -74,8 +85,16 @@ class PlansNothing(type(resolve("equal"))):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(Fifo(), Spread(), Equal())
 
-    def plan(self, snapshot: Any) -> ClusterPlan:
+    def plan(self, snapshot: Any, memo: Any = None) -> ClusterPlan:
         return ClusterPlan(snapshot.version)
+
+
+class Overtakes(Fifo):
+    blocking = False
+
+
+class PromisesTheMoon(Fifo):
+    promises = frozenset({"the-moon"})
 
 
 def kit_of(kit: type, policy: Any) -> Any:
@@ -93,7 +112,11 @@ def kit_of(kit: type, policy: Any) -> Any:
         (BalanceConformance, Spread, "test_is_described"),
         (PlaceConformance, FirstRows, "test_order_of_rows_does_not_matter"),
         (PlaceConformance, SplitsGangs, "test_places_the_gang_or_refuses_truly"),
-        (OrderConformance, Forgets, "test_one_claim_for_every_job_that_waits"),
+        (PlaceConformance, SharesDevices, "test_places_the_gang_or_refuses_truly"),
+        (PlaceConformance, RemembersTooMuch, "test_a_memo_changes_nothing"),
+        (OrderConformance, Forgets, "test_one_claim_for_every_turn"),
+        (OrderConformance, Overtakes, "test_its_plans_pass_the_referee"),
+        (OrderConformance, PromisesTheMoon, "test_its_plans_pass_the_referee"),
         (PolicyConformance, PlansNothing, "test_every_job_is_granted_whole_or_refused_truly"),
     ],
 )

@@ -20,10 +20,12 @@ from policies.interface import (
     Grant,
     JobView,
     NodeTable,
+    Place,
+    PlaceView,
     PolicyError,
     Resources,
+    Slot,
     Unplaced,
-    frozen,
 )
 from policies.order.fifo import Fifo
 from policies.place.pack import Pack
@@ -32,12 +34,17 @@ from policies.strategies import round_view, shard_table, worker_table
 
 
 def nodes_of(**cpus: float) -> NodeTable:
-    table = frozen([[cpu, 0.0, 1000.0] for cpu in cpus.values()]).reshape(len(cpus), 3)
-    return NodeTable(tuple(cpus), table, table, ("cpu",) * len(cpus))
+    return NodeTable.of(tuple(cpus), [[cpu, 0.0, 1000.0] for cpu in cpus.values()])
 
 
 def claim_of(fewest: int, most: int, cpu: float = 1.0) -> Claim:
-    return Claim("j", Resources(cpu=cpu), fewest, most)
+    return Claim(JobView("j", 0.0, Resources(cpu=cpu), fewest, most), fewest, most)
+
+
+def rows_of(place: Place, claim: Claim, nodes: NodeTable, seed: int = 0) -> list[int]:
+    answer = place.place(claim, PlaceView(nodes, seed))
+    assert not isinstance(answer, Unplaced)
+    return [slot.node for slot in answer]
 
 
 def view_of(num_shards: int, s_per_work: list[float], bundle: Any = None, seed: int = 0, job: str = "j") -> Any:
@@ -48,13 +55,12 @@ def view_of(num_shards: int, s_per_work: list[float], bundle: Any = None, seed: 
 def test_fifo_ranks_by_time_then_id_and_skips_who_runs() -> None:
     jobs = tuple(JobView(name, at, Resources(cpu=1), 1, 2) for name, at in [("c", 2), ("b", 1), ("a", 2), ("r", 0)])
     snapshot = ClusterSnapshot(0, 5.0, 0, nodes_of(n=4), jobs, (Grant("r", 0, "n"),))
-    assert [claim.job for claim in Fifo().rank(snapshot)] == ["b", "a", "c"]
+    assert [claim.job.id for claim in Fifo().rank(snapshot)] == ["b", "a", "c"]
 
 
 def test_spread_takes_each_node_once_before_any_twice() -> None:
     nodes = nodes_of(small=2, big=8, middle=4)
-    rows = Spread().place(claim_of(1, 5), nodes, 0)
-    assert isinstance(rows, tuple)
+    rows = rows_of(Spread(), claim_of(1, 5), nodes)
     assert sorted(rows[:3]) == [0, 1, 2]
     assert [nodes.ids[row] for row in rows[3:]] == [
         "big",
@@ -63,28 +69,27 @@ def test_spread_takes_each_node_once_before_any_twice() -> None:
 
 
 def test_pack_fills_a_node_before_the_next() -> None:
-    table = frozen([[4.0, 0.0, 0.0]] * 3)
-    nodes = NodeTable(("a", "b", "c"), table, frozen([[4.0, 0, 0], [2.0, 0, 0], [3.0, 0, 0]]), ("cpu",) * 3)
-    assert Pack().place(claim_of(1, 6), nodes, 0) == (1, 1, 2, 2, 2, 0)
+    nodes = NodeTable.of(("a", "b", "c"), [[4.0, 0.0, 0.0]] * 3, [[4.0, 0, 0], [2.0, 0, 0], [3.0, 0, 0]])
+    assert rows_of(Pack(), claim_of(1, 6), nodes) == [1, 1, 2, 2, 2, 0]
 
 
 @pytest.mark.parametrize("place", [Spread(), Pack()])
 def test_ties_follow_the_seed_and_the_id(place: Any) -> None:
     nodes = nodes_of(**{f"n{number}": 4 for number in range(20)})
-    firsts = {place.place(claim_of(1, 1), nodes, seed) for seed in range(20)}
+    firsts = {rows_of(place, claim_of(1, 1), nodes, seed)[0] for seed in range(20)}
     assert len(firsts) > 5
     backwards = nodes_of(**{f"n{number}": 4 for number in reversed(range(20))})
-    (one,), (two,) = place.place(claim_of(1, 1), nodes, 3), place.place(claim_of(1, 1), backwards, 3)
+    (one,), (two,) = rows_of(place, claim_of(1, 1), nodes, 3), rows_of(place, claim_of(1, 1), backwards, 3)
     assert nodes.ids[one] == backwards.ids[two]
 
 
 def test_seeded_ties_do_not_change_between_releases() -> None:
     nodes = nodes_of(a=4, b=4, c=4, d=4)
-    assert [Spread().place(claim_of(1, 1), nodes, seed) for seed in range(4)] == [(3,), (2,), (0,), (0,)]
+    assert [rows_of(Spread(), claim_of(1, 1), nodes, seed) for seed in range(4)] == [[3], [2], [0], [0]]
 
 
 def test_a_gang_that_does_not_fit_is_refused_on_what_is_left() -> None:
-    answer = Spread().place(claim_of(4, 8, cpu=2.0), nodes_of(a=3, b=4), 0)
+    answer = Spread().place(claim_of(4, 8, cpu=2.0), PlaceView(nodes_of(a=3, b=4)))
     assert isinstance(answer, Unplaced)
     assert str(answer).splitlines() == [
         "j: only 3 of 4 fit",
@@ -94,43 +99,42 @@ def test_a_gang_that_does_not_fit_is_refused_on_what_is_left() -> None:
 
 
 def test_no_nodes() -> None:
-    answer = Spread().place(claim_of(1, 1), nodes_of(), 0)
+    answer = Spread().place(claim_of(1, 1), PlaceView(nodes_of()))
     assert str(answer) == "j: only 0 of 1 fit\n  - the cluster (no nodes): cpu 1 requested, 0 free"
 
 
 def test_ten_thousand_nodes_take_a_hundred_workers_quickly() -> None:
     nodes = nodes_of(**{f"n{number}": 4 for number in range(10_000)})
     start = time.perf_counter()
-    rows = Spread().place(claim_of(1, 100), nodes, 0)
+    rows = rows_of(Spread(), claim_of(1, 100), nodes)
     assert len(set(rows)) == 100
     assert time.perf_counter() - start < 1.0
 
 
-def test_composed_places_each_on_what_is_left_and_tries_the_next() -> None:
-    jobs = (
-        JobView("first", 0.0, Resources(cpu=2), 2, 2),
-        JobView("huge", 1.0, Resources(cpu=4), 1, 1),
-        JobView("small", 2.0, Resources(cpu=1), 1, 9),
-    )
-    plan = Composed(Fifo(), Spread(), Equal()).plan(ClusterSnapshot(5, 9.0, 0, nodes_of(a=3, b=3), jobs))
+QUEUE = (
+    JobView("first", 0.0, Resources(cpu=2), 2, 2),
+    JobView("huge", 1.0, Resources(cpu=4), 1, 1),
+    JobView("small", 2.0, Resources(cpu=1), 1, 9),
+)
+
+
+def test_fifo_lets_nobody_overtake() -> None:
+    plan = Composed(Fifo(), Spread(), Equal()).plan(ClusterSnapshot(5, 9.0, 0, nodes_of(a=3, b=3), QUEUE))
     assert plan.version == 5
-    assert sorted((g.job, g.worker) for g in plan.grants) == [
-        ("first", 0),
-        ("first", 1),
-        ("small", 0),
-        ("small", 1),
+    assert sorted((g.job, g.worker) for g in plan.grants) == [("first", 0), ("first", 1)]
+    assert [str(item) for item in plan.unplaced] == [
+        "huge: only 0 of 1 fit\n  - node a: cpu 4 requested, 1 free\n  - node b: cpu 4 requested, 1 free",
+        "small: only 0 of 1 fit\n  - behind job huge: turn 1 requested, 0 free",
     ]
-    assert {g.node for g in plan.grants if g.job == "small"} == {"a", "b"}
-    assert [(item.what, len(item.shortfalls)) for item in plan.unplaced] == [("huge", 2)]
 
 
 def test_composed_refuses_rows_that_are_no_node() -> None:
     class Stray(Spread):
-        def place(self, claim: Claim, nodes: NodeTable, seed: int) -> tuple[int, ...]:
-            return (-1,)
+        def place(self, claim: Claim, view: PlaceView, memo: Any = None) -> Any:
+            return (Slot(-1),)
 
     snapshot = ClusterSnapshot(0, 0.0, 0, nodes_of(a=1), (JobView("j", 0.0, Resources(), 1, 1),))
-    with pytest.raises(PolicyError, match="rows 0 to 0, but got -1"):
+    with pytest.raises(PolicyError, match="rows 0 to 0, but got"):
         Composed(Fifo(), Stray(), Equal()).plan(snapshot)
 
 

@@ -38,7 +38,7 @@ class Table:
 
     def observe(self) -> NodeTable:
         self.num_observed += 1
-        return NodeTable(("ant", "bee"), self.capacity, self.free, ("cpu", "cpu"))
+        return NodeTable.of(("ant", "bee"), self.capacity, self.free)
 
     def now_s(self) -> float:
         return 7.0
@@ -193,7 +193,7 @@ def test_a_bad_plan_is_refused_with_every_violation() -> None:
         "  - the plan is for snapshot 1, but this is snapshot 2",
         "  - job j: worker 0 is on node cat, which does not exist",
         "  - job nobody is granted a worker, but no such job waits",
-        "  - job j: 1 workers granted, the gang is 2 to 3",
+        "  - job j: 1 workers granted and 0 kept, the gang is 2 to 3",
         "  - job k is forgotten: neither granted nor unplaced",
     ]
 

@@ -1,0 +1,108 @@
+"""A cache of derived values, so that a decision costs what changed since the last one and not the whole cluster."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.tables import Ints, NodeTable
+
+ENTRIES = 1024
+"""How many columns are kept; the one that was not used for longest goes first."""
+
+_WATCHED = ("free", "device_free", "gpu_leases")
+
+
+class Memo:
+    """Keeps columns over the nodes of a cluster, and works out anew the rows that changed.
+
+    It belongs to whoever asks a policy again and again (a loop, a simulation), and to one policy at a time. What it
+    returns is what a calculation from nothing would return, so that no answer depends on it.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: NodeTable | None = None
+        self._changed_at: Ints = np.zeros(0, dtype=np.int64)
+        self._now = 0
+        self._columns: OrderedDict[Hashable, tuple[int, NDArray[Any]]] = OrderedDict()
+
+    def column(
+        self, key: Hashable, nodes: NodeTable, compute: Callable[[NodeTable, Ints], NDArray[Any]]
+    ) -> NDArray[Any]:
+        """Return ``compute(nodes, every row)``, of which only what changed since the last time is computed.
+
+        Parameters
+        ----------
+        key
+            Names everything that ``compute`` depends on, but the nodes.
+        nodes
+            The nodes as they are now.
+        compute
+            Gets a table of some of the nodes, and which rows of ``nodes`` they are; returns an array with one entry, or
+            one row, for each. The value of a node depends on this node alone.
+
+        Returns
+        -------
+        NDArray
+            Length n; read-only.
+        """
+        self._look_at(nodes)
+        known = self._columns.get(key)
+        if known is None:
+            column = np.array(compute(nodes, np.arange(len(nodes))))
+        else:
+            seen_at, column = known
+            stale = np.flatnonzero(self._changed_at > seen_at)
+            if len(stale):
+                column[stale] = compute(nodes.take(stale), stale)
+        self._columns[key] = (self._now, column)
+        self._columns.move_to_end(key)
+        if len(self._columns) > ENTRIES:
+            self._columns.popitem(last=False)
+        shown = column.view()
+        shown.flags.writeable = False
+        return shown
+
+    def _look_at(self, nodes: NodeTable) -> None:
+        """Note which rows differ from the nodes of the last call."""
+        before = self._nodes
+        if nodes is before:
+            return
+        self._nodes = nodes
+        if before is None or not _same_machines(before, nodes):
+            self._columns.clear()
+            self._changed_at = np.zeros(len(nodes), dtype=np.int64)
+            return
+        changed = np.zeros(len(nodes), dtype=bool)
+        for name in _WATCHED:
+            changed |= (getattr(before, name) != getattr(nodes, name)).any(axis=1)
+        self._now += 1
+        self._changed_at[changed] = self._now
+
+
+def column(
+    memo: Memo | None, key: Hashable, nodes: NodeTable, compute: Callable[[NodeTable, Ints], NDArray[Any]]
+) -> NDArray[Any]:
+    """Return ``memo.column(key, nodes, compute)``, or without a memo the same from nothing."""
+    return compute(nodes, np.arange(len(nodes))) if memo is None else memo.column(key, nodes, compute)
+
+
+def _same_machines(one: NodeTable, other: NodeTable) -> bool:
+    """Say whether two tables are of the same nodes in the same order, but for what is free."""
+    if one.device_free.shape != other.device_free.shape or not _same_names(one.ids, other.ids):
+        return False
+    names = _same_names(one.kinds, other.kinds) and (one.labels is other.labels or one.labels == other.labels)
+    columns = ("capacity", "s_per_byte", "price_per_hour")
+    return names and all(_same_array(getattr(one, name), getattr(other, name)) for name in columns)
+
+
+def _same_names(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    return one is other or one == other
+
+
+def _same_array(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return one is other or np.array_equal(one, other)

@@ -1,0 +1,155 @@
+"""The referee: whether a plan may be carried out, with every reason why not.
+
+The loop, the simulator and every test ask the same question, ``violations``: what is wrong with this plan?
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from policies.feasibility import TOLERANCE, Room, selected
+from policies.plans import Assignment, ClusterPlan, Grant, Shortfall, Unplaced
+from policies.tables import MEMORY, RESOURCES
+from policies.views import ClusterSnapshot, JobView, RoundView
+
+
+@singledispatch
+def violations(plan: Any, view: Any) -> tuple[str, ...]:
+    """Return everything that is wrong with ``plan``; an empty tuple lets it pass.
+
+    A ``ClusterPlan`` is judged on its ``ClusterSnapshot``, an ``Assignment`` (or
+    ``Unplaced`` shards) on its ``RoundView``.
+    """
+    del view
+    return (f"a policy must return a ClusterPlan, an Assignment or Unplaced, got {type(plan).__name__}",)
+
+
+@violations.register
+def _cluster_plan(plan: ClusterPlan, snapshot: ClusterSnapshot) -> tuple[str, ...]:
+    found: list[str] = []
+    if plan.version != snapshot.version:
+        found.append(f"the plan is for snapshot {plan.version}, but this is snapshot {snapshot.version}")
+    found += _unknown_names(plan, snapshot)
+    found += _gangs(plan, snapshot)
+    found += _placing(plan, snapshot)
+    return tuple(found)
+
+
+def _unknown_names(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
+    nodes, jobs = set(snapshot.nodes.ids), {job.id for job in snapshot.jobs}
+    found = []
+    for grant in plan.grants:
+        if grant.node not in nodes:
+            found.append(f"job {grant.job}: worker {grant.worker} is on node {grant.node}, which does not exist")
+        if grant.job not in jobs:
+            found.append(f"job {grant.job} is granted a worker, but no such job waits")
+    leases = set(snapshot.leases)
+    found += [f"lease {lease} is revoked, but not held" for lease in plan.revokes if lease not in leases]
+    known = jobs | {lease.job for lease in snapshot.leases}
+    found += [f"job {item.what} is unplaced, but does not exist" for item in plan.unplaced if item.what not in known]
+    return found
+
+
+def _gangs(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
+    """Afterwards each job has its gang whole, or nothing and a reason; a worker is granted once."""
+    found = []
+    revoked = set(plan.revokes)
+    kept = [lease for lease in snapshot.leases if lease not in revoked]
+    held, granted = Counter(lease.job for lease in kept), Counter(grant.job for grant in plan.grants)
+    unplaced = Counter(item.what for item in plan.unplaced)
+    for job in snapshot.jobs:
+        num = held[job.id] + granted[job.id]
+        if granted[job.id] and unplaced[job.id]:
+            found.append(f"job {job.id} is both granted and unplaced")
+        elif (granted[job.id] or job.id in {lease.job for lease in revoked}) and num:
+            if not job.min_workers <= num <= job.max_workers:
+                found.append(
+                    f"job {job.id}: {granted[job.id]} workers granted and {held[job.id]} kept, "
+                    f"the gang is {job.min_workers} to {job.max_workers}"
+                )
+        elif not num and not unplaced[job.id]:
+            found.append(f"job {job.id} is forgotten: neither granted nor unplaced")
+    twice = Counter((grant.job, grant.worker) for grant in [*kept, *plan.grants])
+    found += [f"job {job}: worker {worker} is granted {num} times" for (job, worker), num in twice.items() if num > 1]
+    return found
+
+
+def _placing(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
+    """No grant over what is free, on the whole node or on a device, and none on a node with other labels."""
+    jobs, room = {job.id: job for job in snapshot.jobs}, Room(snapshot.nodes)
+    for lease in set(plan.revokes) & set(snapshot.leases):
+        if lease.job in jobs and (row := room.row(lease.node)) is not None:
+            room.release(jobs[lease.job].bundle, row, lease.devices)
+    before, devices_before = room.free.copy(), room.device_free.copy()
+    found: list[str] = []
+    allowed = {job.id: selected(job.selector, snapshot.nodes) for job in snapshot.jobs if job.selector}
+    for grant in plan.grants:
+        row = room.row(grant.node)
+        if row is None or grant.job not in jobs:
+            continue
+        wrong = _wrong_devices(grant, jobs[grant.job], room.device_free.shape[1])
+        if wrong:
+            found.append(wrong)
+        if grant.job in allowed and not allowed[grant.job][row]:
+            found.append(f"job {grant.job}: node {grant.node} has not the labels {dict(jobs[grant.job].selector)}")
+        room.hold(jobs[grant.job].bundle, row, () if wrong else grant.devices)
+    ids = snapshot.nodes.ids
+    found += [
+        f"node {ids[n]}: {RESOURCES[r]} over capacity, {before[n, r] - room.free[n, r]:g} granted, "
+        f"{before[n, r]:g} free"
+        for n, r in np.argwhere((room.free < -TOLERANCE) & (room.free < before))
+    ]
+    return found + [
+        f"node {ids[n]}: GPU {d} over capacity, {devices_before[n, d] - room.device_free[n, d]:g} granted, "
+        f"{devices_before[n, d]:g} free"
+        for n, d in np.argwhere((room.device_free < -TOLERANCE) & (room.device_free < devices_before))
+    ]
+
+
+def _wrong_devices(grant: Grant, job: JobView, num_devices: int) -> str:
+    """Say what is wrong with the devices of a grant, if anything."""
+    wanted = 0 if job.bundle.gpu <= 0 else max(int(job.bundle.gpu), 1)
+    devices = grant.devices
+    if len(devices) != wanted:
+        return f"job {grant.job}: worker {grant.worker} wants {wanted} GPU(s), but is granted {len(devices)}"
+    if len(set(devices)) != wanted or not all(0 <= device < num_devices for device in devices):
+        return f"job {grant.job}: worker {grant.worker} is granted the GPUs {devices}, of 0 to {num_devices - 1}"
+    return ""
+
+
+@violations.register
+def _assignment(plan: Assignment, view: RoundView) -> tuple[str, ...]:
+    worker_of = np.asarray(plan.worker_of)
+    num_shards, num_workers = len(view.shards), len(view.workers)
+    if worker_of.shape != (num_shards,):
+        return (f"worker_of has shape {worker_of.shape}, but there are {num_shards} shards",)
+    if not np.issubdtype(worker_of.dtype, np.integer):
+        return (f"worker_of must hold whole numbers, got {worker_of.dtype}",)
+    strange = (worker_of < (-1 if view.pulls else 0)) | (worker_of >= num_workers)
+    if strange.any():
+        return tuple(
+            f"shard {s} is assigned to worker {worker_of[s]}, but workers are 0 to {num_workers - 1}"
+            for s in np.flatnonzero(strange)
+        )
+    mine = worker_of >= 0
+    given = np.bincount(worker_of[mine], weights=view.shards.bytes[mine], minlength=num_workers)
+    limit = view.workers.bundle[:, MEMORY]
+    return tuple(
+        str(Shortfall("memory", float(given[w]), float(limit[w]), f"worker {view.workers.ids[w]}"))
+        for w in np.flatnonzero(given > limit + TOLERANCE)
+    )
+
+
+@violations.register
+def _unplaced(plan: Unplaced, view: RoundView) -> tuple[str, ...]:
+    """Check that a refusal counts this job's shards, and that each of its reasons is one."""
+    found = [f"{item} is no shortfall" for item in plan.shortfalls if not item.requested > item.free]
+    if not plan.shortfalls:
+        found.append(f"{plan.what}: unplaced for no reason")
+    if not plan.placed < plan.wanted == len(view.shards):
+        found.append(f"{plan.what}: {plan.placed} of {plan.wanted} fit, but there are {len(view.shards)} shards")
+    return tuple(found)
