@@ -122,7 +122,10 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Claim:
-    """A job's turn: between ``min_workers`` and ``max_workers`` more of its bundles."""
+    """A job's turn: between ``min_workers`` and ``max_workers`` of its bundles.
+
+    An order counts the workers that the job has already; a placement is asked for the rest.
+    """
 
     job: JobView
     min_workers: int
