@@ -29,7 +29,7 @@ from policies.interface import (
     Unplaced,
     frozen,
 )
-from policies.preemption import Held, LiveNodes, Running, kind_of
+from policies.preemption import Held, LiveNodes, Running
 
 
 class Composed(Policy):
@@ -84,7 +84,7 @@ class _Turns:
         self._reservations = None if order.preemptive else order.reservations(snapshot)
         self._first_blocked: JobView | None = None
         self._refusals: dict[object, Unplaced] = {}
-        self._refused_on: NodeTable | None = None
+        self._refused_at = 0
         self._grants: list[Grant] = []
         self._revokes: list[Grant] = []
         self._unplaced: list[Unplaced] = []
@@ -134,9 +134,9 @@ class _Turns:
         left = self._reservations.left(rest, table) if self._reservations and self._first_blocked else table
         if left is None:
             return self._behind(rest)
-        if table is not self._refused_on:
-            self._refused_on, self._refusals = table, {}
-        key = (kind_of(rest.job), rest.min_workers)
+        if self._nodes.num_changes > self._refused_at:
+            self._refused_at, self._refusals = self._nodes.num_changes, {}
+        key = (rest.job.bundle_class, rest.min_workers)
         if key in self._refusals:  # an equal bundle was refused, and nothing has changed since
             return replace(self._refusals[key], what=rest.job.id)
         answer = self._ask(rest, table)

@@ -10,15 +10,22 @@ from policies.interface import Claim, ClusterSnapshot, Floats, Grant, JobView, N
 
 
 class LiveNodes:
-    """The nodes while a plan is made; the table of them is copied only after a change."""
+    """The nodes while a plan is made; the table of them is copied only after a change.
+
+    Attributes
+    ----------
+    num_changes
+        Grows with everything that is held or released.
+    """
 
     def __init__(self, nodes: NodeTable) -> None:
+        self.num_changes = 0
         self._room = Room(nodes)
         self._table: NodeTable | None = nodes
         self._most: Floats | None = None
 
     def table(self) -> NodeTable:
-        """Return the nodes as they are now: the same object until something changes."""
+        """Return the nodes as they are now."""
         if self._table is None:
             self._table = self._room.table()
         return self._table
@@ -31,13 +38,17 @@ class LiveNodes:
         """Take a bundle of ``job`` off each slot."""
         for slot in where:
             self._room.hold(job.bundle, slot.node, slot.devices)
-            self._table = self._most = None
+            self._changed()
 
     def release(self, job: JobView, where: Iterable[Slot]) -> None:
         """Give a bundle of ``job`` back to each slot."""
         for slot in where:
             self._room.release(job.bundle, slot.node, slot.devices)
-            self._table = self._most = None
+            self._changed()
+
+    def _changed(self) -> None:
+        self.num_changes += 1
+        self._table = self._most = None
 
     def hold_if_free(self, job: JobView, slot: Slot) -> bool:
         """Take a bundle of ``job`` off this very slot if it fits there, and say whether it did."""
@@ -139,7 +150,7 @@ class Running:
         """Say whether ``claim`` would fit if all that come after it were evicted."""
         if not self._to_come:
             return False
-        key = kind_of(claim.job)
+        key = claim.job.bundle_class
         if self._bounds.get(key, claim.min_workers) >= claim.min_workers:  # it can only become less
             self._bounds[key] = self._heard.count(claim.job)
         return self._bounds[key] >= claim.min_workers
@@ -172,11 +183,6 @@ class Running:
     def _free_of(self, job: JobView, held: tuple[Held, ...]) -> tuple[Held, ...]:
         """Take again what is free of ``held``, and return it."""
         return tuple(place for place in held if self._nodes.hold_if_free(job, place.slot))
-
-
-def kind_of(job: JobView) -> object:
-    """Return what decides where a bundle of ``job`` fits, as a key."""
-    return job.bundle, tuple(sorted(job.selector.items()))
 
 
 def _slots(held: Iterable[Held]) -> list[Slot]:

@@ -70,7 +70,7 @@ def _starvation_free(order: Order, snapshot: ClusterSnapshot, plan: ClusterPlan)
 
 
 def _delays_no_first(order: Order, snapshot: ClusterSnapshot, plan: ClusterPlan) -> None:
-    """The first that waits could start no earlier if nobody had overtaken it, by the lengths that jobs are to have."""
+    """Check that the first that waits could start no earlier, by the lengths of jobs, had nobody overtaken it."""
     del order
     jobs = _jobs(snapshot)
     if not plan.unplaced:
@@ -138,7 +138,8 @@ def _service(job: JobView, snapshot: ClusterSnapshot) -> tuple[bool, float]:
 
 def _deadline(job: JobView, snapshot: ClusterSnapshot) -> tuple[bool, float]:
     needed_s = shortest_s(job, job.max_workers, kinds_of(snapshot))
-    return snapshot.now_s + (0.0 if math.isnan(needed_s) else needed_s) > job.deadline_s, job.deadline_s
+    late = snapshot.now_s + (0.0 if math.isnan(needed_s) else needed_s) > job.deadline_s
+    return (True, 0.0) if late else (False, job.deadline_s)
 
 
 PROMISES: Mapping[str, Promise] = {

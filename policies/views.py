@@ -83,6 +83,11 @@ class JobView:
                 f"got min_workers={self.min_workers}, max_workers={self.max_workers}"
             )
 
+    @property
+    def bundle_class(self) -> tuple[Resources, tuple[tuple[str, tuple[str, ...]], ...]]:
+        """What decides on which nodes a bundle fits, and how many: jobs with equal classes fit alike."""
+        return self.bundle, tuple(sorted(self.selector.items()))
+
     def rate(self, workers: int, kind: str = "") -> float:
         """Return the work per second with ``workers`` workers on nodes of ``kind``; NaN where it is not known.
 

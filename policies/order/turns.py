@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from policies.interface import Claim, ClusterSnapshot, JobView, PolicyError
+from policies.feasibility import slots
+from policies.interface import Claim, ClusterSnapshot, JobView, NodeTable, PolicyError
 
 
 def waiting(snapshot: ClusterSnapshot) -> list[JobView]:
@@ -62,10 +64,39 @@ def attained_gpu_s(job: JobView) -> float:
     return job.attained_s * gpus(job)
 
 
-def above(name: str, value: float, bound: float = 0.0, *, infinite: bool = False) -> float:
+def counter(nodes: NodeTable) -> Callable[[JobView], float]:
+    """Return a function that counts how many bundles of a job fit on ``nodes``, each class of bundles once."""
+    known: dict[object, float] = {}
+
+    def count(job: JobView) -> float:
+        if job.bundle_class not in known:
+            known[job.bundle_class] = float(slots(job, nodes).sum())
+        return known[job.bundle_class]
+
+    return count
+
+
+def shared_rate(job: JobView, workers: float, kinds: Iterable[str]) -> float:
+    """Return the work per second with a share of ``workers`` workers, a part of one too; NaN where it is not known.
+
+    Less than the job's least number is taken to be had in turns, for a part of the time.
+    """
+    if workers < job.min_workers:
+        return best_rate(job, job.min_workers, kinds) * workers / job.min_workers
+    return best_rate(job, int(min(workers, job.max_workers)), kinds)
+
+
+def above(name: str, value: Any, bound: float = 0.0, *, infinite: bool = False) -> float:
     """Return an option that must be a number greater than ``bound``; PolicyError otherwise."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not value > bound or (math.isinf(value) and not infinite):
         finite = "" if infinite else "finite and "
         raise PolicyError(f"{name} must be {finite}greater than {bound:g}, but got {name}={value!r}")
     return float(value)
+
+
+def all_above(name: str, values: Any, bound: float = 0.0) -> tuple[float, ...]:
+    """Return an option that must be a list of numbers greater than ``bound``; PolicyError otherwise."""
+    if not isinstance(values, (list, tuple)):
+        raise PolicyError(f"{name} must be a list of numbers, but got {name}={values!r}")
+    return tuple(above(name, value, bound) for value in values)
