@@ -29,7 +29,7 @@ from policies.interface import (
     Unplaced,
     frozen,
 )
-from policies.preemption import Held, LiveNodes, Running
+from policies.preemption import Held, LiveNodes, Running, RunningJob
 
 
 class Composed(Policy):
@@ -114,8 +114,8 @@ class _Turns:
         if self._first_blocked and self._order.blocking:
             return self._behind(rest) if rest.min_workers else ()
         answer = self._beside(rest)
-        if isinstance(answer, Unplaced) and self._running.could_fit(rest):
-            answer = self._instead(rest)
+        if isinstance(answer, Unplaced) and (victims := self._running.evict_for(rest)) is not None:
+            answer = self._instead(rest, victims)
         if isinstance(answer, Unplaced):
             self._first_blocked = self._first_blocked or rest.job
             if self._reservations:
@@ -147,9 +147,8 @@ class _Turns:
             return self._behind(rest) if isinstance(answer, Unplaced) else answer
         return answer
 
-    def _instead(self, rest: Claim) -> tuple[Slot, ...] | Unplaced:
-        """Place a claim where the last ranked are evicted; who still fits beside it afterwards stays."""
-        victims = self._running.evict_for(rest)
+    def _instead(self, rest: Claim, victims: list[RunningJob]) -> tuple[Slot, ...] | Unplaced:
+        """Place a claim where ``victims`` were evicted; who still fits beside it afterwards stays."""
         answer = self._ask(rest, self._nodes.table())
         taken = () if isinstance(answer, Unplaced) else answer
         self._nodes.hold(rest.job, taken)

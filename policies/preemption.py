@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from policies.feasibility import TOLERANCE, Room, slots
@@ -65,11 +66,9 @@ class LiveNodes:
         bundle = job.bundle
         return bool(bundle.cpu > cpu + TOLERANCE or bundle.gpu > gpu + TOLERANCE or bundle.memory > memory + TOLERANCE)
 
-    def count(self, job: JobView, rows: Iterable[int] | None = None) -> float:
-        """Count how many bundles of ``job`` fit on all nodes, or on ``rows``."""
-        if rows is None:
-            return float(slots(job, self.table()).sum())
-        return sum(float(slots(job, self._room.one(row))[0]) for row in rows)
+    def count(self, job: JobView) -> float:
+        """Count how many bundles of ``job`` fit."""
+        return float(slots(job, self.table()).sum())
 
 
 class Held(NamedTuple):
@@ -79,8 +78,8 @@ class Held(NamedTuple):
     slot: Slot
 
 
-class Victim(NamedTuple):
-    """A running job that was evicted, and what it held."""
+class RunningJob(NamedTuple):
+    """The claim of a job that runs, and what it holds."""
 
     claim: Claim
     held: tuple[Held, ...]
@@ -104,25 +103,21 @@ class Running:
 
     def __init__(self, nodes: LiveNodes, turns: Sequence[Claim | Unplaced], snapshot: ClusterSnapshot) -> None:
         self._nodes = nodes
-        self._held: dict[str, tuple[Held, ...]] = {}
+        self._jobs: dict[str, RunningJob] = {}  # those that have not had their turn, in the order of the turns
         self._lost: dict[str, tuple[Held, ...]] = {}
-        self._to_come: list[Claim] = []  # claims of running jobs, the last ranked first
         self._bounds: dict[object, float] = {}
         leases, jobs = snapshot.held() if turns else {}, {job.id: job for job in snapshot.jobs}
-        for turn in reversed(turns):
+        for turn in turns:
             job = turn.job if isinstance(turn, Claim) else jobs[turn.what]
-            if job.id in leases:
-                self._trim(job, leases[job.id], turn.max_workers if isinstance(turn, Claim) else 0)
-                self._to_come += [turn] if isinstance(turn, Claim) else []
+            rows = [(lease, nodes.row(lease.node)) for lease in leases.get(job.id, ())]
+            held = tuple(Held(lease, Slot(row, lease.devices)) for lease, row in rows if row is not None)
+            most = turn.max_workers if isinstance(turn, Claim) else 0
+            nodes.release(job, _slots(held[most:]))
+            if held[:most] and isinstance(turn, Claim):
+                self._jobs[job.id] = RunningJob(turn, held[:most])
         self._heard = LiveNodes(nodes.table())  # with those only who have had their turn
-        for claim in self._to_come:
-            self._heard.release(claim.job, _slots(self._held[claim.job.id]))
-
-    def _trim(self, job: JobView, leases: tuple[Grant, ...], most: int) -> None:
-        rows = [(lease, self._nodes.row(lease.node)) for lease in leases]
-        held = tuple(Held(lease, Slot(row, lease.devices)) for lease, row in rows if row is not None)
-        self._held[job.id] = held[:most]
-        self._nodes.release(job, _slots(held[most:]))
+        for claim, held in self._jobs.values():
+            self._heard.release(claim.job, _slots(held))
 
     def keep(self, claim: Claim) -> tuple[Held, ...]:
         """Return what the job of ``claim`` holds when its turn comes; nobody can take that any more.
@@ -130,9 +125,7 @@ class Running:
         A job that was evicted gets back what is still free of it.
         """
         job = claim.job
-        if self._to_come and self._to_come[-1].job.id == job.id:
-            self._to_come.pop()
-        kept = self._held.pop(job.id, ()) + self._free_of(job, self._lost.pop(job.id, ()))
+        kept = self._jobs.pop(job.id).held if job.id in self._jobs else self._free_of(job, self._lost.pop(job.id, ()))
         self._heard.hold(job, _slots(kept))
         return kept
 
@@ -146,43 +139,66 @@ class Running:
         for nodes in (self._nodes, self._heard):
             nodes.hold(job, more)
 
-    def could_fit(self, claim: Claim) -> bool:
-        """Say whether ``claim`` would fit if all that come after it were evicted."""
-        if not self._to_come:
-            return False
-        key = claim.job.bundle_class
-        if self._bounds.get(key, claim.min_workers) >= claim.min_workers:  # it can only become less
-            self._bounds[key] = self._heard.count(claim.job)
-        return self._bounds[key] >= claim.min_workers
+    def evict_for(self, claim: Claim) -> list[RunningJob] | None:
+        """Evict jobs that come later, the last ranked first, until ``claim`` fits; None if that is never.
 
-    def evict_for(self, claim: Claim) -> list[Victim]:
-        """Evict jobs, the last ranked first, until ``claim`` fits; return them in this order."""
-        victims: list[Victim] = []
-        fit = self._nodes.count(claim.job)
-        for other in self._to_come:
-            held = self._held.pop(other.job.id, ())
-            rows = {place.slot.node for place in held}
-            fit -= self._nodes.count(claim.job, rows)
-            self._nodes.release(other.job, _slots(held))
-            fit += self._nodes.count(claim.job, rows)
-            victims += [Victim(other, held)] if held else []
-            if fit >= claim.min_workers:
+        Those on nodes where no bundle of the claim could ever fit are passed over.
+        """
+        job, need = claim.job, claim.min_workers
+        if not self._jobs or self._bounds.get(job.bundle_class, need) < need:  # what could fit only becomes less
+            return None
+        could = slots(job, self._heard.table())
+        self._bounds[job.bundle_class] = float(could.sum())
+        if self._bounds[job.bundle_class] < need:
+            return None
+        useful = could >= 1
+        later = (last for last in reversed(self._jobs.values()) if any(useful[place.slot.node] for place in last.held))
+        victims: list[RunningJob] = []
+        fewest = 0
+        while more := list(islice(later, max(len(victims), 1))):
+            fewest = len(victims)
+            victims += more
+            self._release(more)
+            if self._nodes.count(job) >= need:
                 break
-        return victims
+        return self._fewest(claim, victims, fewest)
 
-    def reinstate(self, victims: list[Victim]) -> None:
+    def _fewest(self, claim: Claim, victims: list[RunningJob], too_few: int) -> list[RunningJob]:
+        """Let those at the end of ``victims`` back in, as long as ``claim`` fits; ``too_few`` are known not to do."""
+        enough = out = len(victims)
+        while enough - too_few > 1:
+            half = (enough + too_few) // 2
+            self._release(victims[out:half])
+            self._hold(victims[half:out])
+            out = half
+            if self._nodes.count(claim.job) >= claim.min_workers:
+                enough = half
+            else:
+                too_few = half
+        self._release(victims[out:enough])
+        return victims[:enough]
+
+    def reinstate(self, victims: list[RunningJob]) -> None:
         """Give back what is free after all, the first ranked first: all that a job held, or as much as it needs."""
         for claim, held in reversed(victims):
             kept = self._free_of(claim.job, held)
             if len(kept) >= claim.min_workers:
-                self._held[claim.job.id] = kept
+                self._jobs[claim.job.id] = RunningJob(claim, kept)
             else:
                 self._nodes.release(claim.job, _slots(kept))
-                self._lost[claim.job.id] = held
+                self._lost[claim.job.id] = self._jobs.pop(claim.job.id).held
 
     def _free_of(self, job: JobView, held: tuple[Held, ...]) -> tuple[Held, ...]:
         """Take again what is free of ``held``, and return it."""
         return tuple(place for place in held if self._nodes.hold_if_free(job, place.slot))
+
+    def _release(self, jobs: Iterable[RunningJob]) -> None:
+        for claim, held in jobs:
+            self._nodes.release(claim.job, _slots(held))
+
+    def _hold(self, jobs: Iterable[RunningJob]) -> None:
+        for claim, held in jobs:
+            self._nodes.hold(claim.job, _slots(held))
 
 
 def _slots(held: Iterable[Held]) -> list[Slot]:
