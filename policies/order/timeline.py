@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policies.feasibility import devices_for, selected, slots
 from policies.interface import RESOURCES, Floats, Ints, JobView, NodeTable, Resources, Slot, frozen
@@ -103,28 +104,40 @@ class Timeline:
 
     def earliest(self, job: JobView, workers: int, length: float) -> float | None:
         """Return when ``workers`` bundles of ``job`` fit for ``length`` seconds first; None if they never do."""
-        for start in self._candidates(job, workers).tolist():
+        for start in self._candidates(job, workers, length).tolist():
             counts = slots(job, self.table(start, ending(start, length)))
             if np.minimum(counts, workers).sum() >= workers:
                 return float(start)
         return None
 
-    def _candidates(self, job: JobView, workers: int) -> Floats:
-        """Return the times at which ``workers`` bundles fit for a moment; ascending."""
+    def _candidates(self, job: JobView, workers: int, length: float) -> Floats:
+        """Return the times at which ``workers`` bundles seem to fit for ``length`` seconds; ascending.
+
+        None that does is missing. Of GPUs only their number is looked at, not which: some may not do.
+        """
         pieces = self._all()
-        if not len(pieces.row):
-            return np.zeros(0)
-        blank = NodeTable.of(
-            ("",) * len(pieces.row), pieces.free[:, :WIDTH], pieces.free[:, :WIDTH], device_free=pieces.free[:, WIDTH:]
-        )
-        counts = np.minimum(slots(replace(job, selector={}), blank), workers)
-        counts *= selected(job.selector, self._nodes)[pieces.row]
-        new_row = np.diff(pieces.row, prepend=-1) != 0
-        changes = counts - np.where(new_row, 0.0, np.concatenate([[0.0], counts[:-1]]))
-        by_time = np.argsort(pieces.start, kind="stable")
-        times, totals = pieces.start[by_time], np.cumsum(changes[by_time])
-        lasts = np.append(np.diff(times) > 0, True)  # of equal times the last knows all changes
-        return np.asarray(times[lasts & (totals >= workers)], dtype=np.float64)
+        counts = np.minimum(self._counts(job, pieces), workers)
+        ends = pieces.start > length  # windows that begin ``length`` before a piece take it in as they move on
+        row = np.concatenate([pieces.row, pieces.row[ends]])
+        at = np.concatenate([pieces.start, pieces.start[ends] - length])
+        moves_on = np.repeat([False, True], [len(pieces.row), len(row) - len(pieces.row)])
+        end = np.concatenate([pieces.start + length, pieces.start[ends]])
+        fit = _least(pieces, counts, row, at, end, moves_on)
+        order = np.lexsort((moves_on, at, row))
+        changes = np.diff(fit[order], prepend=0.0)
+        first = np.diff(row[order], prepend=-1) != 0
+        changes[first] = fit[order][first]
+        by_time = np.lexsort((moves_on[order], at[order]))
+        times, moved = at[order][by_time], moves_on[order][by_time]
+        totals = np.cumsum(changes[by_time])
+        known = np.append((np.diff(times) > 0) | np.diff(moved), np.ones(min(len(times), 1), dtype=bool)) & ~moved
+        return np.asarray(times[known & (totals >= workers)], dtype=np.float64)
+
+    def _counts(self, job: JobView, pieces: _Pieces) -> Floats:
+        """Count how many bundles of ``job`` fit on its node during each piece."""
+        free, names = pieces.free[:, :WIDTH], ("",) * len(pieces.row)
+        blank = NodeTable.of(names, free, free, device_free=pieces.free[:, WIDTH:])
+        return slots(replace(job, selector={}), blank) * selected(job.selector, self._nodes)[pieces.row]
 
     def _all(self) -> _Pieces:
         if self._pieces is None:
@@ -154,9 +167,24 @@ class Timeline:
 
     def _devices(self, bundle: Resources, row: int, start: float, end: float) -> tuple[int, ...]:
         """Choose GPUs of a node, those that are least free now first."""
-        order = np.argsort(self._now[row, WIDTH:], kind="stable")
+        order = np.argsort(self.lowest(row, 0.0, 0.0)[WIDTH:], kind="stable")
         free = self.lowest(row, start, end)[WIDTH:]
         return tuple(sorted(order[list(devices_for(bundle, free[order]))].tolist()))
+
+
+def _least(pieces: _Pieces, counts: Floats, row: Ints, start: Floats, end: Floats, closed: NDArray[np.bool_]) -> Floats:
+    """Return the least of ``counts`` (one a piece) on node ``row`` from ``start`` to ``end``, for many such windows.
+
+    A ``closed`` window takes in a piece that begins at its end.
+    """
+    times = np.unique(pieces.start)
+    width = len(times) + 1
+    key = pieces.row * width + np.searchsorted(times, pieces.start)
+    first = np.searchsorted(key, row * width + np.searchsorted(times, start, side="right")) - 1
+    until = np.where(closed, np.searchsorted(times, end, side="right"), np.searchsorted(times, end))
+    last = np.maximum(np.searchsorted(key, row * width + until), first + 1)
+    bounds = np.column_stack([first, last]).ravel()
+    return np.minimum.reduceat(np.append(counts, np.inf), bounds)[::2] if len(bounds) else counts
 
 
 def ending(start: float, length: float) -> float:
