@@ -27,7 +27,7 @@ from policies.interface import (
 from policies.place.pack import Pack
 from policies.promises import PROMISES, after
 from policies.referee import violations
-from policies.strategies import cluster_snapshots, degenerate_snapshots
+from policies.strategies import cluster_snapshots, crowded_snapshots, degenerate_snapshots
 
 
 class OrderConformance(Conformance):
@@ -62,7 +62,7 @@ class OrderConformance(Conformance):
         self.check_claims(snapshot)
 
     @quick
-    @given(snapshot=cluster_snapshots())
+    @given(snapshot=cluster_snapshots() | crowded_snapshots())
     def test_its_plans_pass_the_referee(self, snapshot: ClusterSnapshot) -> None:
         """With any placement: whole gangs, nothing over capacity, everything promised kept."""
         order = self.policy()
@@ -119,7 +119,7 @@ class PolicyConformance(Conformance):
         assert isinstance(self.policy().balance, Balance)
 
     @quick
-    @given(snapshot=cluster_snapshots())
+    @given(snapshot=cluster_snapshots() | crowded_snapshots())
     def test_every_job_is_granted_whole_or_refused_truly(self, snapshot: ClusterSnapshot) -> None:
         """No job is forgotten or split, no node over capacity; a refusal says what is short."""
         self.check_plan(snapshot)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from policies.feasibility import Room, slots
-from policies.interface import Claim, ClusterPlan, ClusterSnapshot, Grant, JobView, NodeTable, Order, Resources
+from policies.interface import Claim, ClusterPlan, ClusterSnapshot, Grant, JobView, NodeTable, Order, Resources, frozen
 from policies.order.turns import by_submission, gpus, kinds_of, known_first, longest_s, shortest_s
 
 Promise = Callable[[Order, ClusterSnapshot, ClusterPlan], None]
@@ -61,7 +61,17 @@ def _starvation_free(order: Order, snapshot: ClusterSnapshot, plan: ClusterPlan)
     keeps = order.blocking or order.preemptive or order.reservations(snapshot) is not None
     assert keeps, "a job that does not fit is overtaken by all that do"
     much_later = 1e12
-    newcomer = JobView("newcomer", much_later, Resources(cpu=1.0), 1, 1, priority=100.0, deadline_s=much_later)
+    newcomer = JobView(
+        "newcomer",
+        much_later,
+        Resources(cpu=1.0),
+        1,
+        1,
+        priority=100.0,
+        deadline_s=much_later + 1.0,
+        work=1e-9,
+        rates={"": frozen([1.0])},
+    )
     running = {lease.job for lease in snapshot.leases}
     later = replace(snapshot, now_s=much_later, jobs=(*snapshot.jobs, newcomer))
     names = [turn.job.id for turn in order.rank(later) if isinstance(turn, Claim)]
@@ -115,14 +125,14 @@ def _first(key: Key) -> Promise:
         for waits in (jobs[item.what] for item in plan.unplaced):
             for name in workers if order.preemptive else granted:
                 goes_first = key(waits, snapshot) < key(jobs[name], snapshot)
-                assert not (goes_first and _asks_no_more(waits, jobs[name], workers[name])), (
+                assert not (goes_first and asks_no_more(waits, jobs[name], workers[name])), (
                     f"{name} has nodes that {waits.id} is waiting for"
                 )
 
     return check
 
 
-def _asks_no_more(job: JobView, other: JobView, workers: int) -> bool:
+def asks_no_more(job: JobView, other: JobView, workers: int) -> bool:
     """Say whether ``job`` could do with what ``workers`` workers of ``other`` have."""
     fits = (job.bundle.vector() <= other.bundle.vector()).all() and job.min_workers <= workers
     return bool(fits and not job.selector)

@@ -109,9 +109,7 @@ def test_nodes_are_told_apart() -> None:
     nodes = gpus(a=2, b=2)
     running = [job("ends", 10.0), job("stays", 100.0)]
     head = job("head", 5.0, at=1.0, bundle=Resources(gpu=2.0))  # fits on node a at 10
-    snapshot = cluster(
-        nodes, [*running, head, job("long", 50.0, at=2.0)], {"ends": [("a", 0)], "stays": [("b", 0)]}
-    )
+    snapshot = cluster(nodes, [*running, head, job("long", 50.0, at=2.0)], {"ends": [("a", 0)], "stays": [("b", 0)]})
     assert [(grant.job, grant.node) for grant in plan_of(EASY, snapshot).grants] == [("long", "b")]
     both = cluster(nodes, [*running, head], {"ends": [("a", 0)], "stays": [("b", 0)]})
     assert starts(EASY, both) == []
