@@ -71,8 +71,12 @@ def devices_for(bundle: Resources, device_free: Floats) -> tuple[int, ...]:
         return ()
     if bundle.gpu > 1:
         return tuple(np.flatnonzero(device_free + TOLERANCE >= 1)[: int(bundle.gpu)].tolist())
-    room = np.where(device_free + TOLERANCE >= bundle.gpu, device_free, np.inf)
-    return (int(np.argmin(room)),)
+    return (int(np.argmin(np.where(devices_with_room(bundle, device_free), device_free, np.inf))),)
+
+
+def devices_with_room(bundle: Resources, device_free: Floats) -> NDArray[np.bool_]:
+    """Say for every GPU whether ``bundle`` could have a part of it, or all of it; shape of ``device_free``."""
+    return np.asarray(device_free + TOLERANCE >= min(bundle.gpu, 1.0), dtype=np.bool_)
 
 
 def shortfalls(job: JobView, nodes: NodeTable) -> Sequence[Shortfall]:

@@ -224,9 +224,9 @@ class ShardTable:
         return len(self.work)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Demand:
-    """The mix of bundles that a cluster is asked for, one row a class of them.
+    """The mix of bundles that a cluster is asked for, one row a class of them; equal only to itself.
 
     Attributes
     ----------

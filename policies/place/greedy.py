@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Hashable
 from functools import lru_cache
@@ -19,6 +20,7 @@ from policies.interface import (
     NodeTable,
     Place,
     PlaceView,
+    PolicyError,
     Shortfall,
     Slot,
     Unplaced,
@@ -62,6 +64,23 @@ class GreedyPlace(Place):
         del view
         return devices_for(claim.job.bundle, node.device_free[0])
 
+    def choose(self, rows: Ints, rank: Ints, claim: Claim, worker: int, view: PlaceView) -> int:
+        """Choose among nodes with equal scores: the one with the lowest seeded rank.
+
+        Parameters
+        ----------
+        rows
+            The rows of the nodes, ascending; at least one.
+        rank
+            The seeded rank of every node; shape ``(n,)``.
+        claim, worker
+            Whose turn it is, and how many workers of it have been placed before.
+        view
+            What is asked.
+        """
+        del claim, worker, view
+        return int(rows[np.argmin(rank[rows])])
+
     def key(self, claim: Claim, view: PlaceView) -> Hashable:
         """Return all that ``score`` depends on, but the nodes."""
         job = claim.job
@@ -79,9 +98,10 @@ class GreedyPlace(Place):
         if gang:
             scores, room, placed = scores.copy(), Room(nodes), np.zeros(len(nodes), dtype=np.int64)
         while len(chosen) < claim.max_workers:
-            best = _argbest(self.adjusted(scores, placed) if gang else scores, rank)
-            if best is None:
+            ties = _best(self.adjusted(scores, placed) if gang else scores)
+            if not len(ties):
                 break
+            best = self.choose(ties, rank, claim, len(chosen), view)
             chosen.append(Slot(best, self.devices(claim, room.one(best) if gang else nodes.take([best]), view)))
             if gang:
                 room.hold(claim.job.bundle, best, chosen[-1].devices)
@@ -104,13 +124,44 @@ class GreedyPlace(Place):
         return np.where(fits(claim.job, nodes), np.nan_to_num(self.score(claim, nodes, view)), np.nan)
 
 
-def _argbest(scores: Floats, rank: Ints) -> int | None:
-    """Return the row with the highest score and, among equals, the lowest rank; None if all are NaN."""
-    best = np.fmax.reduce(scores)
-    if np.isnan(best):
-        return None
-    ties = np.flatnonzero(scores == best)
-    return int(ties[np.argmin(rank[ties])])
+def _best(scores: Floats) -> Ints:
+    """Return the rows with the highest score, ascending; none if all are NaN."""
+    return np.flatnonzero(scores == np.fmax.reduce(scores))
+
+
+def whole(scores: Floats) -> Floats:
+    """Cut scores to whole numbers; what differs from one by rounding errors only is one."""
+    return np.floor(np.round(scores, 9))
+
+
+class Largest:
+    """What counts as one unit of CPU and GPU in a score.
+
+    Parameters
+    ----------
+    cpu, gpu
+        Greater than 0; without it, the most that a node of the cluster has.
+
+    Raises
+    ------
+    PolicyError
+        If one is out of bounds.
+    """
+
+    def __init__(self, cpu: float | None, gpu: float | None) -> None:
+        for name, value in (("cpu", cpu), ("gpu", gpu)):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (number and 0 < value < math.inf):
+                raise PolicyError(f"{name} must be a finite number greater than 0, but got {name}={value!r}")
+        self.cpu, self.gpu = cpu, gpu
+
+    def __repr__(self) -> str:
+        return f"Largest({self.cpu}, {self.gpu})"
+
+    def of(self, nodes: NodeTable) -> tuple[float, float]:
+        """Return CPU and GPU of the largest node, or what was given; greater than 0."""
+        cpu, gpu, _ = np.where(nodes.capacity.any(axis=0), nodes.capacity.max(axis=0, initial=0.0), 1.0).tolist()
+        return self.cpu or cpu, self.gpu or gpu
 
 
 def free_share(claim: Claim, nodes: NodeTable) -> Floats:
