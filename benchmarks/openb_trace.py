@@ -128,7 +128,7 @@ def replay(place: Place, nodes: NodeTable, jobs: Sequence[JobView], seed: int, d
     asked, got = np.zeros(len(jobs)), np.zeros(len(jobs))
     refused = 0
     for number, job in enumerate(jobs):
-        answer = place.place(Claim(job, 1, 1), PlaceView(room.table(), seed, mix), memo)
+        answer = place.place(Claim(job, 1, 1), PlaceView(room.view(), seed, mix), memo)
         asked[number] = job.bundle.gpu
         if isinstance(answer, Unplaced):
             refused += 1

@@ -9,9 +9,12 @@ from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
+from numpy.typing import NDArray
 
-from policies.feasibility import Room, devices_for, fits, shortfalls
+from policies.feasibility import Room, devices_for, has_room, selected, shortfalls
 from policies.interface import (
+    CPU,
+    GPU,
     RESOURCES,
     Claim,
     Floats,
@@ -25,7 +28,7 @@ from policies.interface import (
     Slot,
     Unplaced,
 )
-from policies.memo import column
+from policies.memo import column, constant
 
 TINY = 1e-300
 """Keeps the free share of what a node has none of at 0."""
@@ -93,40 +96,50 @@ class GreedyPlace(Place):
             return () if not claim.min_workers else Unplaced(claim.job.id, 0, claim.min_workers, _no_nodes(claim))
         gang = claim.max_workers > 1
         scores = self._scores(claim, view, memo)
-        rank = _seeded_rank(nodes.ids, view.seed)
+        rank = constant(memo, ("rank", view.seed), nodes, lambda nodes: _seeded_rank(nodes.ids, view.seed))
         chosen: list[Slot] = []
         if gang:
-            scores, room, placed = scores.copy(), Room(nodes), np.zeros(len(nodes), dtype=np.int64)
+            room, scores, placed = Room(nodes), scores.copy(), np.zeros(len(nodes), dtype=np.int64)
+            nodes = room.view()
         while len(chosen) < claim.max_workers:
             ties = _best(self.adjusted(scores, placed) if gang else scores)
             if not len(ties):
                 break
             best = self.choose(ties, rank, claim, len(chosen), view)
-            chosen.append(Slot(best, self.devices(claim, room.one(best) if gang else nodes.take([best]), view)))
+            chosen.append(Slot(best, self.devices(claim, nodes.take([best]), view)))
             if gang:
                 room.hold(claim.job.bundle, best, chosen[-1].devices)
                 placed[best] += 1
-                scores[best] = self._able_scores(claim, room.one(best), view)[0]
+                one = nodes.take([best])
+                scores[best] = self._able_scores(claim, one, has_room(claim.job.bundle, one), view)[0]
         if len(chosen) >= claim.min_workers:
             return tuple(chosen)
-        left = room.table() if gang else nodes
-        return Unplaced(claim.job.id, len(chosen), claim.min_workers, shortfalls(claim.job, left))
+        return Unplaced(claim.job.id, len(chosen), claim.min_workers, shortfalls(claim.job, nodes))
 
     def _scores(self, claim: Claim, view: PlaceView, memo: Memo | None) -> Floats:
         def compute(nodes: NodeTable, rows: Ints) -> Floats:
-            del rows
-            return self._able_scores(claim, nodes, view)
+            able = has_room(claim.job.bundle, nodes)
+            if selector := claim.job.selector:
+                key = ("selected", tuple(sorted(selector.items())))
+                able &= constant(memo, key, view.nodes, lambda nodes: selected(selector, nodes))[rows]
+            return self._able_scores(claim, nodes, able, view)
 
         return column(memo, None if memo is None else self.key(claim, view), view.nodes, compute)
 
-    def _able_scores(self, claim: Claim, nodes: NodeTable, view: PlaceView) -> Floats:
-        """Score nodes, NaN where the bundle does not fit."""
-        return np.where(fits(claim.job, nodes), np.nan_to_num(self.score(claim, nodes, view)), np.nan)
+    def _able_scores(self, claim: Claim, nodes: NodeTable, able: NDArray[np.bool_], view: PlaceView) -> Floats:
+        """Score the ``able`` nodes, -infinity elsewhere."""
+        rows = np.flatnonzero(able)
+        scores = np.full(len(nodes), -np.inf)
+        if len(rows):
+            some = nodes if len(rows) == len(nodes) else nodes.take(rows)
+            scores[rows] = np.nan_to_num(self.score(claim, some, view))
+        return scores
 
 
 def _best(scores: Floats) -> Ints:
-    """Return the rows with the highest score, ascending; none if all are NaN."""
-    return np.flatnonzero(scores == np.fmax.reduce(scores))
+    """Return the rows with the highest score, ascending; none if all are -infinity."""
+    best = scores.max()
+    return np.flatnonzero(scores == best) if best > -np.inf else np.zeros(0, dtype=np.int64)
 
 
 def whole(scores: Floats) -> Floats:
@@ -160,8 +173,13 @@ class Largest:
 
     def of(self, nodes: NodeTable) -> tuple[float, float]:
         """Return CPU and GPU of the largest node, or what was given; greater than 0."""
-        cpu, gpu, _ = np.where(nodes.capacity.any(axis=0), nodes.capacity.max(axis=0, initial=0.0), 1.0).tolist()
-        return self.cpu or cpu, self.gpu or gpu
+        cpu, gpu = _largest(nodes)
+        return self.cpu or cpu or 1.0, self.gpu or gpu or 1.0
+
+
+@lru_cache(maxsize=2)
+def _largest(nodes: NodeTable) -> tuple[float, float]:
+    return float(nodes.capacity[:, CPU].max(initial=0.0)), float(nodes.capacity[:, GPU].max(initial=0.0))
 
 
 def free_share(claim: Claim, nodes: NodeTable) -> Floats:
