@@ -16,7 +16,7 @@ class BestFit(GreedyPlace):
     The score is ``100 (1 - (cpu left / largest cpu + gpu left / largest gpu) / 2)``, cut to a whole number: nodes
     that differ by less than one hundredth count as equal.
 
-    Cost: O(n) a worker, O(changed nodes) of it with a memo in NumPy's slower operations.
+    Cost: O(n) a worker; with a memo, only nodes that changed are scored.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ class DotProduct(GreedyPlace):
     The score is ``100 (1 - (free cpu x cpu / largest cpu ** 2 + free gpu x gpu / largest gpu ** 2) / 2)``, cut to a
     whole number.
 
-    Cost: O(n) a worker, O(changed nodes) of it with a memo in NumPy's slower operations.
+    Cost: O(n) a worker; with a memo, only nodes that changed are scored.
 
     Parameters
     ----------

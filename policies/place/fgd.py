@@ -29,8 +29,8 @@ class FragmentationGradientDescent(GreedyPlace):
     score is ``100 / (1 + exp(-decrease in GPUs))``, cut to a whole number, for a part of a GPU on the best of the
     node's GPUs. Memory is no part of the measure, only kept within its limits.
 
-    Cost: O(n g) a worker for n nodes with g GPUs, O(changed nodes) of it with a memo in NumPy's slower operations;
-    the size of the mix costs nothing, since it is summed up in tables beforehand.
+    Cost: O(n g) a worker for n nodes with g GPUs, whatever the size of the mix, which is summed up in tables
+    beforehand; with a memo, only nodes that changed are scored.
 
     Parameters
     ----------

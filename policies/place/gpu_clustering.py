@@ -19,7 +19,7 @@ class GpuClustering(GreedyPlace):
     The score is 75 on a node with leases of the bundle's size only, 50 where there are others too, 25 on a node
     without any, 0 beside others only; each plus ``25 (1 - free gpu / largest gpu)``, cut to a whole number.
 
-    Cost: O(n) a worker, O(changed nodes) of it with a memo in NumPy's slower operations.
+    Cost: O(n) a worker; with a memo, only nodes that changed are scored.
 
     Parameters
     ----------
@@ -32,12 +32,11 @@ class GpuClustering(GreedyPlace):
         If ``gpu`` is out of bounds.
 
     Source: the baseline GpuClustering of Weng et al., "Beware of fragmentation: scheduling GPU-sharing workloads with
-    fragmentation gradient descent", USENIX ATC 2023; after Xiao et al., "Gandiva: introspective cluster scheduling for
-    deep learning", OSDI 2018.
+    fragmentation gradient descent", USENIX ATC 2023.
     """
 
     name: ClassVar[str] = "gpu-clustering"
-    source: ClassVar[str] = "Weng et al., USENIX ATC 2023 (GpuClustering), after Xiao et al., OSDI 2018"
+    source: ClassVar[str] = "Weng et al., USENIX ATC 2023 (GpuClustering)"
 
     def __init__(self, gpu: float | None = None) -> None:
         self.largest = Largest(None, gpu)

@@ -21,10 +21,10 @@ class GpuPacking(GreedyPlace):
     On shared GPUs the score is 100 less one for each tenth of the GPU that is free; on free GPUs of a node in use, 50
     less the number of GPUs; on a free node, 33 less its number of GPUs.
 
-    Cost: O(n g) a worker for n nodes with g GPUs, O(changed nodes) of it with a memo in NumPy's slower operations.
+    Cost: O(n g) a worker for n nodes with g GPUs; with a memo, only nodes that changed are scored.
 
     Source: the baseline GpuPacking of Weng et al., "Beware of fragmentation: scheduling GPU-sharing workloads with
-    fragmentation gradient descent", USENIX ATC 2023; after Weng et al., "MLaaS in the wild", NSDI 2022.
+    fragmentation gradient descent", USENIX ATC 2023.
     """
 
     name: ClassVar[str] = "gpu-packing"
