@@ -15,13 +15,21 @@ from policies.composed import Composed
 from policies.interface import Balance, Described, Order, Place, Policy, PolicyError
 from policies.loading import create, did_you_mean, load
 from policies.order.fifo import Fifo
+from policies.place.consolidate import Consolidate
+from policies.place.cost import Cost
+from policies.place.locality import Locality
 from policies.place.pack import Pack
+from policies.place.power_of_two_choices import PowerOfTwoChoices
 from policies.place.spread import Spread
+from policies.place.tetris import Tetris
+from policies.place.topology import Topology
 
 ORDERS: dict[str, type[Order]] = {member.name: member for member in (Fifo,)}
 """Who goes next: name -> class."""
 
-PLACES: dict[str, type[Place]] = {member.name: member for member in (Spread, Pack)}
+PLACES: dict[str, type[Place]] = {
+    member.name: member for member in (Spread, Pack, Consolidate, Topology, Cost, Locality, PowerOfTwoChoices, Tetris)
+}
 """On which nodes: name -> class."""
 
 BALANCES: dict[str, type[Balance]] = {
