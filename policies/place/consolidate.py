@@ -22,7 +22,7 @@ class Consolidate(GreedyPlace):
     the last one is the tightest that takes the rest; no other choice has fewer nodes. Unlike Tiresias and Philly,
     this never waits for a better place, and it consolidates every job, not only those whose models are skewed.
 
-    Cost: O(n) where one node takes the gang, else O(n log n).
+    Cost: O(n) where one node takes the gang, else O(n log n); then as ``pack``, on the chosen nodes.
 
     Source: the consolidated placement of Gu et al., "Tiresias: a GPU cluster manager for distributed deep
     learning", NSDI 2019, and of Jeon et al., "Analysis of large-scale multi-tenant GPU clusters for DNN training

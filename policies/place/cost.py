@@ -25,7 +25,7 @@ class Cost(GreedyPlace):
     the fullest, so that expensive and half-empty nodes become idle. A node without a price counts as free of charge.
     Stratus also aligns the ends of jobs that share a node; that is not here.
 
-    Cost: O(n), and O(1) for each further worker of a gang; incremental with a memo.
+    Cost: O(n) a worker; with a memo only nodes that changed are scored.
 
     Source: Chung, Park and Ganger, "Stratus: cost-aware container scheduling in the public cloud", SoCC 2018;
     dominant shares are those of Ghodsi et al., "Dominant resource fairness", NSDI 2011.

@@ -25,7 +25,7 @@ class Locality(GreedyPlace):
     which no data is known goes to the emptiest nodes. Delay scheduling, from which the idea comes, lets a job wait
     for a node that has its data; here it is placed at once, on the nearest node with room.
 
-    Cost: O(n), and O(1) for each further worker of a gang.
+    Cost: O(n) a worker.
 
     Source: Zaharia et al., "Delay scheduling: a simple technique for achieving locality and fairness in cluster
     scheduling", EuroSys 2010, with seconds of transfer in place of Hadoop's three levels (node, rack, elsewhere).

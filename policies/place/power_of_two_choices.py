@@ -31,7 +31,7 @@ class PowerOfTwoChoices(Spread):
     PolicyError
         If ``choices`` is no whole number of at least 1.
 
-    Cost: O(n) for the draw, with a small constant; only the drawn nodes are scored.
+    Cost: O(n) for the draw, with a small constant; then as ``spread``, on the drawn nodes.
 
     Source: Mitzenmacher, "The power of two choices in randomized load balancing", IEEE Transactions on Parallel and
     Distributed Systems 12(10), 2001; Ousterhout, Wendell, Zaharia and Stoica, "Sparrow: distributed, low latency

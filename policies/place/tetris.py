@@ -31,7 +31,7 @@ class Tetris(GreedyPlace):
     PolicyError
         If the penalty is no number from 0 to 1.
 
-    Cost: O(n), and O(1) for each further worker of a gang; incremental with a memo.
+    Cost: O(n) a worker; with a memo only nodes that changed are scored, unless data of the job lie somewhere.
 
     Source: Grandl, Ananthanarayanan, Kandula, Rao and Akella, "Multi-resource packing for cluster schedulers",
     SIGCOMM 2014.

@@ -30,7 +30,7 @@ class Topology(Consolidate):
     PolicyError
         If the label is no text, or empty.
 
-    Cost: O(n log n).
+    Cost: O(n); then as ``consolidate``, in the chosen domains.
 
     Source: topology-aware scheduling ("BestFit") of Kueue, Kubernetes SIG Scheduling, KEP-2724, 2024; locality
     domains of Jeon et al., "Analysis of large-scale multi-tenant GPU clusters for DNN training workloads", USENIX

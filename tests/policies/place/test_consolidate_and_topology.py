@@ -19,19 +19,9 @@ from policies.place.topology import Topology
 from policies.testing import PlaceConformance, job_views, node_tables
 
 
-class TestConsolidateConforms(PlaceConformance):
-    def policy(self) -> Place:
-        return Consolidate()
-
-
 class TestTopologyConforms(PlaceConformance):
     def policy(self) -> Place:
         return Topology(label="zone")
-
-
-class TestTopologyWithoutLabelsConforms(PlaceConformance):
-    def policy(self) -> Place:
-        return Topology()
 
 
 def claim_of(fewest_workers: int, most: int, **bundle: float) -> Claim:

@@ -17,21 +17,6 @@ from policies.testing import PlaceConformance
 GB = 1e9
 
 
-class TestLocalityConforms(PlaceConformance):
-    def policy(self) -> Place:
-        return Locality()
-
-
-class TestCostConforms(PlaceConformance):
-    def policy(self) -> Place:
-        return Cost()
-
-
-class TestTetrisConforms(PlaceConformance):
-    def policy(self) -> Place:
-        return Tetris()
-
-
 class TestTetrisThatMindsNoDataConforms(PlaceConformance):
     def policy(self) -> Place:
         return Tetris(remote_penalty=0)

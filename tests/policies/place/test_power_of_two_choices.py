@@ -14,11 +14,6 @@ from policies.place.spread import Spread
 from policies.testing import PlaceConformance
 
 
-class TestTwoChoicesConform(PlaceConformance):
-    def policy(self) -> Place:
-        return PowerOfTwoChoices()
-
-
 class TestOneChoiceConforms(PlaceConformance):
     def policy(self) -> Place:
         return PowerOfTwoChoices(choices=1)
