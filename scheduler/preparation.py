@@ -73,7 +73,13 @@ class Prepared:
         most = min(most, self.job.shards)
         workers = self.job.workers
         return JobView(
-            self.job.name, submitted_s, workers.bundle.resources(), least, max(least, most), selector=workers.labels
+            self.job.name,
+            submitted_s,
+            workers.bundle.resources(),
+            least,
+            max(least, most),
+            selector=workers.labels,
+            data_bytes=float(self.data.nbytes.sum()),
         )
 
 

@@ -124,7 +124,7 @@ def test_labels_of_nodes_reach_the_policies(answers: dict[str, Any]) -> None:
 def test_a_job_can_insist_on_labels(answers: dict[str, Any]) -> None:
     assert answers["r1"] == ["r1"]
     assert "only 0 of 2 fit" in answers["['r2', 'r3']"]
-    assert "label rack=r2|r3 1 requested, 0 free" in answers["['r2', 'r3']"]
+    assert "has not the label rack=r2|r3" in answers["['r2', 'r3']"]
 
 
 def test_the_model_does_not_depend_on_the_nodes(answers: dict[str, Any]) -> None:
