@@ -15,20 +15,44 @@ from policies.composed import Composed
 from policies.interface import Balance, Described, Order, Place, Policy, PolicyError
 from policies.loading import create, load, unknown
 from policies.order.fifo import Fifo
+from policies.place.best_fit import BestFit
 from policies.place.consolidate import Consolidate
 from policies.place.cost import Cost
+from policies.place.dot_product import DotProduct
+from policies.place.fgd import FragmentationGradientDescent
+from policies.place.first_fit import FirstFit
+from policies.place.gpu_clustering import GpuClustering
+from policies.place.gpu_packing import GpuPacking
 from policies.place.locality import Locality
 from policies.place.pack import Pack
 from policies.place.power_of_two_choices import PowerOfTwoChoices
 from policies.place.spread import Spread
 from policies.place.tetris import Tetris
 from policies.place.topology import Topology
+from policies.place.uniform_random import UniformNode
 
 ORDERS: dict[str, type[Order]] = {member.name: member for member in (Fifo,)}
 """Who goes next: name -> class."""
 
 PLACES: dict[str, type[Place]] = {
-    member.name: member for member in (Spread, Pack, Consolidate, Topology, Cost, Locality, PowerOfTwoChoices, Tetris)
+    member.name: member
+    for member in (
+        Spread,
+        Pack,
+        Consolidate,
+        Topology,
+        Cost,
+        Locality,
+        PowerOfTwoChoices,
+        Tetris,
+        UniformNode,
+        FirstFit,
+        BestFit,
+        DotProduct,
+        GpuPacking,
+        GpuClustering,
+        FragmentationGradientDescent,
+    )
 }
 """On which nodes: name -> class."""
 

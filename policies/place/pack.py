@@ -14,7 +14,7 @@ class Pack(GreedyPlace):
     For clusters with jobs of many sizes: whole nodes stay free for large ones, and workers of a job talk within a
     machine. Gangs that need several nodes anyway are held together better by ``consolidate``.
 
-    Cost: O(n) a worker.
+    Cost: O(n) a worker; with a memo, only nodes that changed are scored.
 
     Source: best fit of Johnson, Demers, Ullman, Garey and Graham, "Worst-case performance bounds for simple
     one-dimensional packing algorithms", SIAM Journal on Computing 3(4), 1974; Ray's PACK strategy.

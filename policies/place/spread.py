@@ -14,7 +14,7 @@ class Spread(GreedyPlace):
     For jobs that wait for memory or for the network, and for gangs that should lose few workers with a node: each
     worker has the most of its node's bandwidth. Large free nodes are broken into soon.
 
-    Cost: O(n) a worker.
+    Cost: O(n) a worker; with a memo, only nodes that changed are scored.
 
     Source: Ray's SPREAD strategy and Kubernetes' NodeResourcesLeastAllocated; list scheduling on the least
     loaded machine is Graham, "Bounds for certain multiprocessing anomalies", Bell System Technical Journal
