@@ -128,10 +128,10 @@ class _Turns:
 
     def _beside(self, rest: Claim) -> tuple[Slot, ...] | Unplaced:
         """Place a claim on what is free, and, where others were to go first, not reserved for them."""
-        table = self._nodes.table()
-        if len(table) and self._nodes.lacks(rest.job):
-            return () if not rest.min_workers else _nowhere(rest, table)
-        left = self._reservations.left(rest, table) if self._reservations and self._first_blocked else table
+        nodes = self._nodes.view()
+        if len(nodes) and self._nodes.lacks(rest.job):
+            return () if not rest.min_workers else _nowhere(rest, nodes)
+        left = self._reservations.left(rest, nodes) if self._reservations and self._first_blocked else nodes
         if left is None:
             return self._behind(rest)
         if self._nodes.num_changes > self._refused_at:
@@ -139,17 +139,17 @@ class _Turns:
         key = (rest.job.bundle_class, rest.min_workers)
         if key in self._refusals:  # an equal bundle was refused, and nothing has changed since
             return replace(self._refusals[key], what=rest.job.id)
-        answer = self._ask(rest, table)
+        answer = self._ask(rest, nodes)
         if isinstance(answer, Unplaced):
             self._refusals[key] = answer
-        elif left is not table:
+        elif left is not nodes:
             answer = self._ask(rest, left)
             return self._behind(rest) if isinstance(answer, Unplaced) else answer
         return answer
 
     def _instead(self, rest: Claim, victims: list[RunningJob]) -> tuple[Slot, ...] | Unplaced:
         """Place a claim where ``victims`` were evicted; who still fits beside it afterwards stays."""
-        answer = self._ask(rest, self._nodes.table())
+        answer = self._ask(rest, self._nodes.view())
         taken = () if isinstance(answer, Unplaced) else answer
         self._nodes.hold(rest.job, taken)
         self._running.reinstate(victims)

@@ -11,7 +11,7 @@ from policies.interface import Claim, ClusterSnapshot, Floats, Grant, JobView, N
 
 
 class LiveNodes:
-    """The nodes while a plan is made; the table of them is copied only after a change.
+    """The nodes while a plan is made.
 
     Attributes
     ----------
@@ -22,14 +22,11 @@ class LiveNodes:
     def __init__(self, nodes: NodeTable) -> None:
         self.num_changes = 0
         self._room = Room(nodes)
-        self._table: NodeTable | None = nodes
         self._most: Floats | None = None
 
-    def table(self) -> NodeTable:
-        """Return the nodes as they are now."""
-        if self._table is None:
-            self._table = self._room.table()
-        return self._table
+    def view(self) -> NodeTable:
+        """Return the nodes as they are, without a copy: it shows what is held later, too."""
+        return self._room.view()
 
     def row(self, node: str) -> int | None:
         """Return the row of a node by its id, or None."""
@@ -49,7 +46,7 @@ class LiveNodes:
 
     def _changed(self) -> None:
         self.num_changes += 1
-        self._table = self._most = None
+        self._most = None
 
     def hold_if_free(self, job: JobView, slot: Slot) -> bool:
         """Take a bundle of ``job`` off this very slot if it fits there, and say whether it did."""
@@ -61,14 +58,14 @@ class LiveNodes:
     def lacks(self, job: JobView) -> bool:
         """Say whether no node has enough of some resource for one bundle; quick, and False proves nothing."""
         if self._most is None:
-            self._most = self.table().free.max(axis=0, initial=0.0)
+            self._most = self.view().free.max(axis=0, initial=0.0)
         cpu, gpu, memory = self._most.tolist()
         bundle = job.bundle
         return bool(bundle.cpu > cpu + TOLERANCE or bundle.gpu > gpu + TOLERANCE or bundle.memory > memory + TOLERANCE)
 
     def count(self, job: JobView) -> float:
         """Count how many bundles of ``job`` fit."""
-        return float(slots(job, self.table()).sum())
+        return float(slots(job, self.view()).sum())
 
 
 class Held(NamedTuple):
@@ -115,7 +112,7 @@ class Running:
             nodes.release(job, _slots(held[most:]))
             if held[:most] and isinstance(turn, Claim):
                 self._jobs[job.id] = RunningJob(turn, held[:most])
-        self._heard = LiveNodes(nodes.table())  # with those only who have had their turn
+        self._heard = LiveNodes(nodes.view())  # with those only who have had their turn
         for claim, held in self._jobs.values():
             self._heard.release(claim.job, _slots(held))
 
@@ -147,7 +144,7 @@ class Running:
         job, need = claim.job, claim.min_workers
         if not self._jobs or self._bounds.get(job.bundle_class, need) < need:  # what could fit only becomes less
             return None
-        could = slots(job, self._heard.table())
+        could = slots(job, self._heard.view())
         self._bounds[job.bundle_class] = float(could.sum())
         if self._bounds[job.bundle_class] < need:
             return None

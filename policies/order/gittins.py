@@ -10,7 +10,7 @@ import numpy as np
 
 from policies.interface import Claim, ClusterSnapshot, JobView, Order, frozen
 from policies.order.las import Levels, by_start
-from policies.order.turns import all_above, attained_gpu_s, whole
+from policies.order.turns import all_positive, attained_gpu_s, whole
 
 
 class Gittins(Order):
@@ -50,9 +50,9 @@ class Gittins(Order):
         self,
         service_s: Sequence[float] = (),
         thresholds_s: Sequence[float] = (3250.0, 7200.0),
-        promote: float = math.inf,
+        promote: float | None = None,
     ) -> None:
-        self.service_s = frozen(sorted(all_above("service_s", service_s)))
+        self.service_s = frozen(sorted(all_positive("service_s", service_s)))
         self.levels = Levels(thresholds_s, promote)
 
     def rank(self, snapshot: ClusterSnapshot) -> tuple[Claim, ...]:

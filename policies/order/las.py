@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from policies.interface import Claim, ClusterSnapshot, JobView, Order, PolicyError
-from policies.order.turns import above, all_above, attained_gpu_s, by_submission, whole
+from policies.order.turns import all_positive, attained_gpu_s, by_submission, positive, whole
 
 
 class Las(Order):
@@ -32,8 +32,8 @@ class Las(Order):
         The GPU-seconds (worker-seconds, where workers have no GPUs) at which a job sinks a level; ascending, greater
         than 0. Those of the authors' simulator, unless given.
     promote
-        How many times longer than it ran a job may have waited before it rises to the top; greater than 0, infinite
-        for never.
+        How many times longer than it ran a job may have waited before it rises to the top; greater than 0. Without
+        it, none does.
 
     Raises
     ------
@@ -49,7 +49,7 @@ class Las(Order):
     preemptive: ClassVar[bool] = True
     promises: ClassVar[frozenset[str]] = frozenset({"work-conserving"})
 
-    def __init__(self, thresholds_s: Sequence[float] = (3250.0, 7200.0), promote: float = math.inf) -> None:
+    def __init__(self, thresholds_s: Sequence[float] = (3250.0, 7200.0), promote: float | None = None) -> None:
         self.levels = Levels(thresholds_s, promote)
 
     def rank(self, snapshot: ClusterSnapshot) -> tuple[Claim, ...]:
@@ -70,11 +70,11 @@ class Levels:
         As for ``Las``.
     """
 
-    def __init__(self, thresholds_s: Sequence[float], promote: float) -> None:
-        self.thresholds_s = all_above("thresholds_s", thresholds_s)
+    def __init__(self, thresholds_s: Sequence[float], promote: float | None) -> None:
+        self.thresholds_s = all_positive("thresholds_s", thresholds_s)
         if any(later <= sooner for sooner, later in zip(self.thresholds_s, self.thresholds_s[1:], strict=False)):
             raise PolicyError(f"thresholds_s must be ascending, but got thresholds_s={list(thresholds_s)!r}")
-        self.promote = above("promote", promote, infinite=True)
+        self.promote = math.inf if promote is None else positive("promote", promote)
 
     def of(self, job: JobView, now_s: float) -> int:
         """Return the level of a job, 0 for the top."""

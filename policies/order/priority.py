@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from policies.interface import Claim, ClusterSnapshot, JobView, Order
-from policies.order.turns import above, by_submission, waiting, whole
+from policies.order.turns import by_submission, positive, waiting, whole
 
 
 class Priority(Order):
@@ -36,7 +36,7 @@ class Priority(Order):
     promises: ClassVar[frozenset[str]] = frozenset({"starvation-free"})
 
     def __init__(self, age_s: float = 3600.0) -> None:
-        self.age_s = above("age_s", age_s)
+        self.age_s = positive("age_s", age_s)
 
     def rank(self, snapshot: ClusterSnapshot) -> tuple[Claim, ...]:
         """Return the claims of jobs without leases, the highest aged priority first."""

@@ -86,17 +86,16 @@ def shared_rate(job: JobView, workers: float, kinds: Iterable[str]) -> float:
     return best_rate(job, int(min(workers, job.max_workers)), kinds)
 
 
-def above(name: str, value: Any, bound: float = 0.0, *, infinite: bool = False) -> float:
-    """Return an option that must be a number greater than ``bound``; PolicyError otherwise."""
+def positive(name: str, value: Any) -> float:
+    """Return an option that must be a finite number greater than 0; PolicyError otherwise."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not value > bound or (math.isinf(value) and not infinite):
-        finite = "" if infinite else "finite and "
-        raise PolicyError(f"{name} must be {finite}greater than {bound:g}, but got {name}={value!r}")
+    if not number or not 0 < value < math.inf:
+        raise PolicyError(f"{name} must be finite and greater than 0, but got {name}={value!r}")
     return float(value)
 
 
-def all_above(name: str, values: Any, bound: float = 0.0) -> tuple[float, ...]:
-    """Return an option that must be a list of numbers greater than ``bound``; PolicyError otherwise."""
+def all_positive(name: str, values: Any) -> tuple[float, ...]:
+    """Return an option that must be a list of finite numbers greater than 0; PolicyError otherwise."""
     if not isinstance(values, (list, tuple)):
         raise PolicyError(f"{name} must be a list of numbers, but got {name}={values!r}")
-    return tuple(above(name, value, bound) for value in values)
+    return tuple(positive(name, value) for value in values)

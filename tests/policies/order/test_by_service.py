@@ -135,7 +135,7 @@ def test_without_past_jobs_gittins_is_las() -> None:
         (lambda: Las([2.0, 2.0]), "thresholds_s must be ascending, but got thresholds_s=[2.0, 2.0]"),
         (lambda: Las("12"), "thresholds_s must be a list of numbers, but got thresholds_s='12'"),
         (lambda: Las([True]), "but got thresholds_s=True"),
-        (lambda: Las(promote=0), "promote must be greater than 0, but got promote=0"),
+        (lambda: Las(promote=0), "promote must be finite and greater than 0, but got promote=0"),
         (lambda: Gittins([1.0, -1.0]), "service_s must be finite and greater than 0, but got service_s=-1.0"),
         (lambda: Gittins(3.0), "service_s must be a list of numbers, but got service_s=3.0"),
     ],

@@ -45,9 +45,7 @@ def test_a_job_that_ends_in_time_overtakes_and_one_that_does_not_waits() -> None
     assert starts(EASY, queue(head, job("short", 10.0, at=2.0))) == ["short"]
     assert starts(EASY, queue(head, job("long", 10.5, at=2.0))) == []
     plan = plan_of(EASY, queue(head, job("long", 10.5, at=2.0)))
-    assert [str(item).splitlines()[-1] for item in plan.unplaced[1:]] == [
-        "  - behind job head: turn 1 requested, 0 free"
-    ]
+    assert [str(item).splitlines()[-1] for item in plan.unplaced[1:]] == ["  - waits behind job head"]
 
 
 def test_long_jobs_use_what_the_first_blocked_leaves() -> None:
