@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from policies.balance.adaptive import steady
+import numpy as np
+
+from policies.balance.adaptive import Adaptive
 from policies.balance.division import totals
-from policies.balance.measuring import average, estimate, memory, remembered
+from policies.balance.filling import SLOWEST
+from policies.balance.measuring import estimate, remembered
 from policies.balance.pull import chunk, first_chunks
 from policies.balance.speed_proportional import relative_speeds
-from policies.interface import Assignment, Balance, Ints, RoundView, Unplaced
+from policies.interface import MEMORY, Assignment, Balance, Ints, RoundView, Unplaced
 from policies.options import number
+
+PATIENCE = 1.5
+"""How much longer than all others together may take a worker may be busy with one last shard."""
 
 
 class AdaptivePull(Balance):
@@ -18,7 +24,8 @@ class AdaptivePull(Balance):
 
     Use it when speeds change from round to round and within one: the first chunk needs no second call, the rest makes
     up for what the estimate got wrong. Parts are those of ``adaptive``. An idle worker gets half of its part of what
-    is left, so chunks decrease, and are smaller for the slow. A worker that had nothing at first is tried again.
+    is left, so chunks decrease, and are smaller for the slow, and none with which it would keep all others waiting. A
+    worker that had nothing at first is tried again.
     Where idle workers cannot ask (the view does not pull), this is ``adaptive``.
 
     Parameters
@@ -42,27 +49,31 @@ class AdaptivePull(Balance):
 
     name: ClassVar[str] = "adaptive-pull"
     source: ClassVar[str] = "Banicescu, Velusamy & Devaprasad, Cluster Computing 2003"
-    promises: ClassVar[frozenset[str]] = frozenset({"monotone", "within-one-shard", "stays-put"})
+    promises: ClassVar[frozenset[str]] = frozenset({"monotone", "no-better-move", "stays-put"})
     redivides: ClassVar[bool] = True
 
     def __init__(self, first: float = 0.75, smoothing: float = 0.5, dead_band: float = 0.02) -> None:
         self.first = number("first", first, over=0.0, at_most=1.0)
-        self.smoothing = number("smoothing", smoothing, over=0.0, at_most=1.0)
-        self.dead_band = number("dead_band", dead_band, at_least=0.0)
+        self._whole = Adaptive(smoothing, dead_band)
 
     def divide(self, view: RoundView) -> Assignment | Unplaced:
         """Hand out every worker's first chunk, or where ``view.pulls`` is false everything; within memory (bytes)."""
-        seconds = average(view, self.smoothing)
-        answer = steady(view, estimate(view, seconds), self.dead_band)
-        if view.pulls and isinstance(answer, Assignment) and len(view.workers):
-            parts = totals(answer.worker_of, view.shards.work, len(view.workers))
-            answer = first_chunks(view, self.first * parts, answer.worker_of)
-        if isinstance(answer, Unplaced):
+        answer = self._whole.divide(view)
+        if isinstance(answer, Unplaced) or not (view.pulls and len(view.workers)):
             return answer
-        return Assignment(answer.worker_of, memory(view, s_per_work=seconds))
+        parts = totals(answer.worker_of, view.shards.work, len(view.workers))
+        largest = np.zeros(len(parts))
+        np.maximum.at(largest, answer.worker_of, view.shards.work)
+        amounts = np.maximum(self.first * parts, largest)
+        return Assignment(first_chunks(view, amounts, answer.worker_of), answer.state)
 
     def next(self, view: RoundView, worker: int) -> Ints:
         """Return the next chunk: shards that ``worker`` holds, then those that nobody holds, then any."""
-        speeds = relative_speeds(estimate(view, remembered(view, "s_per_work")))
-        left = view.shards.work[view.pending].sum()
-        return chunk(view, worker, left * speeds[worker] / (2 * speeds.sum()))
+        speeds = np.maximum(relative_speeds(estimate(view, remembered(view, "s_per_work"))), SLOWEST)
+        work, size = view.shards.work[view.pending], view.shards.bytes[view.pending]
+        able = view.workers.bundle[:, MEMORY] >= size.max(initial=0.0)
+        pending = view.pending
+        if able.any():  # whoever is the fastest of them is never too late
+            together = work.sum() / speeds.sum() + work.max(initial=0.0) / speeds[able].max()
+            pending = pending[work / speeds[worker] <= PATIENCE * together]
+        return chunk(view, worker, pending, work.sum() * speeds[worker] / (2 * speeds.sum()))

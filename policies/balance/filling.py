@@ -80,7 +80,7 @@ def water_level(total: float, ready: Floats, s_per_work: Floats, limit: Floats) 
     times = times[order]
     slopes = np.cumsum(np.concatenate([1.0 / s_per_work, -1.0 / s_per_work])[order])
     done = np.concatenate([[0.0], np.cumsum(slopes[:-1] * np.diff(np.minimum(times, LATEST)))])
-    begin = times[max(int(np.searchsorted(done, total, side="right")) - 1, 0)]
+    begin = times[max(int(np.searchsorted(done, total)) - 1, 0)]
     busy, over = (ready <= begin) & (full > begin), full <= begin
     if not busy.any():  # to the last digit, the total is what some limits add up to
         return float(begin), np.clip((begin - ready) / s_per_work, 0.0, limit)

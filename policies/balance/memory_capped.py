@@ -6,9 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from policies.balance.division import even, work_limit
-from policies.balance.filling import SLOWEST, water_level
-from policies.balance.moving import toward
+from policies.balance.division import by_weight, even, within_memory, work_limit
+from policies.balance.filling import SLOWEST, Filling, water_level
 from policies.balance.speed_proportional import relative_speeds
 from policies.interface import MEMORY, Assignment, Balance, RoundView, Unplaced
 
@@ -18,9 +17,10 @@ class MemoryCapped(Balance):
 
     Use it when fast workers are short of memory: whoever is not full finishes at the same time as all others that
     are not full. The fractional optimum is exact (water filling); even shards are rounded by largest remainders,
-    others to the nearest shard boundary, where memory is taken to be full at the mean bytes per unit of work.
+    others go, the one with most work first, to whoever then has least of its part. There memory is taken to be full
+    at the mean bytes per unit of work.
 
-    Cost: O(s + w log w).
+    Cost: O(s log s + w log w).
 
     Source: Lastovetsky and Reddy, "Data partitioning with a realistic performance model of networks of heterogeneous
     computers with task size limits", ISPDC 2004; their speeds may depend on the size of the task, these do not.
@@ -33,10 +33,13 @@ class MemoryCapped(Balance):
     def divide(self, view: RoundView) -> Assignment | Unplaced:
         """Hand out every shard once, by capped speed; within memory (bytes)."""
         s_per_work = 1.0 / np.maximum(relative_speeds(view.workers.s_per_work), SLOWEST)
-        work, size = view.shards.work, view.shards.bytes
+        work, size, memory = view.shards.work, view.shards.bytes, view.workers.bundle[:, MEMORY]
         total, limit = float(work.sum()), work_limit(view)
         if even(work):  # the unit is a shard, so that no part that is rounded up is over a limit
             total, most = float(len(work)), float(size.max(initial=0.0))
-            limit = np.floor(view.workers.bundle[:, MEMORY] / most) if most else np.full(len(limit), np.inf)
+            limit = np.floor(memory / most) if most else np.full(len(limit), np.inf)
         _, amounts = water_level(total, np.zeros(len(limit)), s_per_work, limit)
-        return toward(view, amounts)
+        if even(work):
+            return by_weight(view, amounts)
+        owner = Filling(np.zeros(len(limit)), 1.0 / np.maximum(amounts, SLOWEST * total), memory).place(work, size)
+        return within_memory(view, owner, amounts)

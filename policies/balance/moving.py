@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from policies.balance.division import by_weight, even, largest_remainder, totals, within_memory
-from policies.balance.filling import SLOWEST, Filling
-from policies.interface import MEMORY, Assignment, Floats, Ints, RoundView, Unplaced
+from policies.balance.division import fits, totals, work_limit
+from policies.balance.filling import Filling, water_level
+from policies.interface import MEMORY, Floats, Ints, RoundView
+
+LEVELS = (1.0, 0.97, 0.9, 0.7)
+"""Up to which part of the target time workers keep what they hold, tried in this order until the target is met."""
+
+ROUNDING = 1e-9
+"""What is over a limit by no more than this part of it is not: sums are rounded."""
 
 PASSES = 8
 """How often workers look for smaller shards that they may keep, after one that they may not."""
@@ -39,7 +45,7 @@ def keep(view: RoundView, most: Floats, worker_of: Ints | None = None) -> Ints:
     owner = np.full(len(work), -1, dtype=np.int64)
     held = np.flatnonzero(holder >= 0)
     held = held[_order(work[held], size[held], holder[held])]
-    left_work, left_bytes = most * (1 + 1e-9), view.workers.bundle[:, MEMORY].copy()
+    left_work, left_bytes = most * (1 + ROUNDING), view.workers.bundle[:, MEMORY].copy()
     for _ in range(PASSES):
         if not len(held):
             break
@@ -55,30 +61,72 @@ def keep(view: RoundView, most: Floats, worker_of: Ints | None = None) -> Ints:
     return owner
 
 
-def toward(view: RoundView, weights: Floats) -> Assignment | Unplaced:
-    """Change the last hand-out to one in proportion to ``weights`` (shape ``(w,)``) and move little; within memory.
+def near(view: RoundView, ready: Floats, s_per_work: Floats, slack: float) -> Ints:
+    """Return a hand-out that takes at most ``1 + slack`` times the shortest time, and moves few bytes.
 
-    Even shards are counted, and move only from workers that have more than their quota to those that have less.
-    Others go, the one with most work first, to whoever then has least of its share; a worker keeps what it holds up
-    to its share and half a shard.
+    The shortest time is that of shards which can be split. Where the target cannot be met it is that of the best known
+    hand-out: largest first by earliest completion, or the last one if that takes less. Workers keep what they are
+    done with in time, and the rest goes to whoever is done with it first. Where that takes too long they keep less.
+
+    Parameters
+    ----------
+    ready, s_per_work
+        When a worker can begin, and its seconds per unit of work; shape ``(w,)``, finite, in any unit.
+    slack
+        At least 0.
+
+    Returns
+    -------
+    Ints
+        The worker of each shard, -1 where memory does not suffice; shape ``(s,)``.
     """
-    work, num = view.shards.work, len(view.workers)
-    if not num:
-        return by_weight(view, weights)
-    if even(work):
-        counts = largest_remainder(weights, len(work))
-        owner = _first(holders(view), counts)
-        lacking = counts - totals(owner, np.ones(len(owner)), num).astype(np.int64)
-        owner[owner < 0] = np.repeat(np.arange(num), lacking)
-        return within_memory(view, owner, weights)
-    parts = weights / weights.sum() if weights.any() else np.full(num, 1.0 / num)
-    share = np.maximum(parts, SLOWEST) * work.sum()
-    owner = keep(view, share + work.mean() / 2)
-    left = np.flatnonzero(owner < 0)
-    filling = Filling(np.zeros(num), 1.0 / share, view.workers.bundle[:, MEMORY])
-    filling.hold(owner, work, view.shards.bytes)
-    owner[left] = filling.place(work[left], view.shards.bytes[left])
-    return within_memory(view, owner, weights)
+    last = holders(view)
+    lasted = completed(view, last, ready, s_per_work)[1] if fits(view, last) else np.inf
+    split, _ = water_level(float(view.shards.work.sum()), ready, s_per_work, work_limit(view))
+
+    def kept_up_to(target: float, level: float = 1.0) -> Ints | None:
+        """Return a hand-out that is done by ``target``, if everyone keeps what is done at that part of it."""
+        if lasted <= target:
+            return last
+        kept = keep(view, np.maximum(level * target - ready, 0.0) / s_per_work)
+        owner, lasts = completed(view, kept, ready, s_per_work)
+        return owner if lasts <= target * (1 + ROUNDING) else None
+
+    if (last >= 0).any() and split < np.inf and (owner := kept_up_to((1 + slack) * split)) is not None:
+        return owner
+    best, shortest = completed(view, np.full(len(last), -1, dtype=np.int64), ready, s_per_work)
+    if (best < 0).any() or (last < 0).all():
+        return best
+    target = (1 + slack) * min(shortest, lasted)
+    tries = (kept_up_to(target, level) for level in LEVELS)
+    return next((owner for owner in tries if owner is not None), best)
+
+
+def completed(
+    view: RoundView, worker_of: Ints, ready: Floats, s_per_work: Floats, s_per_byte: Floats | None = None
+) -> tuple[Ints, float]:
+    """Give what is nobody's yet (-1) to whoever is done with it first, largest first.
+
+    Parameters
+    ----------
+    worker_of
+        Who keeps each shard, which it need not read, shape ``(s,)``.
+    ready, s_per_work, s_per_byte
+        As in ``Filling``.
+
+    Returns
+    -------
+    worker_of, makespan
+        A hand-out, -1 where memory does not suffice, and when its last worker is done; infinite if there is a -1.
+    """
+    work, size, num = view.shards.work, view.shards.bytes, len(ready)
+    filling = Filling(ready, s_per_work, view.workers.bundle[:, MEMORY], s_per_byte)
+    filling.hold(worker_of, work, size)
+    owner, left = worker_of.copy(), np.flatnonzero(worker_of < 0)
+    owner[left] = filling.place(work[left], size[left])
+    if (owner < 0).any():
+        return owner, np.inf
+    return owner, float(filling.done[np.bincount(owner, minlength=num) > 0].max(initial=0.0))
 
 
 def _order(work: Floats, size: Floats, holder: Ints) -> Ints:
@@ -95,14 +143,3 @@ def _within(amounts: Floats, first: Ints) -> Floats:
     """Add up amounts from the first of each group to each of its members; ``first`` is where its group begins."""
     sums = np.cumsum(amounts)
     return sums - (sums - amounts)[first]
-
-
-def _first(holder: Ints, counts: Ints) -> Ints:
-    """Let everyone keep the first ``counts`` shards that it holds; -1 for the others."""
-    order = np.argsort(holder, kind="stable")
-    mine = holder[order]
-    nth = np.arange(len(mine)) - np.searchsorted(mine, mine)
-    kept = (mine >= 0) & (nth < counts[mine])
-    owner = np.full(len(holder), -1, dtype=np.int64)
-    owner[order[kept]] = mine[kept]
-    return owner

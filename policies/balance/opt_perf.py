@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from policies.balance.division import totals, within_memory, work_limit
-from policies.balance.filling import Filling, pace, water_level
-from policies.balance.moving import holders, keep
+from policies.balance.division import fits, totals, within_memory, work_limit
+from policies.balance.filling import pace, water_level
+from policies.balance.moving import completed, holders, keep
 from policies.balance.speed_proportional import relative_speeds
-from policies.interface import MEMORY, Assignment, Balance, RoundView, Unplaced
+from policies.interface import Assignment, Balance, RoundView, Unplaced
 
 
 class OptPerf(Balance):
@@ -20,7 +20,8 @@ class OptPerf(Balance):
     the more it has to wait for, and nothing if the others are done before it could begin. A worker takes
     ``s_fixed + message_bytes * s_per_byte``, then ``s_per_work`` for each unit of work, and ``s_per_byte`` more for
     each byte of a shard that it does not hold. The common time is exact for shards that can be split; whole shards
-    are then kept up to a worker's part, and the others go to whoever is done with them first.
+    are then kept up to a worker's part, and the others go to whoever is done with them first. Where that is quicker,
+    all go so, or none.
 
     Cannikin overlaps sending gradients with computing them, and learns its model as it goes; here nothing overlaps,
     and the model is what the round's view says.
@@ -39,7 +40,8 @@ class OptPerf(Balance):
         """Hand out every shard once, all done at the same time; within memory (bytes)."""
         work, size, s_per_work = view.shards.work, view.shards.bytes, view.workers.s_per_work
         ready, step, per_byte = pace(view, s_per_work)
-        held = totals(holders(view), work, len(step))
+        last = holders(view)
+        held = totals(last, work, len(step))
         dense = size.sum() / work.sum() if work.sum() > 0 else 0.0
         reading = step + dense * per_byte  # first what a worker holds, then what it has to read
         limit = work_limit(view)
@@ -49,10 +51,10 @@ class OptPerf(Balance):
             np.concatenate([step, reading]),
             np.concatenate([np.minimum(held, limit), np.maximum(limit - held, 0.0)]),
         )
-        most = amounts[: len(step)]
-        owner = keep(view, np.where(most < held, most + work.sum() / max(2 * len(work), 1), most))
-        filling = Filling(ready, step, view.workers.bundle[:, MEMORY], per_byte)
-        filling.hold(owner, work, size)
-        left = np.flatnonzero(owner < 0)
-        owner[left] = filling.place(work[left], size[left])
+        kept = [keep(view, amounts[: len(step)])]
+        if (last >= 0).any():
+            kept.append(np.full(len(work), -1, dtype=np.int64))
+        if fits(view, last):
+            kept.append(last)
+        owner, _ = min((completed(view, held, ready, step, per_byte) for held in kept), key=lambda found: found[1])
         return within_memory(view, owner, relative_speeds(s_per_work))

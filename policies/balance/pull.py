@@ -9,13 +9,10 @@ import numpy as np
 
 from policies.balance.division import too_large, totals, within_memory
 from policies.balance.filling import Filling
-from policies.balance.moving import holders, keep
+from policies.balance.moving import ROUNDING, holders, keep
 from policies.balance.speed_proportional import relative_speeds
-from policies.interface import MEMORY, Assignment, Balance, Floats, Ints, RoundView, Unplaced, frozen
+from policies.interface import MEMORY, Assignment, Balance, Floats, Ints, RoundView, Unplaced
 from policies.options import number, whole
-
-ROUNDING = 1e-9
-"""What is short of an amount by no more than this part of it has it: sums are rounded."""
 
 
 class Pull(Balance):
@@ -61,7 +58,8 @@ class Pull(Balance):
             part = min(1.0 / (self.divisor * num), 1.0)
             least = self.min_chunk * work.sum() / max(len(work), 1)
             amounts = part * (1.0 - part) ** np.arange(num) * work.sum()
-            return first_chunks(view, np.maximum(amounts, least))
+            refusal = too_large(view)
+            return refusal or Assignment(first_chunks(view, np.maximum(amounts, least)))
         s_per_work = view.workers.s_per_work
         chunk_of = self._chunks(work, num)
         num_chunks = int(chunk_of[-1]) + 1 if len(chunk_of) else 0
@@ -72,7 +70,7 @@ class Pull(Balance):
     def next(self, view: RoundView, worker: int) -> Ints:
         """Return the next chunk: shards that ``worker`` holds, then those that nobody holds, then any."""
         left = view.shards.work[view.pending].sum()
-        return chunk(view, worker, left / (self.divisor * len(view.workers)), self.min_chunk)
+        return chunk(view, worker, view.pending, left / (self.divisor * len(view.workers)), self.min_chunk)
 
     def _chunks(self, work: Floats, num_workers: int) -> Ints:
         """Return which chunk each shard is in, in their order; shape ``(s,)``."""
@@ -85,8 +83,8 @@ class Pull(Balance):
         return np.repeat(np.arange(len(ends) - 1), np.diff(ends))
 
 
-def first_chunks(view: RoundView, amounts: Floats, worker_of: Ints | None = None) -> Assignment | Unplaced:
-    """Hand out to every worker some of its shards up to an amount, and keep the others back.
+def first_chunks(view: RoundView, amounts: Floats, worker_of: Ints | None = None) -> Ints:
+    """Return hand-outs of some of each worker's shards, up to an amount; -1 keeps a shard back. Shape ``(s,)``.
 
     Parameters
     ----------
@@ -95,24 +93,21 @@ def first_chunks(view: RoundView, amounts: Floats, worker_of: Ints | None = None
     worker_of
         Whose the shards are, shape ``(s,)``; without it who holds them, or runs of them where nobody holds any.
     """
-    refusal = too_large(view)
-    if refusal is not None:
-        return refusal
     whose = holders(view) if worker_of is None else worker_of
     if (whose < 0).all():
         whose = np.searchsorted(np.cumsum(amounts), np.cumsum(view.shards.work) - view.shards.work / 2, side="right")
         whose = np.where(whose < len(amounts), whose, -1)
         amounts = np.full(len(amounts), np.inf)
-    return Assignment(frozen(keep(view, amounts, whose), np.int64))
+    return keep(view, amounts, whose)
 
 
-def chunk(view: RoundView, worker: int, amount: float, least: int = 1) -> Ints:
-    """Return pending shards for ``worker``, as few as have ``amount`` of work and at least ``least``; within memory.
+def chunk(view: RoundView, worker: int, pending: Ints, amount: float, least: int = 1) -> Ints:
+    """Return some of ``pending`` for ``worker``, as few as have ``amount`` of work, but at least ``least``.
 
-    Those that it holds come first, then those that nobody holds, then the others.
+    They are within its memory. Those that it holds come first, then those that nobody holds, then the others.
     """
-    limit, holder = view.workers.bundle[worker, MEMORY], holders(view)[view.pending]
-    queue = view.pending[np.argsort(np.where(holder == worker, 0, np.where(holder < 0, 1, 2)), kind="stable")]
+    limit, holder = view.workers.bundle[worker, MEMORY], holders(view)[pending]
+    queue = pending[np.argsort(np.where(holder == worker, 0, np.where(holder < 0, 1, 2)), kind="stable")]
     queue = queue[view.shards.bytes[queue] <= limit]
     enough = int(np.searchsorted(np.cumsum(view.shards.work[queue]), amount * (1 - ROUNDING))) + 1
     room = int(np.searchsorted(np.cumsum(view.shards.bytes[queue]), limit, side="right"))
