@@ -24,8 +24,8 @@ class Pid(Balance):
     Use it when times are noisy and nothing is known of speeds: it needs no model of them, and inside the dead band
     nothing moves. A worker's error is ``mean / busy - 1``; its work is multiplied by one plus the sum of error,
     its sum over the rounds and its change, each times its gain. The defaults are a proportional controller: with
-    constant speeds it is there after one round. Gains of the error below 1 take smaller steps and let noise average
-    out. The first division is in proportion to measured speeds.
+    constant speeds it is in the dead band after one round. Gains of the error below 1 take smaller steps and let
+    noise average out. The first division is that of ``lpt``.
 
     The paper smooths the times over several rounds and lets each worker's batch stay inside its own dead band; here
     it is one band for all, since work that one gives up another must take.
