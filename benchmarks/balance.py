@@ -62,7 +62,7 @@ def clusters(number: int, tight: bool, seed: int = 0) -> list[RoundView]:
 
 
 def bound_s(view: RoundView, s_per_work: Floats) -> float:
-    """Return seconds that no hand-out can be below, with whole shards or with memory."""
+    """Return seconds that no hand-out of everything at once can be below, with whole shards or with memory."""
     work, limit = view.shards.work, view.workers.bundle[:, MEMORY] / 8
     capped, _ = water_level(float(work.sum()), np.zeros(len(s_per_work)), s_per_work, limit)
     return max(makespan_bound(work, s_per_work), capped)
@@ -174,6 +174,7 @@ def main() -> None:
     figures["changed"] = after_a_change(ample)
     show(f"Makespan over the lower bound, {arguments.clusters} random clusters", figures["ample"])
     show("The same, with memory for 1.1 to 1.5 times the data", figures["tight"])
+    print("(those that pull may be below: only what is handed out at once must fit)")
     show(f"A second round, after speeds changed by {SPREAD:.0%}, and the part of the bytes moved", figures["changed"])
     figures["jobs"] = {}
     for job in PUBLISHED:

@@ -51,11 +51,11 @@ def keep(view: RoundView, most: Floats, worker_of: Ints | None = None) -> Ints:
             break
         mine = holder[held]
         first = np.searchsorted(mine, mine)
-        fits = (_within(work[held], first) <= left_work[mine]) & (_within(size[held], first) <= left_bytes[mine])
-        owner[held[fits]] = mine[fits]
-        left_work = left_work - totals(mine[fits], work[held[fits]], len(most))
-        left_bytes = left_bytes - totals(mine[fits], size[held[fits]], len(most))
-        held = held[~fits]
+        stays = (_within(work[held], first) <= left_work[mine]) & (_within(size[held], first) <= left_bytes[mine])
+        owner[held[stays]] = mine[stays]
+        left_work = left_work - totals(mine[stays], work[held[stays]], len(most))
+        left_bytes = left_bytes - totals(mine[stays], size[held[stays]], len(most))
+        held = held[~stays]
         mine = holder[held]
         held = held[(work[held] <= left_work[mine]) & (size[held] <= left_bytes[mine])]  # what may still fit
     return owner
