@@ -75,7 +75,7 @@ def rehearse(balance: Balance, view: RoundView, seconds: Callable[[int, Ints], f
         return answer
     worker_of = np.array(answer.worker_of, dtype=np.int64)
     busy_s = np.zeros(len(view.workers))
-    calls = list(first_calls(worker_of))
+    calls = list(answer.calls())
     for call in calls:
         busy_s[call.worker] = seconds(call.worker, call.shards)
     makespan_s = float(busy_s.max(initial=0.0))
@@ -98,11 +98,3 @@ def rehearse(balance: Balance, view: RoundView, seconds: Callable[[int, Ints], f
         makespan_s = max(makespan_s, now_s + took_s)
         heapq.heappush(idle, (now_s + took_s, worker))
     return Rehearsal(worker_of, busy_s, makespan_s, tuple(calls), answer.state)
-
-
-def first_calls(worker_of: Ints) -> tuple[Call, ...]:
-    """Return a call for every worker that is given shards (``worker_of``, -1 for none), by its row."""
-    order = np.argsort(worker_of, kind="stable")
-    workers, starts = np.unique(worker_of[order], return_index=True)
-    queues = np.split(order, starts[1:])
-    return tuple(Call(worker, queue) for worker, queue in zip(workers.tolist(), queues, strict=False) if worker >= 0)

@@ -15,8 +15,8 @@ from policies.balance.adaptive import Adaptive
 from policies.balance.adaptive_pull import AdaptivePull
 from policies.balance.equal import Equal
 from policies.balance.pull import Pull
-from policies.interface import Balance, PolicyError, RoundView, Unplaced, frozen
-from policies.rehearsal import Rehearsal, first_calls, rehearse
+from policies.interface import Assignment, Balance, PolicyError, RoundView, Unplaced, frozen
+from policies.rehearsal import Rehearsal, rehearse
 from policies.strategies import round_view, shard_table, worker_table
 
 
@@ -197,7 +197,7 @@ class TestRehearsal:
 
     @given(owners=st.lists(st.integers(-1, 4), max_size=20))
     def test_first_calls_are_the_hand_outs(self, owners: list[int]) -> None:
-        calls = first_calls(np.array(owners, dtype=np.int64))
+        calls = Assignment(np.array(owners, dtype=np.int64)).calls()
         assert [call.worker for call in calls] == sorted(set(owners) - {-1})
         assert all(call.shards.tolist() == [s for s, w in enumerate(owners) if w == call.worker] for call in calls)
 
