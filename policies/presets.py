@@ -6,8 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from policies.balance.adaptive import Adaptive
+from policies.balance.adaptive_pull import AdaptivePull
 from policies.balance.capacity_proportional import CapacityProportional
 from policies.balance.equal import Equal
+from policies.balance.lpt import Lpt
+from policies.balance.memory_capped import MemoryCapped
+from policies.balance.min_cost_move import MinCostMove
+from policies.balance.multifit import Multifit
+from policies.balance.opt_perf import OptPerf
+from policies.balance.pid import Pid
+from policies.balance.pull import Pull
 from policies.balance.round_robin import RoundRobin
 from policies.balance.speed_proportional import SpeedProportional
 from policies.balance.uniform_random import UniformRandom
@@ -88,7 +97,23 @@ PLACES: dict[str, type[Place]] = {
 """On which nodes: name -> class."""
 
 BALANCES: dict[str, type[Balance]] = {
-    member.name: member for member in (Equal, RoundRobin, UniformRandom, CapacityProportional, SpeedProportional)
+    member.name: member
+    for member in (
+        Equal,
+        RoundRobin,
+        UniformRandom,
+        CapacityProportional,
+        SpeedProportional,
+        MemoryCapped,
+        Lpt,
+        Multifit,
+        MinCostMove,
+        OptPerf,
+        Pid,
+        Adaptive,
+        Pull,
+        AdaptivePull,
+    )
 }
 """How much each: name -> class."""
 
