@@ -163,19 +163,30 @@ class Filling:
 
     def _many(self, work: Floats, size: Floats) -> Ints:
         """Place shards of nearly equal work: the first slots in time, the first slot to the largest shard."""
-        num, largest = len(work), size.max()
+        num, num_workers, largest, equal = len(work), len(self.done), size.max(), work[0] == work[-1]
         step = work.mean() * self._s_per_work + size.mean() * self._s_per_byte
-        most = np.floor(self._room / largest) if largest > 0 else np.full(len(step), float(num))
+        most = np.floor(self._room / largest) if largest > 0 else np.full(num_workers, float(num))
         most = np.clip(most, 0.0, num)
-        level, _ = water_level(num + len(step), self.done, step, most)  # so that all parts rounded down suffice
-        counts = np.minimum(np.floor(np.maximum(level - self.done, 0.0) / step + 1e-6), most).astype(np.int64)
-        worker = np.repeat(np.arange(len(step)), counts)
-        nth = np.arange(1, len(worker) + 1) - np.repeat(np.cumsum(counts) - counts, counts)
-        slots = np.argsort(self.done[worker] + nth * step[worker], kind="stable")[:num]
+
+        def slots_until(level: float, slack: float) -> Ints:
+            parts: Floats = np.floor(np.clip((level - self.done) / step + slack, 0.0, most))
+            return parts.astype(np.int64)
+
+        more, _ = water_level(num + num_workers, self.done, step, most)  # so that all parts rounded down suffice
+        counts, sure = slots_until(more, 1e-6), np.zeros(num_workers, dtype=np.int64)
+        if equal:  # whoever is done by the level of all has its slots for sure, and in any order
+            sure = slots_until(water_level(num, self.done, step, most)[0], -1e-6)
+        rest = counts - sure
+        worker = np.repeat(np.arange(num_workers), rest)
+        nth = sure[worker] + np.arange(1, len(worker) + 1) - np.repeat(np.cumsum(rest) - rest, rest)
+        first = np.argsort(self.done[worker] + nth * step[worker], kind="stable")[: num - int(sure.sum())]
+        chosen = worker[first]
+        if equal:
+            chosen = np.repeat(np.arange(num_workers), sure + np.bincount(chosen, minlength=num_workers))
         owner = np.full(num, -1, dtype=np.int64)
-        owner[: len(slots)] = np.sort(worker[slots]) if work[0] == work[-1] else worker[slots]
+        owner[: len(chosen)] = chosen
         self.hold(owner, work, size)
-        self.done += totals(owner, size, len(step)) * self._s_per_byte
+        self.done += totals(owner, size, num_workers) * self._s_per_byte
         return owner
 
 

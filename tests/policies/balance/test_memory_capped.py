@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from policies.balance.division import largest_remainder
 from policies.balance.filling import water_level
 from policies.balance.memory_capped import MemoryCapped
-from policies.balance.speed_proportional import SpeedProportional
+from policies.balance.speed_proportional import SpeedProportional, relative_speeds
 from policies.interface import RoundView, Unplaced
 from policies.strategies import round_view, shard_table, worker_table
 
@@ -47,7 +47,8 @@ def test_even_shards_are_the_optimum_rounded(limits: list[int], speeds: list[int
     if num > sum(limits):
         assert isinstance(MemoryCapped().divide(view), Unplaced)
         return
-    _, parts = water_level(float(num), np.zeros(len(step)), np.array(step), np.array(limits, dtype=float))
+    relative = 1.0 / relative_speeds(np.array(step))  # as the policy does, so that ties are broken alike
+    _, parts = water_level(float(num), np.zeros(len(step)), relative, np.array(limits, dtype=float))
     found = np.array(counts(view))
     assert (np.abs(found - parts) < 1 + 1e-9).all()
     assert found.tolist() == largest_remainder(parts, num).tolist()
