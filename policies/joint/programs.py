@@ -1,0 +1,116 @@
+"""The linear programmes over shares of time; SciPy's HiGHS solves them.
+
+X[j, k] is the part of its time that job j runs on nodes of kind k. It is at least 0, a job's parts are at most 1
+together, and the gangs on a kind hold at most its resources, on average (Gavel, Narayanan et al., OSDI 2020, section
+3.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import linprog
+
+from policies.joint.problem import Problem
+from policies.tables import Floats
+
+SLACK = 1e-7
+"""By how much a floor is lowered in relation to itself, so that what one programme reached is feasible in the next."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a programme found.
+
+    Attributes
+    ----------
+    value
+        Of the objective.
+    shares
+        X, shape ``(j, k)``.
+    binding
+        Whether each job's floor holds the value back (a dual over 0); length j.
+    """
+
+    value: float
+    shares: Floats
+    binding: Any
+
+
+class Program:
+    """The shares that are possible in a problem, and the best of them for one objective or another."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._shape = problem.speeds.shape
+        self._rows, self._kinds = np.nonzero(problem.speeds)
+        num_jobs, num = len(problem), len(self._rows)
+        pairs = np.arange(num)
+        self._speed = sparse.csr_matrix((problem.speeds[self._rows, self._kinds], (self._rows, pairs)), (num_jobs, num))
+        once = sparse.csr_matrix((np.ones(num), (self._rows, pairs)), (num_jobs, num))
+        held = problem.use[self._rows, self._kinds] * problem.count[self._rows, None]
+        num_resources = held.shape[1]
+        resource = np.arange(num_resources)
+        cells = (self._kinds[:, None] * num_resources + resource, np.repeat(pairs[:, None], num_resources, axis=1))
+        total = sparse.csr_matrix((held.ravel(), (cells[0].ravel(), cells[1].ravel())), (self._shape[1] * num_resources, num))
+        scarce = np.flatnonzero(np.asarray(total.sum(axis=1)).ravel() > 1)
+        self._limits = sparse.vstack([once, total[scarce]]).tocsr()
+
+    def most(self, base: Floats, rise: Floats) -> Solution:
+        """Make t as large as possible, where each job's speed is at least ``base + rise * t``.
+
+        Parameters
+        ----------
+        base, rise
+            In units of the job's speed on its fastest kind; length j, at least 0, and some ``rise`` over 0.
+        """
+        floors = sparse.hstack([-self._speed, sparse.csr_matrix(rise[:, None])])
+        limits = sparse.hstack([self._limits, sparse.csr_matrix((self._limits.shape[0], 1))])
+        cost = np.zeros(floors.shape[1])
+        cost[-1] = -1.0
+        found = self._solve(cost, [floors, limits], -base * (1 - SLACK))
+        return Solution(float(found.x[-1]), self._shares(found.x[:-1]), found.ineqlin.marginals[: len(base)] < -1e-9)
+
+    def best(self, gain: Floats, floor: Floats) -> Solution:
+        """Make the sum of ``gain * X`` as large as possible, where each job's speed is at least ``floor``.
+
+        Parameters
+        ----------
+        gain
+            Shape ``(j, k)``.
+        floor
+            As in ``most``; length j.
+        """
+        worth = gain[self._rows, self._kinds]
+        found = self._solve(-worth / max(worth.max(initial=0.0), 1e-300), [-self._speed, self._limits], -floor * (1 - SLACK))
+        return Solution(float(worth @ found.x), self._shares(found.x), found.ineqlin.marginals[: len(floor)] < -1e-9)
+
+    def nearest(self, floor: Floats, cost: Floats) -> Floats:
+        """Return the speeds, at most ``floor``, that miss it by the least sum of ``cost`` times what is missing.
+
+        Parameters
+        ----------
+        floor, cost
+            Length j, at least 0.
+        """
+        num_jobs, num = self._speed.shape
+        missed = sparse.hstack([-self._speed, -sparse.eye(num_jobs)])
+        limits = sparse.hstack([self._limits, sparse.csr_matrix((self._limits.shape[0], num_jobs))])
+        found = self._solve(np.concatenate([np.zeros(num), cost]), [missed, limits], -floor)
+        return np.minimum(self._speed @ found.x[:num], floor)
+
+    def _solve(self, cost: Floats, rows: list[Any], floor: Floats) -> Any:
+        """Minimise ``cost``, where the first of ``rows`` stay under ``floor`` and the others under 1."""
+        matrix = sparse.vstack(rows).tocsr()
+        bound = np.concatenate([floor, np.ones(matrix.shape[0] - len(floor))])
+        found = linprog(cost, A_ub=matrix, b_ub=bound, method="highs")
+        if found.status != 0:
+            raise ArithmeticError(f"HiGHS found no solution: {found.message}")
+        return found
+
+    def _shares(self, values: Floats) -> Floats:
+        shares = np.zeros(self._shape)
+        shares[self._rows, self._kinds] = np.clip(values, 0.0, 1.0)
+        return shares
