@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from policies.views import ClusterSnapshot, JobView
 
 DIGITS = 6
 """Decimals of a kind's capacity that count, so that sums in another order are no change."""
+
+COLUMNS = ("speeds", "use", "left_s", "weight", "age_s", "within_s", "count", "price")
+"""The fields of a problem that have a row a job."""
 
 SHORTEST_S = 1.0
 """No job is taken to be shorter than this: one whose work is done may still have to end."""
@@ -45,6 +48,8 @@ class Problem:
         How many jobs each row stands for; length j.
     price
         What a job's gang costs per hour on each kind; shape ``(j, k)``.
+    seed
+        For what is drawn by chance.
     """
 
     speeds: Floats
@@ -55,6 +60,7 @@ class Problem:
     within_s: Floats
     count: Floats
     price: Floats
+    seed: int = 0
 
     @classmethod
     def of(cls, jobs: Sequence[JobView], gangs: Gangs, pools: Pools, snapshot: ClusterSnapshot) -> Problem:
@@ -79,6 +85,7 @@ class Problem:
             within_s=np.array([job.deadline_s - snapshot.now_s for job in jobs]),
             count=np.ones(len(jobs)),
             price=part.max(axis=2, initial=0.0) * prices,
+            seed=snapshot.seed,
         )
 
     def __len__(self) -> int:
@@ -101,8 +108,8 @@ class Problem:
 
     def take(self, rows: Ints, part: float = 1.0) -> Problem:
         """Return the problem of these jobs alone, on ``part`` (0 to 1) of every kind."""
-        kept = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
-        return Problem(**{**kept, "use": kept["use"] / part})
+        kept = {name: getattr(self, name)[rows] for name in COLUMNS}
+        return replace(self, **{**kept, "use": kept["use"] / part})
 
     def merged(self, *names: str) -> tuple[Problem, Ints]:
         """Return the problem of the classes of jobs that are alike, and the class of each job.
@@ -118,8 +125,6 @@ class Problem:
         class_of = class_of.reshape(-1)
         count = np.bincount(class_of, weights=self.count, minlength=len(first))
         return replace(self.take(first), count=count), class_of.astype(np.int64)
-
-
 
 
 def _left_s(jobs: Sequence[JobView], best: Floats) -> Floats:

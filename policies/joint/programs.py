@@ -22,22 +22,22 @@ SLACK = 1e-7
 
 
 @dataclass(frozen=True)
-class Solution:
-    """What a programme found.
+class Level:
+    """How far all jobs can be raised together.
 
     Attributes
     ----------
     value
-        Of the objective.
+        The largest t.
     shares
         X, shape ``(j, k)``.
-    binding
-        Whether each job's floor holds the value back (a dual over 0); length j.
+    held_by
+        Which part each job has in holding t back: its dual times its rise. These add up to 1; length j.
     """
 
     value: float
     shares: Floats
-    binding: Any
+    held_by: Floats
 
 
 class Program:
@@ -53,12 +53,13 @@ class Program:
         held = problem.use[self._rows, self._kinds] * problem.count[self._rows, None]
         num_resources = held.shape[1]
         resource = np.arange(num_resources)
-        cells = (self._kinds[:, None] * num_resources + resource, np.repeat(pairs[:, None], num_resources, axis=1))
-        total = sparse.csr_matrix((held.ravel(), (cells[0].ravel(), cells[1].ravel())), (self._shape[1] * num_resources, num))
+        cells = self._kinds[:, None] * held.shape[1] + np.arange(held.shape[1])
+        where = (cells.ravel(), np.repeat(pairs, held.shape[1]))
+        total = sparse.csr_matrix((held.ravel(), where), (self._shape[1] * held.shape[1], num))
         scarce = np.flatnonzero(np.asarray(total.sum(axis=1)).ravel() > 1)
-        self._limits = sparse.vstack([once, total[scarce]]).tocsr()
+        self._limits = sparse.vstack([once, total[scarce]])
 
-    def most(self, base: Floats, rise: Floats) -> Solution:
+    def most(self, base: Floats, rise: Floats) -> Level:
         """Make t as large as possible, where each job's speed is at least ``base + rise * t``.
 
         Parameters
@@ -66,26 +67,28 @@ class Program:
         base, rise
             In units of the job's speed on its fastest kind; length j, at least 0, and some ``rise`` over 0.
         """
-        floors = sparse.hstack([-self._speed, sparse.csr_matrix(rise[:, None])])
+        steepest = rise.max()
+        floors = sparse.hstack([-self._speed, sparse.csr_matrix(rise[:, None] / steepest)])
         limits = sparse.hstack([self._limits, sparse.csr_matrix((self._limits.shape[0], 1))])
         cost = np.zeros(floors.shape[1])
         cost[-1] = -1.0
-        found = self._solve(cost, [floors, limits], -base * (1 - SLACK))
-        return Solution(float(found.x[-1]), self._shares(found.x[:-1]), found.ineqlin.marginals[: len(base)] < -1e-9)
+        found = self._solve(cost, floors, -base, limits)
+        dual = -found.ineqlin.marginals[: len(base)]
+        return Level(float(found.x[-1] / steepest), self._shares(found.x[:-1]), dual * rise / steepest)
 
-    def best(self, gain: Floats, floor: Floats) -> Solution:
-        """Make the sum of ``gain * X`` as large as possible, where each job's speed is at least ``floor``.
+    def best(self, gain: Floats, floor: Floats) -> Floats:
+        """Return the X with the largest sum of ``gain * X``, where each job's speed is at least ``floor``.
 
         Parameters
         ----------
         gain
-            Shape ``(j, k)``.
+            Shape ``(j, k)``, at least 0.
         floor
             As in ``most``; length j.
         """
         worth = gain[self._rows, self._kinds]
-        found = self._solve(-worth / max(worth.max(initial=0.0), 1e-300), [-self._speed, self._limits], -floor * (1 - SLACK))
-        return Solution(float(worth @ found.x), self._shares(found.x), found.ineqlin.marginals[: len(floor)] < -1e-9)
+        cost = -worth / worth.max() if worth.any() else worth
+        return self._shares(self._solve(cost, -self._speed, -floor, self._limits).x)
 
     def nearest(self, floor: Floats, cost: Floats) -> Floats:
         """Return the speeds, at most ``floor``, that miss it by the least sum of ``cost`` times what is missing.
@@ -96,15 +99,16 @@ class Program:
             Length j, at least 0.
         """
         num_jobs, num = self._speed.shape
-        missed = sparse.hstack([-self._speed, -sparse.eye(num_jobs)])
+        floors = sparse.hstack([-self._speed, -sparse.eye(num_jobs)])
         limits = sparse.hstack([self._limits, sparse.csr_matrix((self._limits.shape[0], num_jobs))])
-        found = self._solve(np.concatenate([np.zeros(num), cost]), [missed, limits], -floor)
-        return np.minimum(self._speed @ found.x[:num], floor)
+        found = self._solve(np.concatenate([np.zeros(num), cost]), floors, -floor, limits)
+        reached: Floats = np.minimum(self._speed @ found.x[:num], floor)
+        return reached
 
-    def _solve(self, cost: Floats, rows: list[Any], floor: Floats) -> Any:
-        """Minimise ``cost``, where the first of ``rows`` stay under ``floor`` and the others under 1."""
-        matrix = sparse.vstack(rows).tocsr()
-        bound = np.concatenate([floor, np.ones(matrix.shape[0] - len(floor))])
+    def _solve(self, cost: Floats, floors: Any, most: Floats, limits: Any) -> Any:
+        """Minimise ``cost``, where ``floors`` stay under ``most`` (but for the slack) and ``limits`` under 1."""
+        matrix = sparse.vstack([floors, limits]).tocsr()
+        bound = np.concatenate([most * (1 - SLACK), np.ones(limits.shape[0])])
         found = linprog(cost, A_ub=matrix, b_ub=bound, method="highs")
         if found.status != 0:
             raise ArithmeticError(f"HiGHS found no solution: {found.message}")

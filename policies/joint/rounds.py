@@ -34,7 +34,7 @@ EARLY_S = 1e-6
 """A round may end this much early, so that rounding of the clock makes none twice as long."""
 
 
-class TimeShared(Described, Policy):
+class TimeShared(Policy, Described):
     """Solve for the part of its time that each job runs on each kind of node, and let jobs take turns that add up to it.
 
     Time goes in rounds. At the start of one all leases are up: the turns on a kind go to the jobs that are furthest
@@ -145,7 +145,10 @@ def _brought_forward(
     rows = [row_of[jobs[j].id] for j in known]
     due[known] = before["due"][rows] + passed_s * before["shares"][rows]
     received[known] = before["received"][rows]
-    kinds = {lease.job: pools.kind_of.get(lease.node) for lease in sorted(snapshot.leases, key=lambda lease: (lease.job, -lease.worker))}
+    kinds = {
+        lease.job: pools.kind_of.get(lease.node)
+        for lease in sorted(snapshot.leases, key=lambda lease: (lease.job, -lease.worker))
+    }
     for j in known:
         kind = kinds.get(jobs[j].id)
         if kind is not None:
