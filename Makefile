@@ -71,6 +71,10 @@ bench-learning: $(BENCH_VENV)/.installed  ## Time training beside scikit-learn, 
 bench-convergence: setup  ## Count rounds and seconds to the optimum for every solver, and write docs/convergence.md
 	@$(BIN)/python -m benchmarks.convergence --page docs/convergence.md $(OPTIONS)
 
+.PHONY: docs-policies
+docs-policies: setup  ## Write docs/policies.md from the docstrings of the policies
+	@$(BIN)/python -m scheduler.report.catalogue > docs/policies.md
+
 .PHONY: clean
 clean:  ## Remove the virtual environment, caches and runs
 	@rm -rf $(VENV) $(BENCH_VENV) runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
