@@ -28,7 +28,7 @@ class MinMakespan(TimeShared):
     "Heterogeneity-aware cluster scheduling policies for deep learning workloads", OSDI 2020, section 4.2.
     """
 
-    name: str = "min-makespan"
+    name = "min-makespan"
     source = "Narayanan et al., OSDI 2020 (Gavel)"
 
     def shares(self, problem: Problem) -> Floats:

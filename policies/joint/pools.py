@@ -62,7 +62,8 @@ def _cleared(snapshot: ClusterSnapshot) -> NodeTable:
     rows = np.array([row_of[lease.node] for lease in leases], dtype=np.int64)
     held = [bundles[lease.job] for lease in leases]
     np.add.at(free, rows, np.array([(bundle.cpu, bundle.gpu, bundle.memory) for bundle in held]).reshape(-1, 3))
-    np.subtract.at(counts, (rows, [bundle.gpu_class for bundle in held]), 1)
+    classes = np.array([bundle.gpu_class for bundle in held], dtype=np.int64)
+    np.subtract.at(counts, (rows, classes), 1)
     devices = [
         (row, device, min(bundle.gpu, 1.0))
         for row, lease, bundle in zip(rows.tolist(), leases, held, strict=True)

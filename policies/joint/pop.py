@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from policies.interface import Balance, Floats, Place, PolicyError
-from policies.joint.finish_time_fair import FinishTimeFairLp
+from policies.joint.finish_time_fair_lp import FinishTimeFairLp
 from policies.joint.max_min_throughput import MaxMinThroughput
 from policies.joint.max_sum_throughput import MaxSumThroughput
 from policies.joint.min_makespan import MinMakespan
 from policies.joint.problem import Problem
 from policies.joint.rounds import TimeShared
-from policies.loading import create, did_you_mean
+from policies.loading import create, unknown
 
 INNER: dict[str, type[TimeShared]] = {
     member.name: member for member in (MinMakespan, MaxMinThroughput, MaxSumThroughput, FinishTimeFairLp)
@@ -76,7 +76,6 @@ def _inner(spec: Any) -> TimeShared:
     if not isinstance(name, str) or not isinstance(options, Mapping):
         raise PolicyError(f"inner must be a name or {{name: {{option: value}}}}, but got inner={spec!r}")
     if name not in INNER:
-        hint = did_you_mean(name, INNER) or ";"
-        raise PolicyError(f"unknown inner policy {name!r}{hint} choose from: {', '.join(INNER)}")
+        raise unknown("inner policy", name, INNER)
     made: TimeShared = create(name, INNER[name], dict(options))
     return made

@@ -123,7 +123,7 @@ class Problem:
         table = np.column_stack(columns)
         _, first, class_of = np.unique(table, axis=0, return_index=True, return_inverse=True)
         class_of = class_of.reshape(-1)
-        count = np.bincount(class_of, weights=self.count, minlength=len(first))
+        count = np.bincount(class_of, weights=self.count, minlength=len(first)).astype(np.float64)
         return replace(self.take(first), count=count), class_of.astype(np.int64)
 
 

@@ -51,8 +51,6 @@ class Program:
         self._speed = sparse.csr_matrix((problem.speeds[self._rows, self._kinds], (self._rows, pairs)), (num_jobs, num))
         once = sparse.csr_matrix((np.ones(num), (self._rows, pairs)), (num_jobs, num))
         held = problem.use[self._rows, self._kinds] * problem.count[self._rows, None]
-        num_resources = held.shape[1]
-        resource = np.arange(num_resources)
         cells = self._kinds[:, None] * held.shape[1] + np.arange(held.shape[1])
         where = (cells.ravel(), np.repeat(pairs, held.shape[1]))
         total = sparse.csr_matrix((held.ravel(), where), (self._shape[1] * held.shape[1], num))

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from math import inf
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from policies.interface import (
     Balance,
     ClusterPlan,
     ClusterSnapshot,
-    Described,
     Floats,
     JobView,
     Memo,
@@ -34,12 +33,12 @@ EARLY_S = 1e-6
 """A round may end this much early, so that rounding of the clock makes none twice as long."""
 
 
-class TimeShared(Policy, Described):
-    """Solve for the part of its time that each job runs on each kind of node, and let jobs take turns that add up to it.
+class TimeShared(Policy):
+    """Solve for the part of its time that each job runs on each kind of node; by turns, let jobs have it.
 
     Time goes in rounds. At the start of one all leases are up: the turns on a kind go to the jobs that are furthest
-    behind their share there, by the ratio of the time that was due to the time received, and then to all others as long as
-    there is room. A job that keeps its turn on a kind keeps its nodes. Between the starts nobody is
+    behind their share there, by the ratio of the time that was due to the time received, and then to all others as
+    long as there is room. A job that keeps its turn on a kind keeps its nodes. Between the starts nobody is
     revoked, and what becomes free is given away at once, by the same ratio.
 
     The shares are solved for anew when a job, a node, or what is known of them changes, but for the work done. In
@@ -64,13 +63,23 @@ class TimeShared(Policy, Described):
 
     Source: Narayanan, Santhanam, Kazhamiaka, Phanishayee and Zaharia, "Heterogeneity-aware cluster scheduling
     policies for deep learning workloads", OSDI 2020, section 5.
+
+    Attributes
+    ----------
+    source
+        The paper that it comes from.
     """
+
+    source: ClassVar[str]
 
     def __init__(self, place: Place | None = None, balance: Balance | None = None, round_s: float = 360.0) -> None:
         if isinstance(round_s, bool) or not isinstance(round_s, (int, float)) or not 0 < round_s < inf:
             raise PolicyError(f"round_s must be a number greater than 0, but got round_s={round_s!r}")
-        self.place = place or Pack()
-        self.balance = balance or Equal()
+        self.place = Pack() if place is None else place
+        self.balance = Equal() if balance is None else balance
+        for name, kind in (("place", Place), ("balance", Balance)):
+            if not isinstance(getattr(self, name), kind):
+                raise PolicyError(f"{name} must be a {kind.__name__}, but got {name}={getattr(self, name)!r}")
         self.round_s = float(round_s)
 
     @abstractmethod

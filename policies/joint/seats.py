@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
+from functools import cached_property
 
+from policies.composed import demand_of
 from policies.feasibility import TOLERANCE, Room
-from policies.interface import Claim, Demand, Grant, JobView, NodeTable, Place, PlaceView, Slot, Unplaced
+from policies.interface import (
+    Claim,
+    ClusterSnapshot,
+    Demand,
+    Grant,
+    JobView,
+    Memo,
+    NodeTable,
+    Place,
+    PlaceView,
+    Slot,
+    Unplaced,
+)
 
 Running = Mapping[int, tuple[JobView, tuple[Grant, ...]]]
 """Row of a job -> the job and its leases."""
@@ -14,6 +28,21 @@ Running = Mapping[int, tuple[JobView, tuple[Grant, ...]]]
 def shape_of(job: JobView, workers: int) -> Hashable:
     """Return all that decides where so many of a job's workers may go."""
     return (job.bundle, tuple(sorted(job.selector.items())), workers)
+
+
+class Asked:
+    """A placement that is asked again and again while one plan is made."""
+
+    def __init__(self, place: Place, snapshot: ClusterSnapshot) -> None:
+        self._place, self._snapshot = place, snapshot
+
+    @cached_property
+    def _demand(self) -> Demand:
+        return self._snapshot.demand if len(self._snapshot.demand) else demand_of(self._snapshot.jobs)
+
+    def where(self, claim: Claim, nodes: NodeTable, memo: Memo) -> tuple[Slot, ...] | Unplaced:
+        """Return where the workers of a claim go, or why not."""
+        return self._place.place(claim, PlaceView(nodes, self._snapshot.seed, self._demand), memo)
 
 
 class Seats:
@@ -32,9 +61,8 @@ class Seats:
         The shapes of the smallest gangs that found no room.
     """
 
-    def __init__(self, table: NodeTable, place: Place, seed: int) -> None:
-        self._place, self._seed = place, seed
-        self._room = Room(table)
+    def __init__(self, table: NodeTable, place: Asked) -> None:
+        self._place, self._room, self._memo = place, Room(table), Memo()
         self.taken: dict[int, tuple[Slot, ...]] = {}
         self.missed: set[Hashable] = set()
 
@@ -66,10 +94,10 @@ class Seats:
         rest = sorted((j for j in claims if j not in self.taken), key=lambda j: -claims[j].max_workers)
         self.place({j: claims[j] for j in rest})
         if self.missed and running:
-            anew = Seats(cleared, self._place, self._seed)
+            anew = Seats(cleared, self._place)
             anew.place(claims)
             if not anew.missed:
-                self._room, self.taken, self.missed = anew._room, anew.taken, anew.missed
+                self._room, self._memo, self.taken, self.missed = anew._room, anew._memo, anew.taken, anew.missed
 
     def _change_over(self, coming: Mapping[int, Claim], running: Running) -> None:
         """Seat gangs where one just like them leaves, and take the other leases of those that leave back."""
@@ -99,7 +127,7 @@ class Seats:
         for j, claim in claims.items():
             if self.refuses(claim.job):
                 continue
-            answer = self._answer(claim)
+            answer = self._place.where(claim, self._room.view(), self._memo)
             if isinstance(answer, Unplaced):
                 self.missed.add(shape_of(claim.job, claim.min_workers))
                 continue
@@ -113,8 +141,5 @@ class Seats:
 
     def why_not(self, job: JobView) -> Unplaced | None:
         """Return why the least number of workers does not fit on what is left, or None if it does."""
-        answer = self._answer(Claim(job, job.min_workers, job.min_workers))
+        answer = self._place.where(Claim(job, job.min_workers, job.min_workers), self._room.view(), self._memo)
         return answer if isinstance(answer, Unplaced) else None
-
-    def _answer(self, claim: Claim) -> tuple[Slot, ...] | Unplaced:
-        return self._place.place(claim, PlaceView(self._room.table(), self._seed, Demand()))

@@ -12,7 +12,7 @@ from policies.feasibility import TOLERANCE
 from policies.interface import Claim, ClusterPlan, ClusterSnapshot, Floats, Grant, JobView, Place, Shortfall, Unplaced
 from policies.joint.gangs import Gangs
 from policies.joint.pools import Pools
-from policies.joint.seats import Running, Seats, shape_of
+from policies.joint.seats import Asked, Seats, shape_of
 
 TURN = (Shortfall("turn", 1.0, 0.0, "this round"),)
 """Why a job waits whose turn is not now."""
@@ -46,7 +46,8 @@ class Turns:
     ) -> None:
         self._version, self._held = snapshot.version, snapshot.held()
         self._jobs, self._gangs, self._pools = jobs, gangs, pools
-        self._seats = [Seats(table, place, snapshot.seed) for table in pools.tables]
+        asked = Asked(place, snapshot)
+        self._seats = [Seats(table, asked) for table in pools.tables]
         self._kept: set[int] = set()
         self._hopeless = frozenset(np.flatnonzero(~gangs.workers.any(axis=1)).tolist())
         self._reasons: dict[Hashable, tuple[int, Sequence[Shortfall]]] = {}
@@ -156,7 +157,8 @@ class Turns:
 
     def _shortfalls(self, job: JobView, asked: Sequence[int]) -> tuple[int, Sequence[Shortfall]]:
         """Return how many workers find room at most, and what is short on the nodes of these kinds."""
-        placed, found = 0, []
+        placed = 0
+        found: list[Sequence[Shortfall]] = []
         for k in asked:
             answer = self._seats[k].why_not(job)
             if answer is None:
