@@ -17,18 +17,27 @@ PRECISION = 1e-3
 
 
 class FinishTimeFairLp(TimeShared):
-    """Make the worst finish-time fairness as good as possible: when a job ends, over when it would end on 1/n of the cluster.
+    """Minimise the worst rho: the time in which a job ends, over that in which it would end on 1/n of the cluster.
 
     For teams that would rather have a part of the cluster of their own: with rho at most 1 for all, nobody would end
-    sooner there. Jobs that waited long, or have much to do, get more than with an equal share. It needs the work of each
-    job and its rates; a job of which they are not known is taken to be as long as the longest.
+    sooner there. It needs the work of each job and its rates; a job of which they are not known is taken to be as long
+    as the longest.
 
     rho is (age + work left / speed) / (age + work left / speed alone), where alone is 1/n of every kind among the n
-    jobs that there are now (Themis and Gavel take into account how n changed while the job ran). A bound on rho is one on
-    the speed of each job, so whether it can be kept is one linear programme, and the least is found by a search for the root.
+    jobs that there are now (Themis takes into account how n changed while the job ran). A bound on rho is one on the
+    speed of each job, so whether it can be kept is one linear programme; the least bound is a root that is searched.
 
-    Cost: some ten linear programmes of j * k shares when jobs or nodes change (1,000 jobs on 3 kinds: 0.5 s), O(j log j)
-    a decision.
+    Cost: some ten linear programmes of j * k shares when jobs or nodes change (1,000 jobs on 3 kinds: 0.5 s), O(j log
+    j) a decision.
+
+    Parameters
+    ----------
+    place
+        Where the workers of a gang go among the nodes of a kind, written beside ``joint``; ``pack`` without one.
+    balance
+        How the shards of a job are divided, written beside ``joint``; ``equal`` without one.
+    round_s
+        How long a round is, in seconds, greater than 0.
 
     Source: Mahajan et al., "Themis: Fair and efficient GPU cluster scheduling", NSDI 2020; as a policy over shares,
     "finish-time fairness" of Gavel: Narayanan et al., "Heterogeneity-aware cluster scheduling policies for deep
@@ -45,7 +54,7 @@ class FinishTimeFairLp(TimeShared):
         alone_s = classes.age_s + classes.left_s / alone(classes)
 
         def needed(rho: float) -> Floats:
-            return np.asarray(classes.left_s / (rho * alone_s - classes.age_s), dtype=np.float64)
+            return np.asarray(classes.left_s / np.maximum(rho * alone_s - classes.age_s, classes.left_s))
 
         def excess(rho: float) -> float:
             return log(program.most(none, needed(rho)).value)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policies.feasibility import slots
 from policies.joint.pools import Pools
@@ -25,12 +26,15 @@ class Gangs:
         How many, 0 where the least number does not fit or makes no progress; shape ``(j, k)``.
     rates
         Work per second with these, 0 where there are none; shape ``(j, k)``.
+    measured
+        Whether the rates are the job's own; length j.
     need
-        What they hold, columns as ``RESOURCES``; shape ``(j, k, 3)``.
+        What the workers hold, columns as ``RESOURCES``; shape ``(j, k, 3)``.
     """
 
     workers: Ints
     rates: Floats
+    measured: NDArray[np.bool_]
     need: Floats
 
     @classmethod
@@ -42,7 +46,7 @@ class Gangs:
         """
         row_of: dict[tuple[Any, ...], int] = {}
         fit_of: dict[tuple[Any, ...], list[float]] = {}
-        rows: list[tuple[list[int], list[float], tuple[float, float, float]]] = []
+        rows: list[_Row] = []
         index: list[int] = []
         for job in jobs:
             # Many jobs share these very objects, and a row; ids tell objects apart as long as the jobs are alive.
@@ -56,23 +60,30 @@ class Gangs:
                 rows.append(_row(job, fit_of[shape], pools.kinds))
             index.append(row_of[key])
         shape_of = (len(rows), len(pools.kinds))
-        workers = np.array([row[0] for row in rows], dtype=np.int64).reshape(shape_of)
-        speed = np.array([row[1] for row in rows], dtype=np.float64).reshape(shape_of)
-        bundles = np.array([row[2] for row in rows], dtype=np.float64).reshape(len(rows), 3)
+        workers = np.array([row.workers for row in rows], dtype=np.int64).reshape(shape_of)
+        speed = np.array([row.rates for row in rows], dtype=np.float64).reshape(shape_of)
+        measured = np.array([row.measured for row in rows], dtype=np.bool_)
+        bundles = np.array([row.bundle for row in rows], dtype=np.float64).reshape(len(rows), 3)
         need = workers[:, :, None] * bundles[:, None, :]
-        return cls(workers[index], speed[index], need[index])
+        return cls(workers[index], speed[index], measured[index], need[index])
 
 
-def _row(
-    job: JobView, fits: Sequence[float], kinds: Sequence[str]
-) -> tuple[list[int], list[float], tuple[float, float, float]]:
-    """Return one job's workers and rates on each kind, and its bundle."""
+class _Row(NamedTuple):
+    """One job's workers and rates on each kind, and its bundle."""
+
+    workers: list[int]
+    rates: list[float]
+    measured: bool
+    bundle: tuple[float, float, float]
+
+
+def _row(job: JobView, fits: Sequence[float], kinds: Sequence[str]) -> _Row:
     bundle = (job.bundle.cpu, job.bundle.gpu, job.bundle.memory)
     most = [int(min(fit, job.max_workers)) for fit in fits]
     workers = [num if num >= job.min_workers else 0 for num in most]
     found = [job.rate(num, kind) if num else 0.0 for num, kind in zip(workers, kinds, strict=True)]
     known = [rate for rate in found if rate > 0]
     if not known:
-        return workers, [float(num > 0) for num in workers], bundle
+        return _Row(workers, [float(num > 0) for num in workers], False, bundle)
     rates = [min(known) if isnan(rate) else max(rate, 0.0) for rate in found]
-    return [num if rate > 0 else 0 for num, rate in zip(workers, rates, strict=True)], rates, bundle
+    return _Row([num if rate > 0 else 0 for num, rate in zip(workers, rates, strict=True)], rates, True, bundle)

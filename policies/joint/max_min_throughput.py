@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,23 +18,32 @@ NOTHING = 1e-9
 
 
 class MaxMinThroughput(TimeShared):
-    """Make the slowest job as fast as possible, then the next slowest, each measured by what the whole cluster gives it.
+    """Make the slowest job as fast as possible, then the next slowest, in parts of what all nodes would give it.
 
-    Fair sharing between jobs or tenants when nodes differ and jobs know their rates: nobody gets less than with an equal
-    part of each kind of node, and most get more, since each runs where it gains most. A job's speed is counted over
-    the speed that all nodes together would give such gangs, and over its weight: a tenant's weight is
-    divided among its jobs, and each step of priority doubles a job's part.
+    Fair sharing between jobs or tenants when nodes differ and jobs know their rates: nobody gets less than with an
+    equal part of each kind of node, and most get more, since each runs where it gains most. A job's speed is counted
+    over the speed that all nodes together would give such gangs, and over its weight: a tenant's weight is divided
+    among its jobs, and each step of priority doubles a job's part.
 
-    The water is filled by linear programmes: when the level can't rise, the jobs that hold it are those with a positive
-    dual, and stay there (Gavel finds them by an integer programme). Jobs that run all the time on their
-    fastest kind stop on the way; how many do is found by bisection.
+    The water is filled by linear programmes. When the level cannot rise, the jobs with a positive dual hold it, and
+    stay there (Gavel finds them by an integer programme); jobs that run all the time on their fastest kind stop on the
+    way. Weights are not divided anew among a tenant's other jobs when one stops, as they are in Gavel.
 
-    Cost: a few linear programmes of j * k shares when jobs or nodes change (jobs that are alike count once; 1,000 that
-    all differ, 3 kinds: 0.2 s), O(j log j) a decision.
+    Cost: two to ten linear programmes of j * k shares when jobs or nodes change (jobs that are alike count once; 1,000
+    that all differ, 3 kinds: 0.1 to 0.5 s), O(j log j) a decision.
 
-    Source: policies "LAS" and "hierarchical", with water filling, of Gavel: Narayanan, Santhanam, Kazhamiaka, Phanishayee
-    and Zaharia, "Heterogeneity-aware cluster scheduling policies for deep learning workloads", OSDI 2020, sections
-    4.1 and 4.3.
+    Parameters
+    ----------
+    place
+        Where the workers of a gang go among the nodes of a kind, written beside ``joint``; ``pack`` without one.
+    balance
+        How the shards of a job are divided, written beside ``joint``; ``equal`` without one.
+    round_s
+        How long a round is, in seconds, greater than 0.
+
+    Source: policies "LAS" and "hierarchical", with water filling, of Gavel: Narayanan, Santhanam, Kazhamiaka,
+    Phanishayee and Zaharia, "Heterogeneity-aware cluster scheduling policies for deep learning workloads", OSDI 2020,
+    sections 4.1 and 4.3.
     """
 
     name = "max-min-throughput"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from policies.interface import Balance, Floats, Place, PolicyError
@@ -33,6 +32,12 @@ class MaxSumThroughput(TimeShared):
         Whether throughput counts per price of the nodes (``NodeTable.price_per_hour``).
     deadlines
         Whether deadlines count.
+    place
+        Where the workers of a gang go among the nodes of a kind, written beside ``joint``; ``pack`` without one.
+    balance
+        How the shards of a job are divided, written beside ``joint``; ``equal`` without one.
+    round_s
+        How long a round is, in seconds, greater than 0.
 
     Source: policies "maximize total throughput" and "minimize cost (subject to SLOs)" of Gavel: Narayanan, Santhanam,
     Kazhamiaka, Phanishayee and Zaharia, "Heterogeneity-aware cluster scheduling policies for deep learning

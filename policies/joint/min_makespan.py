@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from policies.joint.problem import Problem
@@ -23,6 +22,15 @@ class MinMakespan(TimeShared):
 
     Cost: one linear programme of j * k shares when jobs or nodes change (1,000 jobs on 3 kinds: 0.05 s, 10,000: 2 s),
     O(j log j) a decision.
+
+    Parameters
+    ----------
+    place
+        Where the workers of a gang go among the nodes of a kind, written beside ``joint``; ``pack`` without one.
+    balance
+        How the shards of a job are divided, written beside ``joint``; ``equal`` without one.
+    round_s
+        How long a round is, in seconds, greater than 0.
 
     Source: policy "minimize makespan" of Gavel: Narayanan, Santhanam, Kazhamiaka, Phanishayee and Zaharia,
     "Heterogeneity-aware cluster scheduling policies for deep learning workloads", OSDI 2020, section 4.2.

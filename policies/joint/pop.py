@@ -23,7 +23,7 @@ INNER: dict[str, type[TimeShared]] = {
 
 
 class Pop(TimeShared):
-    """Deal the jobs at random to parts of the cluster, each with as much of every kind, and let another policy share each.
+    """Deal the jobs at random to equal parts of the cluster, and let another policy share out each part.
 
     For thousands of jobs that all differ, where one linear programme takes seconds: k parts take less than 1/k of the
     time, and with many jobs in each, all parts look alike and little is lost. Gangs should be small beside
@@ -37,6 +37,12 @@ class Pop(TimeShared):
         How many, at least 1; no more are made than there are jobs.
     inner
         The policy of each part: its name, ``{name: {option: value}}``, or a policy over shares.
+    place
+        Where the workers of a gang go among the nodes of a kind, written beside ``joint``; ``pack`` without one.
+    balance
+        How the shards of a job are divided, written beside ``joint``; ``equal`` without one.
+    round_s
+        How long a round is, in seconds, greater than 0.
 
     Source: Narayanan, Kazhamiaka, Abuzaid, Kraft, Agrawal, Kandula, Boyd and Zaharia, "Solving large-scale granular
     resource allocation problems efficiently with POP", SOSP 2021.

@@ -19,6 +19,9 @@ DIGITS = 6
 COLUMNS = ("speeds", "use", "left_s", "weight", "age_s", "within_s", "count", "price")
 """The fields of a problem that have a row a job."""
 
+SMALLEST = 1e-6
+"""A gang counts as taking at least this part of a kind, so that the figures of a programme stay near each other."""
+
 SHORTEST_S = 1.0
 """No job is taken to be shorter than this: one whose work is done may still have to end."""
 
@@ -79,7 +82,7 @@ class Problem:
         return cls(
             speeds=np.divide(gangs.rates, best[:, None], out=np.zeros_like(gangs.rates), where=gangs.workers > 0),
             use=part,
-            left_s=_left_s(jobs, best),
+            left_s=_left_s(jobs, gangs),
             weight=weights(jobs, snapshot.tenants),
             age_s=np.array([max(snapshot.now_s - job.submitted_s, 0.0) for job in jobs]),
             within_s=np.array([job.deadline_s - snapshot.now_s for job in jobs]),
@@ -96,14 +99,14 @@ class Problem:
     def slots(self) -> Floats:
         """How many such gangs each kind has room for, fractions allowed; 0 where the gang cannot run; ``(j, k)``."""
         largest = self.use.max(axis=2, initial=0.0)
-        room: Floats = np.where(self.speeds > 0, 1 / np.maximum(largest, 1e-12), 0.0)
+        room: Floats = np.where(self.speeds > 0, 1 / np.maximum(largest, SMALLEST), 0.0)
         return room
 
     @property
     def average_speed(self) -> Floats:
-        """Return each job's speed when its time is spread over the kinds as their slots are; length j."""
+        """Each job's speed when its time is spread over the kinds as its slots are, of which it has some; length j."""
         room = self.slots
-        spread: Floats = (room * self.speeds).sum(axis=1) / np.maximum(room.sum(axis=1), 1e-12)
+        spread: Floats = (room * self.speeds).sum(axis=1) / room.sum(axis=1)
         return spread
 
     def take(self, rows: Ints, part: float = 1.0) -> Problem:
@@ -127,10 +130,10 @@ class Problem:
         return replace(self.take(first), count=count), class_of.astype(np.int64)
 
 
-def _left_s(jobs: Sequence[JobView], best: Floats) -> Floats:
+def _left_s(jobs: Sequence[JobView], gangs: Gangs) -> Floats:
     """Return what each job still needs on its fastest kind; where that is not known, as long as the longest."""
-    work = np.array([job.work for job in jobs], dtype=np.float64)
-    done = np.array([job.done for job in jobs], dtype=np.float64)
-    known = np.isfinite(work - done) & np.array([bool(job.rates) for job in jobs], dtype=bool) & (best > 0)
-    left = np.divide(work - done, best, out=np.zeros(len(jobs)), where=known)
-    return np.maximum(np.where(known, left, left.max(initial=SHORTEST_S)), SHORTEST_S)
+    work = np.array([job.work - job.done for job in jobs], dtype=np.float64)
+    known = np.isfinite(work) & gangs.measured
+    left = np.divide(work, gangs.rates.max(axis=1, initial=0.0), out=np.zeros(len(jobs)), where=known)
+    left = np.where(known, left, left.max(initial=0.0))
+    return np.asarray(np.maximum(left, SHORTEST_S), dtype=np.float64)

@@ -40,6 +40,20 @@ class Level:
     held_by: Floats
 
 
+def solved(cost: Floats, rows: Any, most: Floats, equal_rows: Any = None, equal: Floats | None = None) -> Any:
+    """Minimise ``cost @ x`` over x >= 0 with ``rows @ x <= most`` and ``equal_rows @ x == equal``.
+
+    Raises
+    ------
+    ArithmeticError
+        If HiGHS finds no solution, which its message explains.
+    """
+    found = linprog(cost, A_ub=rows, b_ub=most, A_eq=equal_rows, b_eq=equal, method="highs")
+    if found.status != 0:
+        raise ArithmeticError(f"HiGHS found no solution: {found.message}")
+    return found
+
+
 class Program:
     """The shares that are possible in a problem, and the best of them for one objective or another."""
 
@@ -107,10 +121,7 @@ class Program:
         """Minimise ``cost``, where ``floors`` stay under ``most`` (but for the slack) and ``limits`` under 1."""
         matrix = sparse.vstack([floors, limits]).tocsr()
         bound = np.concatenate([most * (1 - SLACK), np.ones(limits.shape[0])])
-        found = linprog(cost, A_ub=matrix, b_ub=bound, method="highs")
-        if found.status != 0:
-            raise ArithmeticError(f"HiGHS found no solution: {found.message}")
-        return found
+        return solved(cost, matrix, bound)
 
     def _shares(self, values: Floats) -> Floats:
         shares = np.zeros(self._shape)

@@ -50,9 +50,9 @@ class TimeShared(Policy):
     Parameters
     ----------
     place
-        Where the workers of a gang go among the nodes of a kind; ``pack`` without one.
+        Where the workers of a gang go among the nodes of a kind, written beside ``joint``; ``pack`` without one.
     balance
-        How the shards of a job are divided; ``equal`` without one.
+        How the shards of a job are divided, written beside ``joint``; ``equal`` without one.
     round_s
         How long a round is, in seconds, greater than 0.
 
@@ -95,11 +95,11 @@ class TimeShared(Policy):
     def plan(self, snapshot: ClusterSnapshot, memo: Memo | None = None) -> ClusterPlan:
         """Give the turns of this round, or in the midst of one what is free; the others wait, with the reason."""
         del memo
-        jobs = sorted(snapshot.jobs, key=lambda job: job.id)
+        jobs = sorted(snapshot.jobs, key=lambda job: (job.submitted_s, job.id))
         pools = Pools.of(snapshot)
         gangs = Gangs.of(jobs, pools)
         problem = Problem.of(jobs, gangs, pools, snapshot)
-        asked = _digest(jobs, pools, problem)
+        asked = _digest(self.name, jobs, pools, problem)
         before = snapshot.state if snapshot.state.get("kinds") == pools.kinds else {}
         due, received = _brought_forward(before, snapshot, jobs, pools)
         shares = before["shares"] if before.get("asked") == asked else self._solved(problem)
@@ -130,9 +130,10 @@ class TimeShared(Policy):
         return shares
 
 
-def _digest(jobs: Sequence[JobView], pools: Pools, problem: Problem) -> str:
+def _digest(policy: str, jobs: Sequence[JobView], pools: Pools, problem: Problem) -> str:
     """Name all that shares depend on, but the passing of time."""
-    known = blake2b(repr(([(job.id, job.deadline_s, job.work) for job in jobs], pools.kinds)).encode(), digest_size=16)
+    names = repr((policy, [(job.id, job.deadline_s, job.work) for job in jobs], pools.kinds))
+    known = blake2b(names.encode(), digest_size=16)
     for column in (problem.speeds, problem.use, problem.weight, problem.price):
         known.update(np.ascontiguousarray(column).tobytes())
     return known.hexdigest()
