@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from itertools import count
 
 import numpy as np
 
-from policies.feasibility import Room
+from policies.feasibility import shortfalls
 from policies.interface import (
     Balance,
     Claim,
@@ -16,6 +18,7 @@ from policies.interface import (
     Grant,
     JobView,
     Memo,
+    NodeTable,
     Order,
     Place,
     PlaceView,
@@ -26,15 +29,22 @@ from policies.interface import (
     Unplaced,
     frozen,
 )
+from policies.preemption import Held, LiveNodes, Running, RunningJob
 
 
 class Composed(Policy):
     """Ask the order who is next, then the placement where; the balance is left to the job's rounds.
 
     Claims are placed in the order's ranking, each on what the earlier ones left. One that does not fit is
-    ``Unplaced``; whether those behind it may overtake is the order's to say. Under a ``preemptive`` order running
-    jobs have a turn too: each keeps the nodes that it has while there is room for it, and is revoked when jobs
-    before it took that room.
+    ``Unplaced``; whether those behind it may overtake is the order's to say.
+
+    Under a ``preemptive`` order running jobs have a turn too, and stay where they are while nobody before them needs
+    their room. Jobs are revoked for another's minimum, never for its growth: the last ranked first, no more of them
+    than it takes, and one that can do with fewer workers keeps the others. A job that lost its nodes is placed anew
+    when its own turn comes, if there is room. Surplus workers (more than the claim has) go before anything is placed.
+
+    Cost: O(J log J) for the order and a call of the placement for each job that fits; J jobs that do not are refused
+    in O(1) each, unless what is free is in pieces of which some are large enough.
 
     Parameters
     ----------
@@ -58,10 +68,7 @@ class Composed(Policy):
         PolicyError
             If the placement answers with a row that is no node.
         """
-        turns = _Turns(self.order, self.place, snapshot, memo)
-        for claim in self.order.rank(snapshot):
-            turns.take(claim)
-        return turns.plan()
+        return _Turns(self.order, self.place, snapshot, memo).plan()
 
 
 class _Turns:
@@ -69,97 +76,115 @@ class _Turns:
 
     def __init__(self, order: Order, place: Place, snapshot: ClusterSnapshot, memo: Memo | None) -> None:
         self._order, self._place, self._snapshot, self._memo = order, place, snapshot, memo
-        self._room = Room(snapshot.nodes)
         self._demand = snapshot.demand if len(snapshot.demand) else demand_of(snapshot.jobs)
         self._held = snapshot.held()
-        self._bundles = {job.id: job.bundle for job in snapshot.jobs}
+        self._turns = order.rank(snapshot)
+        self._nodes = LiveNodes(snapshot.nodes)
+        self._running = Running(self._nodes, self._turns if order.preemptive else (), snapshot)
+        self._reservations = None if order.preemptive else order.reservations(snapshot)
+        self._first_blocked: JobView | None = None
+        self._refusals: dict[object, Unplaced] = {}
+        self._refused_at = 0
         self._grants: list[Grant] = []
         self._revokes: list[Grant] = []
         self._unplaced: list[Unplaced] = []
-        self._blocked: list[Claim] = []
-        if order.preemptive:
-            self._clear_the_nodes()
 
-    def _clear_the_nodes(self) -> None:
-        """Take every job that may lose its nodes off them."""
-        for job in self._snapshot.jobs:
-            for lease in self._held.get(job.id, ()):
-                if (row := self._room.row(lease.node)) is not None:
-                    self._room.release(job.bundle, row, lease.devices)
+    def plan(self) -> ClusterPlan:
+        """Hear everyone, and return what was decided."""
+        for turn in self._turns:
+            if isinstance(turn, Unplaced):
+                self._refuse(turn)
+            else:
+                self._hear(turn)
+        return ClusterPlan(self._snapshot.version, tuple(self._grants), tuple(self._revokes), tuple(self._unplaced))
 
-    def take(self, claim: Claim | Unplaced) -> None:
+    def _hear(self, claim: Claim) -> None:
         """Place one claim on what is left, or note why not."""
-        if isinstance(claim, Unplaced):
-            self._refuse(claim, ())
+        kept = self._running.keep(claim)
+        rest = Claim(claim.job, max(claim.min_workers - len(kept), 0), claim.max_workers - len(kept))
+        answer = self._more(rest) if rest.max_workers else ()
+        if not isinstance(answer, Unplaced):
+            self._enter(claim.job, kept, answer)
             return
-        kept = self._keep(claim)
-        if self._blocked and self._order.blocking and not kept:
-            self._refuse(_behind(claim, self._blocked), kept)
-            return
-        answer = self._more(claim, len(kept))
+        self._running.drop(claim.job, kept)
+        self._refuse(answer)
+
+    def _more(self, rest: Claim) -> tuple[Slot, ...] | Unplaced:
+        """Place what a claim lacks: beside everybody, or else instead of those after it."""
+        if self._first_blocked and self._order.blocking:
+            return self._behind(rest) if rest.min_workers else ()
+        answer = self._beside(rest)
+        if isinstance(answer, Unplaced) and (victims := self._running.evict_for(rest)) is not None:
+            answer = self._instead(rest, victims)
         if isinstance(answer, Unplaced):
-            self._blocked.append(claim)
-            self._refuse(answer, kept)
-            return
-        self._check(answer)
-        for slot in answer:
-            self._room.hold(claim.job.bundle, slot.node, slot.devices)
-        if self._blocked and not kept and not self._allowed(claim):
-            for slot in answer:
-                self._room.release(claim.job.bundle, slot.node, slot.devices)
-            self._refuse(_behind(claim, self._blocked), kept)
-            return
-        self._enter(claim, kept, answer)
+            self._first_blocked = self._first_blocked or rest.job
+            if self._reservations:
+                self._reservations.reserve(rest)
+            return answer
+        self._running.add(rest.job, answer)
+        if self._reservations:
+            self._reservations.start(rest, answer)
+        return answer
 
-    def _keep(self, claim: Claim) -> tuple[Grant, ...]:
-        """Hold the leases that a running job keeps: those that still have room, up to what it may have."""
-        kept: list[Grant] = []
-        for lease in self._held.get(claim.job.id, ()) if self._order.preemptive else ():
-            row = self._room.row(lease.node)
-            if row is None or len(kept) == claim.max_workers:
-                continue
-            if self._room.has(claim.job.bundle, row, lease.devices):
-                self._room.hold(claim.job.bundle, row, lease.devices)
-                kept.append(lease)
-        return tuple(kept)
+    def _beside(self, rest: Claim) -> tuple[Slot, ...] | Unplaced:
+        """Place a claim on what is free, and, where others were to go first, not reserved for them."""
+        nodes = self._nodes.view()
+        if len(nodes) and self._nodes.lacks(rest.job):
+            return () if not rest.min_workers else _nowhere(rest, nodes)
+        left = self._reservations.left(rest, nodes) if self._reservations and self._first_blocked else nodes
+        if left is None:
+            return self._behind(rest)
+        if self._nodes.num_changes > self._refused_at:
+            self._refused_at, self._refusals = self._nodes.num_changes, {}
+        key = (rest.job.bundle_class, rest.min_workers)
+        if key in self._refusals:  # an equal bundle was refused, and nothing has changed since
+            return replace(self._refusals[key], what=rest.job.id)
+        answer = self._ask(rest, nodes)
+        if isinstance(answer, Unplaced):
+            self._refusals[key] = answer
+        elif left is not nodes:
+            answer = self._ask(rest, left)
+            return self._behind(rest) if isinstance(answer, Unplaced) else answer
+        return answer
 
-    def _more(self, claim: Claim, num_kept: int) -> tuple[Slot, ...] | Unplaced:
-        if num_kept >= claim.max_workers:
-            return ()
-        rest = Claim(claim.job, max(claim.min_workers - num_kept, 0), claim.max_workers - num_kept)
-        return self._place.place(rest, PlaceView(self._room.view(), self._snapshot.seed, self._demand), self._memo)
+    def _instead(self, rest: Claim, victims: list[RunningJob]) -> tuple[Slot, ...] | Unplaced:
+        """Place a claim where ``victims`` were evicted; who still fits beside it afterwards stays."""
+        answer = self._ask(rest, self._nodes.view())
+        taken = () if isinstance(answer, Unplaced) else answer
+        self._nodes.hold(rest.job, taken)
+        self._running.reinstate(victims)
+        self._nodes.release(rest.job, taken)
+        return answer
 
-    def _allowed(self, claim: Claim) -> bool:
-        return self._order.allows(claim, self._room.table(), tuple(self._blocked), self._snapshot)
+    def _ask(self, rest: Claim, nodes: NodeTable) -> tuple[Slot, ...] | Unplaced:
+        answer = self._place.place(rest, PlaceView(nodes, self._snapshot.seed, self._demand), self._memo)
+        if isinstance(answer, Unplaced):
+            return answer
+        strange = [slot for slot in answer if not (isinstance(slot, Slot) and 0 <= slot.node < len(nodes))]
+        if strange:
+            raise PolicyError(
+                f"place {self._place.name!r} must answer with slots on rows 0 to {len(nodes) - 1}, but got {strange[0]}"
+            )
+        return answer
 
-    def _refuse(self, answer: Unplaced, kept: tuple[Grant, ...]) -> None:
-        for lease in kept:
-            if (row := self._room.row(lease.node)) is not None:
-                self._room.release(self._bundles[lease.job], row, lease.devices)
+    def _behind(self, rest: Claim) -> Unplaced:
+        """Say that a claim waits for the first that did not fit."""
+        first = "" if self._first_blocked is None else self._first_blocked.id
+        return Unplaced(rest.job.id, 0, rest.min_workers, (Shortfall("turn", 1.0, 0.0, f"behind job {first}"),))
+
+    def _refuse(self, answer: Unplaced) -> None:
         self._revokes += self._held.get(answer.what, ())
         self._unplaced.append(answer)
 
-    def _enter(self, claim: Claim, kept: tuple[Grant, ...], answer: tuple[Slot, ...]) -> None:
-        self._revokes += [lease for lease in self._held.get(claim.job.id, ()) if lease not in kept]
-        taken = {lease.worker for lease in kept}
-        free = (number for number in range(len(taken) + len(answer)) if number not in taken)
+    def _enter(self, job: JobView, kept: tuple[Held, ...], more: tuple[Slot, ...]) -> None:
+        """Write down a job's new workers under the lowest free numbers, and the leases that it lost."""
+        taken = {place.lease.worker for place in kept}
+        self._revokes += [lease for lease in self._held.get(job.id, ()) if lease.worker not in taken]
+        free = (number for number in count() if number not in taken)
         ids = self._snapshot.nodes.ids
         self._grants += [
-            Grant(claim.job.id, number, ids[slot.node], slot.devices)
-            for number, slot in zip(free, answer, strict=False)
+            Grant(job.id, number, ids[slot.node], slot.devices) for number, slot in zip(free, more, strict=False)
         ]
-
-    def _check(self, answer: tuple[Slot, ...]) -> None:
-        num = len(self._snapshot.nodes)
-        strange = [slot for slot in answer if not (isinstance(slot, Slot) and 0 <= slot.node < num)]
-        if strange:
-            raise PolicyError(
-                f"place {self._place.name!r} must answer with slots on rows 0 to {num - 1}, but got {strange[0]}"
-            )
-
-    def plan(self) -> ClusterPlan:
-        """Return what was decided."""
-        return ClusterPlan(self._snapshot.version, tuple(self._grants), tuple(self._revokes), tuple(self._unplaced))
 
 
 def demand_of(jobs: tuple[JobView, ...]) -> Demand:
@@ -175,7 +200,6 @@ def demand_of(jobs: tuple[JobView, ...]) -> Demand:
     )
 
 
-def _behind(claim: Claim, blocked: list[Claim]) -> Unplaced:
-    """Say that a claim waits for others."""
-    reasons = tuple(Shortfall("turn", 1.0, 0.0, f"behind job {other.job.id}") for other in blocked)
-    return Unplaced(claim.job.id, 0, claim.min_workers, reasons)
+def _nowhere(rest: Claim, nodes: NodeTable) -> Unplaced:
+    """Refuse a claim of which not one bundle fits anywhere."""
+    return Unplaced(rest.job.id, 0, rest.min_workers, shortfalls(rest.job, nodes))

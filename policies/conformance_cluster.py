@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,23 +15,19 @@ from policies.balance.equal import Equal
 from policies.composed import Composed
 from policies.conformance import Conformance, quick, same
 from policies.conformance_place import check_reasons
-from policies.feasibility import Room, slots
 from policies.interface import (
     Balance,
     Claim,
-    ClusterPlan,
     ClusterSnapshot,
     Memo,
-    NodeTable,
     Order,
     Policy,
     Unplaced,
 )
 from policies.place.pack import Pack
+from policies.promises import PROMISES, after
 from policies.referee import violations
-from policies.strategies import cluster_snapshots, degenerate_snapshots
-
-Promise = Callable[["OrderConformance", ClusterSnapshot, ClusterPlan], None]
+from policies.strategies import cluster_snapshots, crowded_snapshots, degenerate_snapshots
 
 
 class OrderConformance(Conformance):
@@ -67,14 +62,16 @@ class OrderConformance(Conformance):
         self.check_claims(snapshot)
 
     @quick
-    @given(snapshot=cluster_snapshots())
+    @given(snapshot=cluster_snapshots() | crowded_snapshots())
     def test_its_plans_pass_the_referee(self, snapshot: ClusterSnapshot) -> None:
         """With any placement: whole gangs, nothing over capacity, everything promised kept."""
-        plan = Composed(self.policy(), Pack(), Equal()).plan(snapshot)
+        order = self.policy()
+        plan = Composed(order, Pack(), Equal()).plan(snapshot)
         assert violations(plan, snapshot) == ()
-        for promise in self.policy().promises:
-            assert promise in self.PROMISES, f"unknown promise {promise!r}: {', '.join(self.PROMISES)}"
-            self.PROMISES[promise](self, snapshot, plan)
+        assert order.preemptive or not plan.revokes, "only a preemptive order may revoke"
+        for promise in order.promises:
+            assert promise in PROMISES, f"unknown promise {promise!r}: {', '.join(PROMISES)}"
+            PROMISES[promise](order, snapshot, plan)
 
     @quick
     @given(snapshot=cluster_snapshots())
@@ -97,26 +94,6 @@ class OrderConformance(Conformance):
         for snapshot in degenerate_snapshots():
             self.check_claims(snapshot)
             self.check_repeatable(snapshot)
-
-    def check_no_overtaking(self, snapshot: ClusterSnapshot, plan: ClusterPlan) -> None:
-        """Nobody who came later starts while one who came before waits."""
-        waits = {item.what for item in plan.unplaced}
-        starts = {grant.job for grant in plan.grants}
-        came = {job.id: (job.submitted_s, job.id) for job in snapshot.jobs}
-        assert not (waits and starts and max(came[job] for job in starts) > min(came[job] for job in waits))
-
-    def check_work_conserving(self, snapshot: ClusterSnapshot, plan: ClusterPlan) -> None:
-        """Nobody waits for whom there is room."""
-        left = after(plan, snapshot)
-        jobs = {job.id: job for job in snapshot.jobs}
-        for item in plan.unplaced:
-            fit = slots(jobs[item.what], left).sum()
-            assert fit < jobs[item.what].min_workers, f"{item.what} waits, although {fit} of its workers fit"
-
-    PROMISES: ClassVar[Mapping[str, Promise]] = {
-        "no-overtaking": check_no_overtaking,
-        "work-conserving": check_work_conserving,
-    }
 
 
 class PolicyConformance(Conformance):
@@ -142,7 +119,7 @@ class PolicyConformance(Conformance):
         assert isinstance(self.policy().balance, Balance)
 
     @quick
-    @given(snapshot=cluster_snapshots())
+    @given(snapshot=cluster_snapshots() | crowded_snapshots())
     def test_every_job_is_granted_whole_or_refused_truly(self, snapshot: ClusterSnapshot) -> None:
         """No job is forgotten or split, no node over capacity; a refusal says what is short."""
         self.check_plan(snapshot)
@@ -180,17 +157,3 @@ class PolicyConformance(Conformance):
         for snapshot in degenerate_snapshots():
             self.check_plan(snapshot)
             self.check_repeatable(snapshot)
-
-
-def after(plan: ClusterPlan, snapshot: ClusterSnapshot) -> NodeTable:
-    """Return the nodes as they are once the plan is carried out."""
-    room, jobs = Room(snapshot.nodes), {job.id: job for job in snapshot.jobs}
-
-    def row(node: str) -> int:
-        return snapshot.nodes.ids.index(node)
-
-    for lease in plan.revokes:
-        room.release(jobs[lease.job].bundle, row(lease.node), lease.devices)
-    for grant in plan.grants:
-        room.hold(jobs[grant.job].bundle, row(grant.node), grant.devices)
-    return room.table()

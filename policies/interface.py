@@ -55,6 +55,7 @@ __all__ = [
     "PlaceView",
     "Policy",
     "PolicyError",
+    "Reservations",
     "Resources",
     "RoundView",
     "Selector",
@@ -91,6 +92,28 @@ class Described(ABC):
         return " ".join((cls.__doc__ or "").strip().split("\n\n")[0].split())
 
 
+class Reservations(ABC):
+    """What an order keeps back, while one plan is made, for the claims that did not get their turn.
+
+    The plan tells it everything in the order of the turns; it holds for one plan and is then forgotten.
+    """
+
+    @abstractmethod
+    def start(self, claim: Claim, slots: tuple[Slot, ...]) -> None:
+        """Note that ``claim`` starts now, on ``slots``."""
+
+    @abstractmethod
+    def reserve(self, claim: Claim) -> None:
+        """Keep room for a claim that does not start now."""
+
+    @abstractmethod
+    def left(self, claim: Claim, nodes: NodeTable) -> NodeTable | None:
+        """Return what of ``nodes`` the claim may use without harm to those reserved for; None if nothing.
+
+        ``nodes`` is what is free now, and is returned as it is where the claim may use all of it.
+        """
+
+
 class Order(Described):
     """Answers who goes next, with how many workers.
 
@@ -109,25 +132,17 @@ class Order(Described):
     def rank(self, snapshot: ClusterSnapshot) -> tuple[Claim | Unplaced, ...]:
         """Return one claim, or a refusal with its reason, for every job that has a turn, first one first.
 
-        Jobs that hold leases have none, unless the order is ``preemptive``.
+        Jobs that hold leases have none, unless the order is ``preemptive``; a claim then counts the workers that the
+        job has already, and one for fewer takes the surplus back.
         """
 
-    def allows(self, claim: Claim, after: NodeTable, blocked: tuple[Claim, ...], snapshot: ClusterSnapshot) -> bool:
-        """Say whether ``claim`` may overtake the claims that did not fit.
+    def reservations(self, snapshot: ClusterSnapshot) -> Reservations | None:
+        """Return what is to be kept back for claims that do not fit; None lets everyone overtake them.
 
-        Parameters
-        ----------
-        claim
-            One that would fit.
-        after
-            What would be free with it.
-        blocked
-            The claims that were to go first, in their order; at least one.
-        snapshot
-            What was ranked.
+        Asked once a plan, and not of an order that is ``preemptive``.
         """
-        del claim, after, blocked, snapshot
-        return True
+        del snapshot
+        return None
 
 
 class Place(Described):

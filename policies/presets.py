@@ -21,7 +21,20 @@ from policies.joint.min_makespan import MinMakespan
 from policies.joint.pop import Pop
 from policies.joint.rounds import TimeShared
 from policies.loading import create, load, unknown
+from policies.order.deadline import Deadline
+from policies.order.drf import Drf
 from policies.order.fifo import Fifo
+from policies.order.fifo_backfill import FifoBackfill
+from policies.order.finish_time_fair import FinishTimeFair
+from policies.order.gittins import Gittins
+from policies.order.las import Las
+from policies.order.optimus import Optimus
+from policies.order.pollux_goodput import PolluxGoodput
+from policies.order.priority import Priority
+from policies.order.quota import Quota
+from policies.order.sjf import Sjf
+from policies.order.srsf import Srsf
+from policies.order.srtf import Srtf
 from policies.place.best_fit import BestFit
 from policies.place.consolidate import Consolidate
 from policies.place.cost import Cost
@@ -38,7 +51,25 @@ from policies.place.tetris import Tetris
 from policies.place.topology import Topology
 from policies.place.uniform_random import UniformNode
 
-ORDERS: dict[str, type[Order]] = {member.name: member for member in (Fifo,)}
+ORDERS: dict[str, type[Order]] = {
+    member.name: member
+    for member in (
+        Fifo,
+        FifoBackfill,
+        Sjf,
+        Srtf,
+        Srsf,
+        Las,
+        Priority,
+        Drf,
+        FinishTimeFair,
+        Deadline,
+        Quota,
+        PolluxGoodput,
+        Optimus,
+        Gittins,
+    )
+}
 """Who goes next: name -> class."""
 
 PLACES: dict[str, type[Place]] = {

@@ -18,6 +18,7 @@ from policies.conformance_cluster import OrderConformance, PolicyConformance
 from policies.conformance_place import PlaceConformance
 from policies.strategies import (
     cluster_snapshots,
+    crowded_snapshots,
     degenerate_snapshots,
     degenerate_views,
     job_views,
@@ -31,6 +32,7 @@ __all__ = [
     "PlaceConformance",
     "PolicyConformance",
     "cluster_snapshots",
+    "crowded_snapshots",
     "degenerate_snapshots",
     "degenerate_views",
     "job_views",

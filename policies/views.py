@@ -83,6 +83,11 @@ class JobView:
                 f"got min_workers={self.min_workers}, max_workers={self.max_workers}"
             )
 
+    @property
+    def bundle_class(self) -> tuple[Resources, tuple[tuple[str, tuple[str, ...]], ...]]:
+        """What decides on which nodes a bundle fits, and how many: jobs with equal classes fit alike."""
+        return self.bundle, tuple(sorted(self.selector.items()))
+
     def rate(self, workers: int, kind: str = "") -> float:
         """Return the work per second with ``workers`` workers on nodes of ``kind``; NaN where it is not known.
 
@@ -122,7 +127,10 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Claim:
-    """A job's turn: between ``min_workers`` and ``max_workers`` more of its bundles."""
+    """A job's turn: between ``min_workers`` and ``max_workers`` of its bundles.
+
+    An order counts the workers that the job has already; a placement is asked for the rest.
+    """
 
     job: JobView
     min_workers: int

@@ -96,9 +96,7 @@ def test_a_name_may_be_in_several_families(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_unknown_name_lists_the_choices() -> None:
-    with pytest.raises(
-        PolicyError, match=r"unknown policy 'eqal'; did you mean 'equal'\? choose from: fifo, spread, pack"
-    ):
+    with pytest.raises(PolicyError, match=r"unknown policy 'eqal'; did you mean 'equal'\? choose from: fifo, .*pack"):
         described("eqal")
 
 

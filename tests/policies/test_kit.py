@@ -12,7 +12,12 @@ import pytest
 from policies.balance.equal import Equal
 from policies.feasibility import Room, devices_for, fits
 from policies.interface import Assignment, Claim, ClusterPlan, Shortfall, Slot, Unplaced
+from policies.order.deadline import Deadline
 from policies.order.fifo import Fifo
+from policies.order.fifo_backfill import FifoBackfill
+from policies.order.priority import Priority
+from policies.order.sjf import Sjf
+from policies.order.srsf import Srsf
 from policies.place.spread import Spread
 from policies.presets import resolve
 from policies.testing import BalanceConformance, OrderConformance, PlaceConformance, PolicyConformance
@@ -97,6 +102,47 @@ class PromisesTheMoon(Fifo):
     promises = frozenset({"the-moon"})
 
 
+class Idles(Fifo):
+    promises = frozenset({"work-conserving"})
+
+
+class Starves(Sjf):
+    blocking = True
+    promises = frozenset({"starvation-free"})
+
+
+class LetsAllPast(Priority):
+    blocking = False
+
+
+class ReservesNothing(FifoBackfill):
+    promises = frozenset({"delays-no-first"})
+
+    def reservations(self, snapshot: Any) -> Any:
+        return None
+
+
+class LongestFirst(Sjf):
+    def rank(self, snapshot: Any) -> Any:
+        return super().rank(snapshot)[::-1]
+
+
+class MostServiceFirst(Srsf):
+    def rank(self, snapshot: Any) -> Any:
+        return super().rank(snapshot)[::-1]
+
+
+class LatestFirst(Deadline):
+    def rank(self, snapshot: Any) -> Any:
+        return super().rank(snapshot)[::-1]
+
+
+class RefusesWhoRuns(Fifo):
+    def rank(self, snapshot: Any) -> Any:
+        reasons = (Shortfall("luck", 1.0, 0.0, "here"),)
+        return (*super().rank(snapshot), *(Unplaced(job, 0, 1, reasons) for job in snapshot.held()))
+
+
 def kit_of(kit: type, policy: Any) -> Any:
     return type("Tests", (kit,), {"policy": lambda self: policy()})()
 
@@ -117,6 +163,14 @@ def kit_of(kit: type, policy: Any) -> Any:
         (OrderConformance, Forgets, "test_one_claim_for_every_turn"),
         (OrderConformance, Overtakes, "test_its_plans_pass_the_referee"),
         (OrderConformance, PromisesTheMoon, "test_its_plans_pass_the_referee"),
+        (OrderConformance, Idles, "test_its_plans_pass_the_referee"),
+        (OrderConformance, Starves, "test_its_plans_pass_the_referee"),
+        (OrderConformance, LetsAllPast, "test_its_plans_pass_the_referee"),
+        (OrderConformance, ReservesNothing, "test_its_plans_pass_the_referee"),
+        (OrderConformance, LongestFirst, "test_its_plans_pass_the_referee"),
+        (OrderConformance, MostServiceFirst, "test_its_plans_pass_the_referee"),
+        (OrderConformance, LatestFirst, "test_its_plans_pass_the_referee"),
+        (OrderConformance, RefusesWhoRuns, "test_its_plans_pass_the_referee"),
         (PolicyConformance, PlansNothing, "test_every_job_is_granted_whole_or_refused_truly"),
     ],
 )
