@@ -64,15 +64,15 @@ def mean_completion_bound_s(snapshot: ClusterSnapshot) -> float:
     needs = _needs(snapshot)
     if not len(needs.work):
         return 0.0
-    with np.errstate(divide="ignore"):
-        shortest = needs.work / needs.rate.max(axis=1, initial=0.0)
-        least = (needs.held / needs.rate[:, :, None]).min(axis=1, initial=np.inf, where=needs.rate[:, :, None] > 0)
-    if np.isinf(shortest).any():
+    fastest = needs.rate.max(axis=1, initial=0.0)
+    if (fastest <= 0).any():
         return math.inf
+    rate, never = needs.rate[:, :, None], np.full(needs.held.shape, np.inf)
+    least = np.divide(needs.held, rate, out=never, where=rate > 0).min(axis=1)
     used = np.cumsum(np.sort(least * needs.work[:, None], axis=0), axis=0)
     everything = needs.capacity.sum(axis=0)
     ends = np.divide(used, everything, out=np.zeros_like(used), where=everything > 0)
-    return float(np.maximum(ends.max(axis=1), np.sort(shortest)).mean())
+    return float(np.maximum(ends.max(axis=1), np.sort(needs.work / fastest)).mean())
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class Problem:
             speeds=np.divide(gangs.rates, best[:, None], out=np.zeros_like(gangs.rates), where=gangs.workers > 0),
             use=part,
             left_s=_left_s(jobs, gangs),
-            weight=weights(jobs, snapshot.tenants),
+            weight=weights(jobs, snapshot),
             age_s=np.array([max(snapshot.now_s - job.submitted_s, 0.0) for job in jobs]),
             within_s=np.array([job.deadline_s - snapshot.now_s for job in jobs]),
             count=np.ones(len(jobs)),

@@ -14,7 +14,7 @@ from policies.joint.gangs import Gangs
 from policies.joint.pools import Pools
 from policies.joint.seats import Asked, Seats, shape_of
 
-TURN = (Shortfall("turn", 1.0, 0.0, "this round"),)
+TURN = (Shortfall("turn", 1.0, 0.0, "for its turn in a later round"),)
 """Why a job waits whose turn is not now."""
 
 NO_NODES = (Shortfall("nodes", 1.0, 0.0, "the cluster (no nodes)"),)

@@ -7,59 +7,54 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from policies.order.tenancy import lineage, tenants_of
 from policies.tables import Floats
-from policies.views import JobView, Tenant
+from policies.views import ClusterSnapshot, JobView
 
 STEEPEST = 50.0
 """Priorities further from 0 than this weigh no more."""
 
 
-def weights(jobs: Sequence[JobView], tenants: Sequence[Tenant]) -> Floats:
-    """Return what each job weighs, mean 1; length j.
+def weights(jobs: Sequence[JobView], snapshot: ClusterSnapshot) -> Floats:
+    """Return what each of ``jobs`` weighs, mean 1; length j.
 
-    A tenant has its weight's part of what its parent has, among the siblings that have jobs; a tenant's jobs divide
-    what it has, and each step of priority doubles a job's part. Where a tenant has jobs of its own beside
-    those of its children, they count as one more child, which weighs 1.
+    A tenant has its weight's part of what its parent has, among the siblings that have jobs. A tenant's jobs divide
+    what it has, and each step of priority doubles a job's part. Where a tenant has jobs of its own beside those of its
+    children, they count as one more child, of weight 1.
+
+    Raises
+    ------
+    PolicyError
+        If a tenant is a part of itself, or its weight is not greater than 0.
     """
     steps = [2.0 ** min(max(job.priority, -STEEPEST), STEEPEST) for job in jobs]
-    of_tenant: dict[str, list[int]] = {}
+    rows_of: dict[str, list[int]] = {}
     for j, job in enumerate(jobs):
-        of_tenant.setdefault(job.tenant, []).append(j)
-    part = _parts(sorted(of_tenant), {tenant.name: tenant for tenant in tenants})
-    found = np.zeros(len(jobs))
-    for name, rows in of_tenant.items():
+        rows_of.setdefault(job.tenant, []).append(j)
+    part, found = _parts(sorted(rows_of), snapshot), np.zeros(len(jobs))
+    for name, rows in rows_of.items():
         total = math.fsum(steps[j] for j in rows)
-        for j in rows:
-            found[j] = part[name] * steps[j] / total
+        found[rows] = [part[name] * steps[j] / total for j in rows]
     return found * (len(jobs) / math.fsum(found)) if len(jobs) else found
 
 
-def _parts(names: Sequence[str], tenants: dict[str, Tenant]) -> dict[str, float]:
-    """Return the part of the whole that each of these tenants' own jobs have."""
-    paths = {name: _path(name, tenants) for name in names}
+def _parts(names: Sequence[str], snapshot: ClusterSnapshot) -> dict[str, float]:
+    """Return which part of everything the jobs of each of these tenants have."""
+    tenants = tenants_of(snapshot)
+    paths = {name: lineage(name, tenants)[::-1] for name in names}
+    owners = set(paths.values())
     children: dict[tuple[str, ...], set[str]] = {}
     for path in paths.values():
         for depth in range(len(path)):
             children.setdefault(path[:depth], set()).add(path[depth])
+
+    def together(path: tuple[str, ...]) -> float:
+        return math.fsum([float(path in owners), *(tenants[child].weight for child in children.get(path, ()))])
+
     found = {}
     for name, path in paths.items():
-        part = 1.0
+        part = 1 / together(path)
         for depth in range(len(path)):
-            among = sorted(children[path[:depth]])
-            own = 1.0 if depth and path[:depth] in paths.values() else 0.0
-            part *= _weight(path[depth], tenants) / (math.fsum(_weight(other, tenants) for other in among) + own)
-        below = math.fsum(_weight(other, tenants) for other in sorted(children.get(path, ())))
-        found[name] = part / (1.0 + below)
+            part *= tenants[path[depth]].weight / together(path[:depth])
+        found[name] = part
     return found
-
-
-def _weight(name: str, tenants: dict[str, Tenant]) -> float:
-    return tenants[name].weight if name in tenants else 1.0
-
-
-def _path(name: str, tenants: dict[str, Tenant]) -> tuple[str, ...]:
-    """Return the tenants from the top down to this one; a tenant that is its own ancestor is at the top."""
-    path = [name]
-    while (above := tenants[path[0]].parent if path[0] in tenants else "") and above not in path:
-        path.insert(0, above)
-    return tuple(path)

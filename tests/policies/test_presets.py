@@ -102,8 +102,15 @@ def test_each_balance_is_a_preset() -> None:
 
 def test_a_joint_policy_by_name_and_with_parts() -> None:
     assert isinstance(resolve("min-makespan"), MinMakespan)
-    policy: Any = resolve({"joint": {"pop": {"parts": 2, "inner": "min-makespan"}}, "place": "spread", "balance": "random"})
-    assert (policy.parts, type(policy.inner), type(policy.place), policy.balance.name) == (2, MinMakespan, Spread, "random")
+    policy: Any = resolve(
+        {"joint": {"pop": {"parts": 2, "inner": "min-makespan"}}, "place": "spread", "balance": "random"}
+    )
+    assert (policy.parts, type(policy.inner), type(policy.place), policy.balance.name) == (
+        2,
+        MinMakespan,
+        Spread,
+        "random",
+    )
     assert isinstance(resolve({"joint": "policies.joint.min_makespan:MinMakespan"}), MinMakespan)
 
 
