@@ -61,7 +61,7 @@ def test_the_bound_is_near_the_published_makespans(data: Path, num_jobs: int) ->
 
 
 def test_min_makespan_comes_near_the_bound(data: Path) -> None:
-    row = gavel.static(300, 1, ["min-makespan"])
+    row = gavel.static(200, 1, ["min-makespan"])
     assert row["bound_h"] * (1 - 1e-6) <= row["min-makespan"] <= 1.005 * row["bound_h"]
 
 

@@ -140,11 +140,9 @@ class TestLeases:
         loop = Loop(policy(), cluster({"fast": [1], "slow": [1]}), jobs)
         loop.plan(0.0)
         loop.policy = MaxSumThroughput(round_s=ROUND_S)
-        with_state, without = loop.snapshot, replace(loop.snapshot, state={"kinds": ("another",)})
-        assert (
-            loop.policy.plan(with_state).state["shares"].tolist() == loop.policy.plan(without).state["shares"].tolist()
-        )
-        assert loop.policy.plan(replace(with_state, state={"anything": 1})).state["shares"].tolist() == [[1.0, 0.0]]
+        for state in (loop.snapshot.state, {"kinds": ("another",)}, {"anything": 1}, {}):
+            plan = loop.policy.plan(replace(loop.snapshot, state=state))
+            assert plan.state["shares"].tolist() == [[1.0, 0.0], [0.0, 1.0]]
 
 
 class TestShares:
