@@ -21,7 +21,14 @@ from policies.balance.round_robin import RoundRobin
 from policies.balance.speed_proportional import SpeedProportional
 from policies.balance.uniform_random import UniformRandom
 from policies.composed import Composed
-from policies.interface import Balance, Described, Order, Place, Policy, PolicyError
+from policies.interface import Balance, Order, Place, Policy, PolicyError
+from policies.joint.allox import Allox
+from policies.joint.finish_time_fair_lp import FinishTimeFairLp
+from policies.joint.max_min_throughput import MaxMinThroughput
+from policies.joint.max_sum_throughput import MaxSumThroughput
+from policies.joint.min_makespan import MinMakespan
+from policies.joint.pop import Pop
+from policies.joint.rounds import TimeShared
 from policies.loading import create, load, unknown
 from policies.order.deadline import Deadline
 from policies.order.drf import Drf
@@ -117,15 +124,21 @@ BALANCES: dict[str, type[Balance]] = {
 }
 """How much each: name -> class."""
 
-FAMILIES: dict[str, tuple[type[Described], Mapping[str, type[Described]]]] = {
+JOINTS: dict[str, type[TimeShared]] = {
+    member.name: member for member in (MinMakespan, MaxMinThroughput, MaxSumThroughput, FinishTimeFairLp, Pop, Allox)
+}
+"""Who goes next and on which nodes, at once: name -> class."""
+
+FAMILIES: dict[str, tuple[type, Mapping[str, type]]] = {
     "order": (Order, ORDERS),
     "place": (Place, PLACES),
     "balance": (Balance, BALANCES),
+    "joint": (Policy, JOINTS),
 }
 """Family -> what its members are, and its members."""
 
 DEFAULTS = {"order": "fifo", "place": "spread", "balance": "equal"}
-"""What a composition takes where it says nothing."""
+"""The parts of a composition, and what it takes where it says nothing."""
 
 PRESETS: dict[str, dict[str, str]] = {name: {**DEFAULTS, "balance": name} for name in BALANCES}
 """Name -> composition: each balance alone names one."""
@@ -137,10 +150,10 @@ def resolve(spec: str | Mapping[str, Any], search: Sequence[Path] = ()) -> Polic
     Parameters
     ----------
     spec
-        A preset's name; or a mapping of ``order``, ``place`` and ``balance`` (what is left out is ``fifo``,
-        ``spread`` and ``equal``), each a name, ``module:Class``, or ``{either: {option: value}}``; or
-        ``module:Class``, a policy of the user's own, or an order, place or balance of theirs, with the rest
-        as above.
+        The name of a preset or of a joint policy; or a mapping of ``order``, ``place`` and ``balance`` (what is left
+        out is ``fifo``, ``spread`` and ``equal``), or of ``joint`` and what it is to use of ``place`` and ``balance``,
+        each a name, ``module:Class``, or ``{either: {option: value}}``; or ``module:Class``, a policy of the
+        user's own, or an order, place or balance of theirs, with the rest as above.
     search
         Folders in which modules are looked up first, such as the job file's.
 
@@ -156,8 +169,10 @@ def resolve(spec: str | Mapping[str, Any], search: Sequence[Path] = ()) -> Polic
         raise PolicyError(f"policy must be a name or a mapping of {', '.join(FAMILIES)}, but got {spec!r}")
     if ":" in spec:
         return _own(spec, search)
+    if spec in JOINTS:
+        return _composed({"joint": spec}, search)
     if spec not in PRESETS:
-        raise unknown("policy", spec, PRESETS, _hint(spec))
+        raise unknown("policy", spec, [*PRESETS, *JOINTS], _hint(spec))
     return _composed(PRESETS[spec], search, name=spec)
 
 
@@ -171,7 +186,7 @@ def _own(spec: str, search: Sequence[Path]) -> Policy:
     plugin = create(spec, load(spec, search), {})
     if isinstance(plugin, Policy):
         return plugin
-    family = next(family for family, (kind, _) in FAMILIES.items() if isinstance(plugin, kind))
+    family = next(family for family in DEFAULTS if isinstance(plugin, FAMILIES[family][0]))
     return _compose({family: plugin}, search)
 
 
@@ -179,18 +194,30 @@ def _composed(parts: Mapping[str, Any], search: Sequence[Path], name: str | None
     for family in parts:
         if family not in FAMILIES:
             raise unknown("part of a policy", family, FAMILIES)
+    if "joint" in parts:
+        return _joint(parts, search)
     return _compose({family: _member(family, part, search) for family, part in parts.items()}, search, name)
+
+
+def _joint(parts: Mapping[str, Any], search: Sequence[Path]) -> Policy:
+    if "order" in parts:
+        raise PolicyError(
+            f"a joint policy says itself who goes next: leave order out, but got order={parts['order']!r}"
+        )
+    members = {family: _member(family, part, search) for family, part in parts.items() if family != "joint"}
+    made: Policy = _member("joint", parts["joint"], search, members)
+    return made
 
 
 def _compose(members: Mapping[str, Any], search: Sequence[Path], name: str | None = None) -> Policy:
     full: dict[str, Any] = {
-        family: members.get(family) or _member(family, DEFAULTS[family], search) for family in FAMILIES
+        family: members.get(family) or _member(family, default, search) for family, default in DEFAULTS.items()
     }
     return Composed(**full, name=name)
 
 
-def _member(family: str, part: Any, search: Sequence[Path]) -> Described:
-    """Return the member that ``name`` or ``{name: {option: value}}`` names."""
+def _member(family: str, part: Any, search: Sequence[Path], more: Mapping[str, Any] | None = None) -> Any:
+    """Return the member that ``name`` or ``{name: {option: value}}`` names, made with ``more`` options."""
     kind, members = FAMILIES[family]
     name, options = next(iter(part.items())) if isinstance(part, Mapping) and len(part) == 1 else (part, {})
     options = {} if options is None else options
@@ -198,7 +225,7 @@ def _member(family: str, part: Any, search: Sequence[Path]) -> Described:
         raise PolicyError(f"{family} must be a name or {{name: {{option: value}}}}, but got {part!r}")
     if ":" not in name and name not in members:
         raise unknown(family, name, members)
-    member = create(name, load(name, search) if ":" in name else members[name], dict(options))
+    member = create(name, load(name, search) if ":" in name else members[name], {**options, **(more or {})})
     if not isinstance(member, kind):
         raise PolicyError(f"{family} must be a {kind.__name__}, but {name!r} is a {type(member).__name__}")
     return member
