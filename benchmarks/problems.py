@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_svmlight_file
 
+from benchmarks.public_data import DATA
+
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
-
-DATA = Path(os.environ.get("APPORTION_DATA", Path(__file__).resolve().parents[1] / ".." / "shared" / "data"))
-"""Where public data lies, if it does."""
 
 NOISE_SHARE = 0.1
 """Part of the target's variance that is noise: R2 of the true weights is 0.9."""

@@ -127,7 +127,7 @@ class _Turns:
         if num_kept >= claim.max_workers:
             return ()
         rest = Claim(claim.job, max(claim.min_workers - num_kept, 0), claim.max_workers - num_kept)
-        return self._place.place(rest, PlaceView(self._room.table(), self._snapshot.seed, self._demand), self._memo)
+        return self._place.place(rest, PlaceView(self._room.view(), self._snapshot.seed, self._demand), self._memo)
 
     def _allowed(self, claim: Claim) -> bool:
         return self._order.allows(claim, self._room.table(), tuple(self._blocked), self._snapshot)

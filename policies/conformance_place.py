@@ -95,12 +95,15 @@ class PlaceConformance(Conformance):
     @quick
     @given(nodes=node_tables(), jobs=st.lists(job_views(), min_size=2, max_size=6), seed=st.integers(0, 9))
     def test_a_memo_changes_nothing(self, nodes: NodeTable, jobs: list[JobView], seed: int) -> None:
-        """Claims one after the other, each on what is left, some of which end: with a memo as without."""
+        """Claims one after the other, each on what is left, some of which end: with a memo as without.
+
+        What is left is a table of its own at times, and at times a view of the room.
+        """
         policy, memo, room = self.policy(), Memo(), Room(nodes)
         demand = demand_of(tuple(jobs))
         held: list[tuple[JobView, Slot]] = []
         for turn, job in enumerate([*jobs, *jobs]):
-            view = PlaceView(room.table(), seed, demand)
+            view = PlaceView(room.table() if turn % 4 == 3 else room.view(), seed, demand)
             answer = policy.place(_claim(job), view, memo)
             assert same(answer, policy.place(_claim(job), view)), "a memo changes the answer"
             if turn % 3 == 2 and held:

@@ -20,12 +20,17 @@ TOLERANCE = 1e-6
 
 def fits(job: JobView, nodes: NodeTable) -> NDArray[np.bool_]:
     """Say for every node whether one more bundle of ``job`` fits there; shape ``(n,)``."""
-    bundle = job.bundle
+    able = has_room(job.bundle, nodes)
+    return able & selected(job.selector, nodes) if job.selector else able
+
+
+def has_room(bundle: Resources, nodes: NodeTable) -> NDArray[np.bool_]:
+    """Say for every node whether it has room for one more ``bundle``, whatever its labels are; shape ``(n,)``."""
     able = (nodes.free[:, CPU] + TOLERANCE >= bundle.cpu) & (nodes.free[:, MEMORY] + TOLERANCE >= bundle.memory)
-    if bundle.gpu > 0:
-        able &= _fit_on_devices(bundle.gpu, nodes) >= 1
-    if job.selector:
-        able &= selected(job.selector, nodes)
+    if bundle.gpu > 1:
+        able &= (nodes.device_free + TOLERANCE >= 1).sum(axis=1) >= bundle.gpu
+    elif bundle.gpu > 0:
+        able &= nodes.device_free.max(axis=1) + TOLERANCE >= bundle.gpu
     return np.asarray(able, dtype=np.bool_)
 
 
@@ -34,7 +39,7 @@ def selected(selector: Selector, nodes: NodeTable) -> NDArray[np.bool_]:
     able = np.ones(len(nodes), dtype=np.bool_)
     for label, values in selector.items():
         have = nodes.labels.get(label, ("",) * len(nodes))
-        able &= np.fromiter((value in values for value in have), dtype=np.bool_, count=len(nodes))
+        able &= np.fromiter(map(frozenset(values).__contains__, have), dtype=np.bool_, count=len(nodes))
     return able
 
 
@@ -71,12 +76,18 @@ def devices_for(bundle: Resources, device_free: Floats) -> tuple[int, ...]:
         return ()
     if bundle.gpu > 1:
         return tuple(np.flatnonzero(device_free + TOLERANCE >= 1)[: int(bundle.gpu)].tolist())
-    room = np.where(device_free + TOLERANCE >= bundle.gpu, device_free, np.inf)
-    return (int(np.argmin(room)),)
+    return (int(np.argmin(np.where(devices_with_room(bundle, device_free), device_free, np.inf))),)
+
+
+def devices_with_room(bundle: Resources, device_free: Floats) -> NDArray[np.bool_]:
+    """Say for every GPU whether ``bundle`` could have a part of it, or all of it; shape of ``device_free``."""
+    return np.asarray(device_free + TOLERANCE >= min(bundle.gpu, 1.0), dtype=np.bool_)
 
 
 def shortfalls(job: JobView, nodes: NodeTable) -> Sequence[Shortfall]:
     """Name, for every node where one more bundle of ``job`` does not fit, everything that is short there."""
+    if nodes.log is not None:  # the reasons are those of now, and may be read when the view shows something else
+        nodes = replace(nodes, free=frozen(nodes.free), device_free=frozen(nodes.device_free))
     return _Shortfalls(job, nodes)
 
 
@@ -136,15 +147,20 @@ class Room:
     Attributes
     ----------
     free, device_free, gpu_leases
-        As in ``NodeTable``, and the policy's own to change.
+        As in ``NodeTable``; only ``hold`` and ``release`` change them.
     """
 
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
         self._row: dict[str, int] = {}
+        self._log: list[int] = []
         self.free: Floats = nodes.free.copy()
         self.device_free: Floats = nodes.device_free.copy()
         self.gpu_leases: Ints = nodes.gpu_leases.copy()
+        self._view = replace(nodes, free=self.free[:], device_free=self.device_free[:], gpu_leases=self.gpu_leases[:])
+        for array in (self._view.free, self._view.device_free, self._view.gpu_leases):
+            array.flags.writeable = False
+        object.__setattr__(self._view, "log", self._log)
 
     def row(self, node: str) -> int | None:
         """Return the row of a node by its id, or None."""
@@ -170,15 +186,15 @@ class Room:
         self.gpu_leases[row, bundle.gpu_class] += sign
         if devices:
             self.device_free[row, list(devices)] -= sign * min(bundle.gpu, 1.0)
+        self._log.append(row)
 
     def one(self, row: int) -> NodeTable:
         """Return one node as it is now."""
-        return replace(
-            self._nodes.take([row]),
-            free=frozen(self.free[[row]]),
-            device_free=frozen(self.device_free[[row]]),
-            gpu_leases=frozen(self.gpu_leases[[row]], np.int64),
-        )
+        return self._view.take([row])
+
+    def view(self) -> NodeTable:
+        """Return the nodes as they are, without a copy: it shows what is held later, too, and is read-only."""
+        return self._view
 
     def table(self) -> NodeTable:
         """Return the nodes as they are now; what is held later does not show."""

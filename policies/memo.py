@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from policies.tables import Ints, NodeTable
 
-ENTRIES = 1024
-"""How many columns are kept; the one that was not used for longest goes first."""
+BYTES = 2**28
+"""How large the columns may be together; the one that was not used for longest goes first."""
 
 _WATCHED = ("free", "device_free", "gpu_leases")
+
+_ALWAYS = np.iinfo(np.int64).max
+"""When a column was seen that never changes."""
 
 
 class Memo:
@@ -26,9 +29,13 @@ class Memo:
 
     def __init__(self) -> None:
         self._nodes: NodeTable | None = None
+        self._seen: dict[str, NDArray[Any]] = {}
+        self._log: Sequence[int] | None = None
+        self._num_read = 0
         self._changed_at: Ints = np.zeros(0, dtype=np.int64)
         self._now = 0
         self._columns: OrderedDict[Hashable, tuple[int, NDArray[Any]]] = OrderedDict()
+        self._num_bytes = 0
 
     def column(
         self, key: Hashable, nodes: NodeTable, compute: Callable[[NodeTable, Ints], NDArray[Any]]
@@ -53,35 +60,62 @@ class Memo:
         self._look_at(nodes)
         known = self._columns.get(key)
         if known is None:
-            column = np.array(compute(nodes, np.arange(len(nodes))))
-        else:
-            seen_at, column = known
-            stale = np.flatnonzero(self._changed_at > seen_at)
-            if len(stale):
-                column[stale] = compute(nodes.take(stale), stale)
-        self._columns[key] = (self._now, column)
+            return self._keep(key, np.array(compute(nodes, np.arange(len(nodes)))), self._now)
+        seen_at, column = known
+        stale = np.flatnonzero(self._changed_at > seen_at)
+        if 2 * len(stale) > len(nodes):
+            column[:] = compute(nodes, np.arange(len(nodes)))
+        elif len(stale):
+            column[stale] = compute(nodes.take(stale), stale)
+        return self._keep(key, column, self._now)
+
+    def constant(self, key: Hashable, nodes: NodeTable, compute: Callable[[NodeTable], NDArray[Any]]) -> NDArray[Any]:
+        """Return ``compute(nodes)``, which may depend on all that the nodes are, and on nothing that is free of them.
+
+        ``key`` names everything else that it depends on; read-only.
+        """
+        self._look_at(nodes)
+        known = self._columns.get(key)
+        return self._keep(key, np.array(compute(nodes)) if known is None else known[1], _ALWAYS)
+
+    def _keep(self, key: Hashable, column: NDArray[Any], seen_at: int) -> NDArray[Any]:
+        if key not in self._columns:
+            self._num_bytes += column.nbytes
+        self._columns[key] = (seen_at, column)
         self._columns.move_to_end(key)
-        if len(self._columns) > ENTRIES:
-            self._columns.popitem(last=False)
+        while self._num_bytes > BYTES and len(self._columns) > 1:
+            self._num_bytes -= self._columns.popitem(last=False)[1][1].nbytes
         shown = column.view()
         shown.flags.writeable = False
         return shown
 
     def _look_at(self, nodes: NodeTable) -> None:
         """Note which rows differ from the nodes of the last call."""
+        if nodes.log is None or nodes.log is not self._log:
+            if nodes is self._nodes and nodes.log is None:
+                return
+            self._compare(nodes)
+        elif len(nodes.log) > self._num_read:
+            rows = list(set(nodes.log[self._num_read :]))
+            self._now += 1
+            self._changed_at[rows] = self._now
+            for name, seen in self._seen.items():
+                seen[rows] = getattr(nodes, name)[rows]
+        self._nodes, self._log = nodes, nodes.log
+        self._num_read = len(nodes.log or ())
+
+    def _compare(self, nodes: NodeTable) -> None:
+        """Look at every row."""
         before = self._nodes
-        if nodes is before:
-            return
-        self._nodes = nodes
         if before is None or not _same_machines(before, nodes):
             self._columns.clear()
+            self._num_bytes = 0
             self._changed_at = np.zeros(len(nodes), dtype=np.int64)
-            return
-        changed = np.zeros(len(nodes), dtype=bool)
-        for name in _WATCHED:
-            changed |= (getattr(before, name) != getattr(nodes, name)).any(axis=1)
-        self._now += 1
-        self._changed_at[changed] = self._now
+        else:
+            differs = [(self._seen[name] != getattr(nodes, name)).any(axis=1) for name in _WATCHED]
+            self._now += 1
+            self._changed_at[np.logical_or.reduce(differs)] = self._now
+        self._seen = {name: np.array(getattr(nodes, name)) for name in _WATCHED}
 
 
 def column(
@@ -89,6 +123,13 @@ def column(
 ) -> NDArray[Any]:
     """Return ``memo.column(key, nodes, compute)``, or without a memo the same from nothing."""
     return compute(nodes, np.arange(len(nodes))) if memo is None else memo.column(key, nodes, compute)
+
+
+def constant(
+    memo: Memo | None, key: Hashable, nodes: NodeTable, compute: Callable[[NodeTable], NDArray[Any]]
+) -> NDArray[Any]:
+    """Return ``memo.constant(key, nodes, compute)``, or without a memo the same from nothing."""
+    return compute(nodes) if memo is None else memo.constant(key, nodes, compute)
 
 
 def _same_machines(one: NodeTable, other: NodeTable) -> bool:

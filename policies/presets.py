@@ -15,13 +15,33 @@ from policies.composed import Composed
 from policies.interface import Balance, Described, Order, Place, Policy, PolicyError
 from policies.loading import create, did_you_mean, load
 from policies.order.fifo import Fifo
+from policies.place.best_fit import BestFit
+from policies.place.dot_product import DotProduct
+from policies.place.fgd import FragmentationGradientDescent
+from policies.place.first_fit import FirstFit
+from policies.place.gpu_clustering import GpuClustering
+from policies.place.gpu_packing import GpuPacking
 from policies.place.pack import Pack
 from policies.place.spread import Spread
+from policies.place.uniform_random import UniformNode
 
 ORDERS: dict[str, type[Order]] = {member.name: member for member in (Fifo,)}
 """Who goes next: name -> class."""
 
-PLACES: dict[str, type[Place]] = {member.name: member for member in (Spread, Pack)}
+PLACES: dict[str, type[Place]] = {
+    member.name: member
+    for member in (
+        Spread,
+        Pack,
+        UniformNode,
+        FirstFit,
+        BestFit,
+        DotProduct,
+        GpuPacking,
+        GpuClustering,
+        FragmentationGradientDescent,
+    )
+}
 """On which nodes: name -> class."""
 
 BALANCES: dict[str, type[Balance]] = {

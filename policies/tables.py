@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,14 @@ class PolicyError(ValueError):
     """A policy was named, configured or written wrongly; the message says what to do."""
 
 
-def frozen(values: Any, dtype: Any = np.float64) -> NDArray[Any]:
-    """Return ``values`` as a read-only array, so that no policy can change a snapshot."""
-    array = np.array(values, dtype=dtype)
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     array.flags.writeable = False
     return array
+
+
+def frozen(values: Any, dtype: Any = np.float64) -> NDArray[Any]:
+    """Return ``values`` as a read-only array, so that no policy can change a snapshot."""
+    return _read_only(np.array(values, dtype=dtype))
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,9 @@ class Resources:
         return 1 if self.gpu < 1 else min(1 + int(self.gpu), GPU_CLASSES - 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NodeTable:
-    """Machines with capacity, one row a node; ``NodeTable.of`` fills in what is not known.
+    """Machines with capacity, one row a node; equal only to itself. ``NodeTable.of`` fills in what is not known.
 
     Attributes
     ----------
@@ -88,6 +92,9 @@ class NodeTable:
         Of the whole node, in any currency; length n.
     labels
         Label -> its value on each node, length n; empty where a node has none.
+    log
+        Of a live view (``Room.view``): the rows that changed, one entry a change; shared by all views of one room, and
+        None on any other table, also on one that is made from a view.
     """
 
     ids: tuple[str, ...]
@@ -100,6 +107,7 @@ class NodeTable:
     s_per_byte: Floats
     price_per_hour: Floats
     labels: Mapping[str, tuple[str, ...]]
+    log: Sequence[int] | None = field(default=None, init=False, repr=False)
 
     def __len__(self) -> int:
         """Count the nodes."""
@@ -145,21 +153,18 @@ class NodeTable:
         """Return the table of these rows, in this order."""
         picked = np.asarray(rows, dtype=np.int64)
         listed = picked.tolist()
-
-        def names(values: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(values[row] for row in listed)
-
+        get = itemgetter(*listed) if len(listed) > 1 else lambda values: tuple(values[row] for row in listed)
         return NodeTable(
-            ids=names(self.ids),
-            capacity=frozen(self.capacity[picked]),
-            free=frozen(self.free[picked]),
-            numeric_class=names(self.numeric_class),
-            kinds=names(self.kinds),
-            device_free=frozen(self.device_free[picked]),
-            gpu_leases=frozen(self.gpu_leases[picked], np.int64),
-            s_per_byte=frozen(self.s_per_byte[picked]),
-            price_per_hour=frozen(self.price_per_hour[picked]),
-            labels={label: names(values) for label, values in self.labels.items()},
+            ids=get(self.ids),
+            capacity=_read_only(self.capacity[picked]),
+            free=_read_only(self.free[picked]),
+            numeric_class=get(self.numeric_class),
+            kinds=get(self.kinds),
+            device_free=_read_only(self.device_free[picked]),
+            gpu_leases=_read_only(self.gpu_leases[picked]),
+            s_per_byte=_read_only(self.s_per_byte[picked]),
+            price_per_hour=_read_only(self.price_per_hour[picked]),
+            labels={label: get(values) for label, values in self.labels.items()},
         )
 
     def emptied(self) -> NodeTable:
@@ -224,9 +229,9 @@ class ShardTable:
         return len(self.work)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Demand:
-    """The mix of bundles that a cluster is asked for, one row a class of them.
+    """The mix of bundles that a cluster is asked for, one row a class of them; equal only to itself.
 
     Attributes
     ----------

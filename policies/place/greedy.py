@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Hashable
 from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
+from numpy.typing import NDArray
 
-from policies.feasibility import Room, devices_for, fits, shortfalls
+from policies.feasibility import Room, devices_for, has_room, selected, shortfalls
 from policies.interface import (
+    CPU,
+    GPU,
     RESOURCES,
     Claim,
     Floats,
@@ -19,11 +23,12 @@ from policies.interface import (
     NodeTable,
     Place,
     PlaceView,
+    PolicyError,
     Shortfall,
     Slot,
     Unplaced,
 )
-from policies.memo import column
+from policies.memo import column, constant
 
 TINY = 1e-300
 """Keeps the free share of what a node has none of at 0."""
@@ -62,6 +67,23 @@ class GreedyPlace(Place):
         del view
         return devices_for(claim.job.bundle, node.device_free[0])
 
+    def choose(self, rows: Ints, rank: Ints, claim: Claim, worker: int, view: PlaceView) -> int:
+        """Choose among nodes with equal scores: the one with the lowest seeded rank.
+
+        Parameters
+        ----------
+        rows
+            The rows of the nodes, ascending; at least one.
+        rank
+            The seeded rank of every node; shape ``(n,)``.
+        claim, worker
+            Whose turn it is, and how many workers of it have been placed before.
+        view
+            What is asked.
+        """
+        del claim, worker, view
+        return int(rows[np.argmin(rank[rows])])
+
     def key(self, claim: Claim, view: PlaceView) -> Hashable:
         """Return all that ``score`` depends on, but the nodes."""
         job = claim.job
@@ -74,43 +96,90 @@ class GreedyPlace(Place):
             return () if not claim.min_workers else Unplaced(claim.job.id, 0, claim.min_workers, _no_nodes(claim))
         gang = claim.max_workers > 1
         scores = self._scores(claim, view, memo)
-        rank = _seeded_rank(nodes.ids, view.seed)
+        rank = constant(memo, ("rank", view.seed), nodes, lambda nodes: _seeded_rank(nodes.ids, view.seed))
         chosen: list[Slot] = []
         if gang:
-            scores, room, placed = scores.copy(), Room(nodes), np.zeros(len(nodes), dtype=np.int64)
+            room, scores, placed = Room(nodes), scores.copy(), np.zeros(len(nodes), dtype=np.int64)
+            nodes = room.view()
         while len(chosen) < claim.max_workers:
-            best = _argbest(self.adjusted(scores, placed) if gang else scores, rank)
-            if best is None:
+            ties = _best(self.adjusted(scores, placed) if gang else scores)
+            if not len(ties):
                 break
-            chosen.append(Slot(best, self.devices(claim, room.one(best) if gang else nodes.take([best]), view)))
+            best = self.choose(ties, rank, claim, len(chosen), view)
+            chosen.append(Slot(best, self.devices(claim, nodes.take([best]), view)))
             if gang:
                 room.hold(claim.job.bundle, best, chosen[-1].devices)
                 placed[best] += 1
-                scores[best] = self._able_scores(claim, room.one(best), view)[0]
+                one = nodes.take([best])
+                scores[best] = self._able_scores(claim, one, has_room(claim.job.bundle, one), view)[0]
         if len(chosen) >= claim.min_workers:
             return tuple(chosen)
-        left = room.table() if gang else nodes
-        return Unplaced(claim.job.id, len(chosen), claim.min_workers, shortfalls(claim.job, left))
+        return Unplaced(claim.job.id, len(chosen), claim.min_workers, shortfalls(claim.job, nodes))
 
     def _scores(self, claim: Claim, view: PlaceView, memo: Memo | None) -> Floats:
         def compute(nodes: NodeTable, rows: Ints) -> Floats:
-            del rows
-            return self._able_scores(claim, nodes, view)
+            able = has_room(claim.job.bundle, nodes)
+            if selector := claim.job.selector:
+                key = ("selected", tuple(sorted(selector.items())))
+                able &= constant(memo, key, view.nodes, lambda nodes: selected(selector, nodes))[rows]
+            return self._able_scores(claim, nodes, able, view)
 
         return column(memo, None if memo is None else self.key(claim, view), view.nodes, compute)
 
-    def _able_scores(self, claim: Claim, nodes: NodeTable, view: PlaceView) -> Floats:
-        """Score nodes, NaN where the bundle does not fit."""
-        return np.where(fits(claim.job, nodes), np.nan_to_num(self.score(claim, nodes, view)), np.nan)
+    def _able_scores(self, claim: Claim, nodes: NodeTable, able: NDArray[np.bool_], view: PlaceView) -> Floats:
+        """Score the ``able`` nodes, -infinity elsewhere."""
+        rows = np.flatnonzero(able)
+        scores = np.full(len(nodes), -np.inf)
+        if len(rows):
+            some = nodes if len(rows) == len(nodes) else nodes.take(rows)
+            scores[rows] = np.nan_to_num(self.score(claim, some, view))
+        return scores
 
 
-def _argbest(scores: Floats, rank: Ints) -> int | None:
-    """Return the row with the highest score and, among equals, the lowest rank; None if all are NaN."""
-    best = np.fmax.reduce(scores)
-    if np.isnan(best):
-        return None
-    ties = np.flatnonzero(scores == best)
-    return int(ties[np.argmin(rank[ties])])
+def _best(scores: Floats) -> Ints:
+    """Return the rows with the highest score, ascending; none if all are -infinity."""
+    best = scores.max()
+    return np.flatnonzero(scores == best) if best > -np.inf else np.zeros(0, dtype=np.int64)
+
+
+def whole(scores: Floats) -> Floats:
+    """Cut scores to whole numbers; what differs from one by rounding errors only is one."""
+    return np.floor(np.round(scores, 9))
+
+
+class Largest:
+    """What counts as one unit of CPU and GPU in a score.
+
+    Parameters
+    ----------
+    cpu, gpu
+        Greater than 0; without it, the most that a node of the cluster has.
+
+    Raises
+    ------
+    PolicyError
+        If one is out of bounds.
+    """
+
+    def __init__(self, cpu: float | None, gpu: float | None) -> None:
+        for name, value in (("cpu", cpu), ("gpu", gpu)):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (number and 0 < value < math.inf):
+                raise PolicyError(f"{name} must be a finite number greater than 0, but got {name}={value!r}")
+        self.cpu, self.gpu = cpu, gpu
+
+    def __repr__(self) -> str:
+        return f"Largest({self.cpu}, {self.gpu})"
+
+    def of(self, nodes: NodeTable) -> tuple[float, float]:
+        """Return CPU and GPU of the largest node, or what was given; greater than 0."""
+        cpu, gpu = _largest(nodes)
+        return self.cpu or cpu or 1.0, self.gpu or gpu or 1.0
+
+
+@lru_cache(maxsize=2)
+def _largest(nodes: NodeTable) -> tuple[float, float]:
+    return float(nodes.capacity[:, CPU].max(initial=0.0)), float(nodes.capacity[:, GPU].max(initial=0.0))
 
 
 def free_share(claim: Claim, nodes: NodeTable) -> Floats:

@@ -13,6 +13,8 @@ class Pack(GreedyPlace):
 
     Whole nodes stay free for large jobs, and workers of a job talk within a machine.
 
+    Cost: O(n) a worker; with a memo, only nodes that changed are scored.
+
     Source: best fit of Johnson, Demers, Ullman, Garey and Graham, "Worst-case performance bounds for simple
     one-dimensional packing algorithms", SIAM Journal on Computing 3(4), 1974; Ray's PACK strategy.
     """

@@ -13,6 +13,8 @@ class Spread(GreedyPlace):
 
     Few workers are lost with a node, and each has the most of its network and memory bandwidth.
 
+    Cost: O(n) a worker; with a memo, only nodes that changed are scored.
+
     Source: Ray's SPREAD strategy and Kubernetes' NodeResourcesLeastAllocated; list scheduling on the least
     loaded machine is Graham, "Bounds for certain multiprocessing anomalies", Bell System Technical Journal
     45, 1966.
