@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from functools import lru_cache
 from hashlib import blake2b
@@ -115,7 +116,7 @@ def _typical(demand: Demand, cover: float) -> list[tuple[tuple[tuple[float, floa
     ranked = sorted(
         ((kind, weight) for kind, weight in counted.items() if weight > 0), key=lambda one: (one[1], one[0])
     )
-    kept, left = [], cover * sum(counted.values()) - TOLERANCE
+    kept, left = [], cover * math.fsum(counted.values()) * (1 - 1e-9)  # as a part: weights are in any unit
     while left > 0 and ranked:
         kept.append(ranked.pop())
         left -= kept[-1][1]

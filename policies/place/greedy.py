@@ -39,7 +39,8 @@ class GreedyPlace(Place):
 
     Equal scores are broken by a seeded rank of the node's *id*, so the order of the rows does not matter.
     A subclass writes ``score``, which looks at a node alone; what it thinks of the job's other workers it says in
-    ``adjusted``. Scores of nodes that did not change are remembered in the memo.
+    ``adjusted``, which GPUs it takes in ``devices``, and how it breaks ties in ``choose``. Scores of nodes that did not
+    change are remembered in the memo.
     """
 
     @abstractmethod
@@ -51,7 +52,7 @@ class GreedyPlace(Place):
         claim
             Whose worker it is; only its job's bundle, selector and data may matter.
         nodes
-            The candidates: some rows of ``view.nodes``, with what earlier workers leave. The score of a node
+            Some rows of ``view.nodes``, with what earlier workers leave, where the bundle fits. The score of a node
             depends on its row alone.
         view
             Seed and expected demand.

@@ -91,6 +91,12 @@ def test_the_mix_is_cut_to_its_most_frequent_bundles() -> None:
     assert scores(PART, table([0.5, 1.0]), cover=0.5) == [sigmoid_100(0.0)] == [50]
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_weights_are_in_any_unit(unit: float) -> None:
+    for cover, kept in ((0.8, 2), (0.81, 3)):
+        assert len(Mix(Demand(MIX.bundles, MIX.weights * unit, MIX.selectors), cover).weights) == kept
+
+
 def test_bundles_that_differ_in_memory_only_are_one_class_of_the_mix() -> None:
     bundles = frozen([[1.0, 1.0, memory] for memory in (1.0, 2.0, 3.0)])
     mix = Mix(Demand(bundles, frozen([1.0, 1.0, 2.0]), ({}, {}, {})), 1.0)
