@@ -21,6 +21,7 @@ from policies.place.fgd import FragmentationGradientDescent
 from policies.place.first_fit import FirstFit
 from policies.place.gpu_clustering import GpuClustering
 from policies.place.gpu_packing import GpuPacking
+from policies.place.opportunity_cost import OpportunityCost
 from policies.place.pack import Pack
 from policies.place.spread import Spread
 from policies.place.uniform_random import UniformNode
@@ -40,6 +41,7 @@ PLACES: dict[str, type[Place]] = {
         GpuPacking,
         GpuClustering,
         FragmentationGradientDescent,
+        OpportunityCost,
     )
 }
 """On which nodes: name -> class."""
