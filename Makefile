@@ -71,6 +71,18 @@ bench-learning: $(BENCH_VENV)/.installed  ## Time training beside scikit-learn, 
 bench-convergence: setup  ## Count rounds and seconds to the optimum for every solver, and write docs/convergence.md
 	@$(BIN)/python -m benchmarks.convergence --page docs/convergence.md $(OPTIONS)
 
+.PHONY: bench-openb
+bench-openb: setup  ## Replay the OpenB trace beside the published table (OPTIONS="--seeds 2")
+	@$(BIN)/python -m benchmarks.openb $(OPTIONS)
+
+.PHONY: bench-decisions
+bench-decisions: setup  ## Time decisions of policies as clusters and jobs grow
+	@$(BIN)/python -m benchmarks.decisions $(OPTIONS)
+
+.PHONY: docs-policies
+docs-policies: setup  ## Write docs/policies.md from the docstrings of the policies
+	@$(BIN)/python -m scheduler.report.catalogue > docs/policies.md
+
 .PHONY: clean
 clean:  ## Remove the virtual environment, caches and runs
 	@rm -rf $(VENV) $(BENCH_VENV) runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

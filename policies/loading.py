@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,13 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the choice closest to ``word``, or nothing."""
     close = get_close_matches(word, list(choices), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def unknown(what: str, word: Any, choices: Iterable[str], hint: str = "") -> PolicyError:
+    """Return the error for a name that does not exist, with ``hint`` or the closest one that does, and all choices."""
+    names = list(choices)
+    hint = f"; {hint};" if hint else did_you_mean(str(word), names) or ";"
+    return PolicyError(f"unknown {what} {word!r}{hint} choose from: {', '.join(names)}")
 
 
 def load(spec: str, search: Sequence[Path] = ()) -> Any:
@@ -72,6 +80,7 @@ def create(spec: str, plugin: Any, options: dict[str, Any]) -> Any:
 
 
 def _constructed(spec: str, plugin: type, options: dict[str, Any]) -> Any:
+    _check_names(spec, plugin, options)
     try:
         return plugin(**options)
     except PolicyError as error:
@@ -79,6 +88,25 @@ def _constructed(spec: str, plugin: type, options: dict[str, Any]) -> Any:
     except Exception as error:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items())
         raise PolicyError(f"{spec}: {plugin.__name__}({given}) raised {type(error).__name__}: {error}") from error
+
+
+def _check_names(spec: str, plugin: type, options: dict[str, Any]) -> None:
+    """Refuse options that the constructor does not have, and the lack of those that it needs."""
+    signature = inspect.signature(plugin).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in signature):
+        return
+    parameters = {one.name: one for one in signature if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    strange = [str(name) for name in options if name not in parameters]
+    if strange and not parameters:
+        raise PolicyError(f"{spec} has no options, but got {', '.join(strange)}")
+    if strange:
+        hint = did_you_mean(strange[0], parameters)
+        raise PolicyError(
+            f"unknown option {strange[0]!r} of {spec}{hint or ';'} its options are: {', '.join(parameters)}"
+        )
+    missing = [name for name, one in parameters.items() if one.default is one.empty and name not in options]
+    if missing:
+        raise PolicyError(f"{spec} needs the option {missing[0]!r}; its options are: {', '.join(parameters)}")
 
 
 def _is_plugin(value: Any) -> bool:

@@ -48,6 +48,10 @@ class Shortfall:
 
     def __str__(self) -> str:
         """Say it in one line, memory in MiB."""
+        if self.resource == "turn":
+            return f"waits {self.where}"
+        if self.resource.startswith("label "):
+            return f"{self.where}: has not the {self.resource}"
         if self.resource == "memory":
             mib = 1024.0**2
             requested, free = self.requested / mib, self.free / mib

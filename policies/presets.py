@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from policies.balance.capacity_proportional import CapacityProportional
 from policies.balance.equal import Equal
@@ -13,17 +13,23 @@ from policies.balance.speed_proportional import SpeedProportional
 from policies.balance.uniform_random import UniformRandom
 from policies.composed import Composed
 from policies.interface import Balance, Described, Order, Place, Policy, PolicyError
-from policies.loading import create, did_you_mean, load
+from policies.loading import create, load, unknown
 from policies.order.fifo import Fifo
 from policies.place.best_fit import BestFit
+from policies.place.consolidate import Consolidate
+from policies.place.cost import Cost
 from policies.place.dot_product import DotProduct
 from policies.place.fgd import FragmentationGradientDescent
 from policies.place.first_fit import FirstFit
 from policies.place.gpu_clustering import GpuClustering
 from policies.place.gpu_packing import GpuPacking
+from policies.place.locality import Locality
 from policies.place.opportunity_cost import OpportunityCost
 from policies.place.pack import Pack
+from policies.place.power_of_two_choices import PowerOfTwoChoices
 from policies.place.spread import Spread
+from policies.place.tetris import Tetris
+from policies.place.topology import Topology
 from policies.place.uniform_random import UniformNode
 
 ORDERS: dict[str, type[Order]] = {member.name: member for member in (Fifo,)}
@@ -34,6 +40,12 @@ PLACES: dict[str, type[Place]] = {
     for member in (
         Spread,
         Pack,
+        Consolidate,
+        Topology,
+        Cost,
+        Locality,
+        PowerOfTwoChoices,
+        Tetris,
         UniformNode,
         FirstFit,
         BestFit,
@@ -65,24 +77,6 @@ PRESETS: dict[str, dict[str, str]] = {name: {**DEFAULTS, "balance": name} for na
 """Name -> composition: each balance alone names one."""
 
 
-class Entry(NamedTuple):
-    """A line of the catalogue: a member's family, name, first sentence and source."""
-
-    family: str
-    name: str
-    summary: str
-    source: str
-
-
-def catalogue() -> list[Entry]:
-    """List every member that ships, by family."""
-    return [
-        Entry(family, name, member.summary(), member.source)
-        for family, (_, members) in FAMILIES.items()
-        for name, member in members.items()
-    ]
-
-
 def resolve(spec: str | Mapping[str, Any], search: Sequence[Path] = ()) -> Policy:
     """Return the policy that a job file names.
 
@@ -109,13 +103,14 @@ def resolve(spec: str | Mapping[str, Any], search: Sequence[Path] = ()) -> Polic
     if ":" in spec:
         return _own(spec, search)
     if spec not in PRESETS:
-        raise PolicyError(_unknown("policy", spec, PRESETS))
+        raise unknown("policy", spec, PRESETS, _hint(spec))
     return _composed(PRESETS[spec], search, name=spec)
 
 
-def _unknown(what: str, word: Any, choices: Mapping[str, Any]) -> str:
-    hint = did_you_mean(str(word), choices)
-    return f"unknown {what} {word!r}{hint or ';'} choose from: {', '.join(choices)}"
+def _hint(name: str) -> str:
+    """Say how a member is written that names no preset by itself."""
+    families = [family for family, (_, members) in FAMILIES.items() if name in members]
+    return "; ".join(f"as {family} it is written {{{family}: {name}}}" for family in families)
 
 
 def _own(spec: str, search: Sequence[Path]) -> Policy:
@@ -129,7 +124,7 @@ def _own(spec: str, search: Sequence[Path]) -> Policy:
 def _composed(parts: Mapping[str, Any], search: Sequence[Path], name: str | None = None) -> Policy:
     for family in parts:
         if family not in FAMILIES:
-            raise PolicyError(_unknown("part of a policy", family, FAMILIES))
+            raise unknown("part of a policy", family, FAMILIES)
     return _compose({family: _member(family, part, search) for family, part in parts.items()}, search, name)
 
 
@@ -148,7 +143,7 @@ def _member(family: str, part: Any, search: Sequence[Path]) -> Described:
     if not isinstance(name, str) or not isinstance(options, Mapping):
         raise PolicyError(f"{family} must be a name or {{name: {{option: value}}}}, but got {part!r}")
     if ":" not in name and name not in members:
-        raise PolicyError(_unknown(family, name, members))
+        raise unknown(family, name, members)
     member = create(name, load(name, search) if ":" in name else members[name], dict(options))
     if not isinstance(member, kind):
         raise PolicyError(f"{family} must be a {kind.__name__}, but {name!r} is a {type(member).__name__}")

@@ -113,8 +113,8 @@ def _lease(
         time.sleep(LOOK_AGAIN_S)
     reasons = "\n".join(str(item) for item in plan.unplaced)
     raise UserError(
-        f"job {reasons}\nask for fewer workers (workers.count, --workers) or a smaller workers.bundle, "
-        "or use a larger cluster (an embedded one: --cpus)"
+        f"job {reasons}\nask for fewer workers (workers.count, --workers), a smaller workers.bundle or fewer "
+        "workers.labels, or use a larger cluster (an embedded one: --cpus)"
     )
 
 

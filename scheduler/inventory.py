@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from policies.interface import NodeTable
+from scheduler import node_labels
 from workers.environment import environment
 
 INSPECTION_TIMEOUT_S = 30.0
@@ -32,13 +33,14 @@ class PhysicalView:
 
 @dataclass(frozen=True)
 class LogicalView:
-    """A node as Ray sees it: what it has and what is free of ``cpu``, ``gpu`` and ``memory`` (bytes)."""
+    """A node as Ray sees it: what it has and what is free of ``cpu``, ``gpu`` and ``memory`` (bytes); its labels."""
 
     id: str
     address: str
     is_head: bool
     capacity: tuple[float, float, float]
     free: tuple[float, float, float]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,19 +80,24 @@ def logical_views() -> list[LogicalView]:
                     is_head="node:__internal_head__" in capacity,
                     capacity=_amounts(capacity),
                     free=_amounts(free.get(node["NodeID"], {})),
+                    labels=node["Labels"],
                 )
             )
     return sorted(views, key=lambda view: (not view.is_head, view.id))
 
 
 def node_table(views: Sequence[LogicalView], numeric_classes: Mapping[str, str] | None = None) -> NodeTable:
-    """Return the nodes as policies see them."""
+    """Return the nodes as policies see them; labels that are no hint as it should be are ignored, with a warning."""
     known = numeric_classes or {}
     return NodeTable.of(
         [view.id for view in views],
         [view.capacity for view in views],
         [view.free for view in views],
         numeric_class=[known.get(view.id, "") for view in views],
+        kinds=[node_labels.kind(view.labels) for view in views],
+        s_per_byte=[node_labels.s_per_byte(view.id, view.labels) for view in views],
+        price_per_hour=[node_labels.price_per_hour(view.id, view.labels) for view in views],
+        labels=node_labels.columns([view.labels for view in views]),
     )
 
 

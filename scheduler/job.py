@@ -44,12 +44,23 @@ class BundleSpec(Section):
 
 
 class WorkersSpec(Section):
-    """How many workers: ``count``, or between ``min`` and ``max``; granted all together or not at all."""
+    """How many workers: ``count``, or between ``min`` and ``max``; granted all together or not at all.
+
+    They run on nodes that have each of ``labels``, with one of the values that are given for it.
+    """
 
     count: int | None = Field(None, ge=1, le=100_000)
     min: int | None = Field(None, ge=1, le=100_000)
     max: int | None = Field(None, ge=1, le=100_000)
     bundle: BundleSpec = BundleSpec()
+    labels: dict[str, tuple[str, ...]] = {}  # noqa: RUF012  (pydantic copies it)
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_have_values(cls, labels: Any) -> Any:
+        if not isinstance(labels, dict):
+            raise ValueError(f"must be a mapping of labels to values, got {shown(labels)}")
+        return {_text("a label", label): _values(label, value) for label, value in labels.items()}
 
     @checks_model(mode="after")
     def _one_way(self) -> WorkersSpec:
@@ -66,6 +77,19 @@ class WorkersSpec(Section):
             return self.count, self.count
         least = self.min if self.min is not None else 1
         return least, self.max if self.max is not None else max(least, 2)
+
+
+def _values(label: Any, value: Any) -> tuple[str, ...]:
+    values = value if isinstance(value, list | tuple) else [value]
+    if not values:
+        raise ValueError(f"label {shown(label)} needs a value, or a list of some, got {shown(value)}")
+    return tuple(_text(f"the value of label {shown(label)}", one) for one in values)
+
+
+def _text(what: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{what} must be text, got {shown(value)}; quote numbers, yes and no")
+    return value
 
 
 class Recipe(Section):

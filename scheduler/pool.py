@@ -9,16 +9,16 @@ from policies.interface import JobView, Policy, Resources
 from scheduler.errors import LostActorError
 from scheduler.gang import Gang
 
-Key: TypeAlias = tuple[str, Resources, int, int]
+Key: TypeAlias = tuple[str, Resources, int, int, tuple[tuple[str, tuple[str, ...]], ...]]
 T = TypeVar("T")
 
 
 class Pool:
     """Lends gangs to jobs, and keeps those that come back for jobs that want the same.
 
-    Jobs want the same if policy, bundle and bounds of the number of workers are equal. A pool holds the leases of
-    its gangs until it is closed; where a new gang does not fit, the idle ones make room. It lends to one thread
-    at a time.
+    Jobs want the same if policy, bundle, bounds of the number of workers and labels are equal. A pool holds the
+    leases of its gangs until it is closed; where a new gang does not fit, the idle ones make room. It lends to one
+    thread at a time.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Pool:
         A gang that lost an actor while it was idle is replaced, and the work begins anew: it has the same outcome
         on any gang. A gang whose work raises is stopped. Raises what ``Gang`` and ``work`` raise.
         """
-        key = (policy.name, job.bundle, job.min_workers, job.max_workers)
+        key = (policy.name, job.bundle, job.min_workers, job.max_workers, tuple(sorted(job.selector.items())))
         while idle := self._idle.get(key):
             try:
                 return self._use(key, idle.pop(), work)

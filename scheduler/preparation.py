@@ -71,7 +71,16 @@ class Prepared:
         """Return what the job wants of a cluster."""
         least, most = self.job.workers.gang
         most = min(most, self.job.shards)
-        return JobView(self.job.name, submitted_s, self.job.workers.bundle.resources(), least, max(least, most))
+        workers = self.job.workers
+        return JobView(
+            self.job.name,
+            submitted_s,
+            workers.bundle.resources(),
+            least,
+            max(least, most),
+            selector=workers.labels,
+            data_bytes=float(self.data.nbytes.sum()),
+        )
 
 
 def prepare(job: Job) -> Prepared:

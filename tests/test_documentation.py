@@ -16,11 +16,13 @@ from pydantic import BaseModel, ByteSize, TypeAdapter
 from typer.testing import CliRunner
 
 import scheduler
-from policies.presets import catalogue
+from policies.catalogue import catalogue
+from policies.presets import FAMILIES
 from scheduler.cli.main import app
 from scheduler.job import Job
 from scheduler.job_file import load_job
 from scheduler.outputs import Summary
+from scheduler.report import catalogue as report
 from scheduler.run import WorkerReport
 from workers.data.named_source import BUNDLED, FETCHED
 from workers.objectives import OBJECTIVES
@@ -29,7 +31,7 @@ from workers.solvers import SOLVERS
 
 ROOT = Path(__file__).parent.parent
 OWN = ROOT / "examples" / "policy_of_my_own"
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/learning.md", "docs/convergence.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/learning.md", "docs/convergence.md", "docs/policies.md")
 COMMANDS = ("run", "compare", "nodes", "policies", "predict", "export")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
@@ -72,15 +74,17 @@ def test_cheap_commands_work() -> None:
     version = CliRunner().invoke(app, ["--version"])
     assert version.output.strip() == f"apportion {scheduler.__version__}"
     listed = CliRunner().invoke(app, ["policies", "--json"])
-    named = {
-        (entry["family"], entry["name"]) if isinstance(entry, dict) else tuple(entry[:2])
-        for entry in json.loads(listed.output)
-    }
+    named = {(entry["family"], entry["name"]) for entry in json.loads(listed.output)}
     assert named == {(entry.family, entry.name) for entry in catalogue()}
 
 
 def test_the_policies_table_is_complete() -> None:
-    assert [row[:2] for row in rows_of("Policies")] == [[entry.family, entry.name] for entry in catalogue()]
+    named = {family: policies.replace("`", "").split(", ") for family, _, policies in rows_of("Policies")}
+    assert named == {family: list(members) for family, (_, members) in FAMILIES.items()}
+
+
+def test_the_page_of_the_policies_is_what_their_docstrings_say() -> None:
+    assert text_of(report.PAGE) == report.page(catalogue()), f"renew it: {report.COMMAND}"
 
 
 def test_make_targets_exist() -> None:
@@ -95,9 +99,10 @@ def test_links_lead_somewhere(page: str) -> None:
         file, _, anchor = target.partition("#")
         if file.startswith("http"):
             continue
-        assert not file or (ROOT / page).parent.joinpath(file).exists(), target
+        there = (ROOT / page).parent.joinpath(file) if file else ROOT / page
+        assert there.exists(), target
         if anchor:
-            headings = re.findall(r"^#+ (.+)$", text_of(file or page), re.MULTILINE)
+            headings = re.findall(r"^#+ (.+)$", there.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 

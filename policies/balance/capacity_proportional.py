@@ -15,8 +15,9 @@ from policies.interface import RESOURCES, Assignment, Balance, Floats, PolicyErr
 class CapacityProportional(Balance):
     """Give each worker shards in proportion to the CPU, GPU and memory of its part of its node.
 
-    A worker's share is the mean, over the resources that any node has, of its part of the total. It needs no
-    measurement, and is as good as the resources are a measure of speed. Workers on equal nodes get equal parts.
+    For mixed machines of one generation, where nothing can be measured beforehand: it is as good as the resources
+    are a measure of speed. A worker's share is the mean, over the resources that any node has, of its part of the
+    total. Workers on equal nodes get equal parts.
 
     Parameters
     ----------
@@ -28,6 +29,8 @@ class CapacityProportional(Balance):
     ------
     PolicyError
         If a weight is out of bounds or names no resource.
+
+    Cost: O(s + w log w).
 
     Source: the open-loop variable batching of Tyagi and Sharma, "Taming resource heterogeneity in distributed
     ML training with dynamic batching", ACSOS 2020.

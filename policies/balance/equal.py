@@ -13,6 +13,11 @@ from policies.interface import Assignment, Balance, RoundView, Unplaced
 class Equal(Balance):
     """Give every worker the same number of consecutive shards; the first ones get what is left over.
 
+    For workers that are equally fast and shards of equal work, and as the baseline of other balances: the slowest
+    worker sets the pace. Neighbouring shards stay together, which suits ``split: contiguous``.
+
+    Cost: O(s + w).
+
     Source: Zinkevich, Weimer, Smola and Li, "Parallelized stochastic gradient descent", NIPS 2010.
     """
 

@@ -13,6 +13,11 @@ from policies.interface import Assignment, Balance, RoundView, Unplaced
 class RoundRobin(Balance):
     """Deal the shards out in turn, so that each worker's are evenly spread over the data.
 
+    For equally fast workers where work or cost drifts along the data, as in files that are sorted: everyone gets some
+    of each part.
+
+    Cost: O(s + w).
+
     Source: the cyclic distribution of Dongarra, van de Geijn and Walker, "Scalability issues affecting the
     design of a dense linear algebra library", Journal of Parallel and Distributed Computing 22(3), 1994;
     OpenMP's static, 1.

@@ -11,7 +11,8 @@ from policies.place.greedy import GreedyPlace, free_share
 class Pack(GreedyPlace):
     """Fill a node with the job's workers before the next, beginning with the fullest where one fits.
 
-    Whole nodes stay free for large jobs, and workers of a job talk within a machine.
+    For clusters with jobs of many sizes: whole nodes stay free for large ones, and workers of a job talk within a
+    machine. Gangs that need several nodes anyway are held together better by ``consolidate``.
 
     Cost: O(n) a worker; with a memo, only nodes that changed are scored.
 

@@ -11,7 +11,8 @@ from policies.place.greedy import GreedyPlace, free_share
 class Spread(GreedyPlace):
     """Put each worker on the node with the fewest workers of its job, then on the emptiest.
 
-    Few workers are lost with a node, and each has the most of its network and memory bandwidth.
+    For jobs that wait for memory or for the network, and for gangs that should lose few workers with a node: each
+    worker has the most of its node's bandwidth. Large free nodes are broken into soon.
 
     Cost: O(n) a worker; with a memo, only nodes that changed are scored.
 

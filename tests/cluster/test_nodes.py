@@ -22,7 +22,7 @@ from pathlib import Path
 from ray.cluster_utils import Cluster
 from policies.presets import resolve
 from scheduler.errors import UserError
-from scheduler.inventory import Inspection
+from scheduler.inventory import Inspection, logical_views, node_table
 from scheduler.job_file import load_job
 from scheduler.preparation import prepare
 from scheduler.runner import Observer, run_connected
@@ -31,7 +31,9 @@ from scheduler.session import connect
 MIB = 1024**2
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "memory": 512 * MIB})
 cluster.add_node(num_cpus=4, memory=512 * MIB)
-cluster.add_node(num_cpus=4, num_gpus=2, memory=64 * MIB)
+cluster.add_node(num_cpus=4, num_gpus=2, memory=64 * MIB, labels={
+    "rack": "r1", "apportion.dev/kind": "quick",
+    "apportion.dev/price-per-hour": "1.2", "apportion.dev/mbit-per-s": "800"})
 answers = {}
 try:
     with connect(cluster.address):
@@ -49,6 +51,18 @@ try:
                 "nodes": len({worker.node for worker in finished.summary.workers}),
                 "shards": {str(cpus[worker.node]): len(worker.shards) for worker in finished.summary.workers},
             }
+        table = node_table(logical_views())
+        hints = zip(table.kinds, table.price_per_hour.tolist(), table.s_per_byte.tolist(), table.labels["rack"])
+        answers["hints"] = sorted(hints)
+        for labels in ({"rack": "r1"}, {"rack": ["r2", "r3"]}):
+            job = load_job(Path("examples/diabetes.yaml"), {
+                "training.rounds": 4, "shards": 12, "workers": {
+                    "count": 2, "bundle": {"cpu": 1, "memory": "16MiB"}, "labels": labels}})
+            try:
+                workers = run_connected(prepare(job), resolve({"place": "spread"}), Observer()).summary.workers
+                answers[str(labels["rack"])] = sorted({table.labels["rack"][table.ids.index(w.node)] for w in workers})
+            except UserError as error:
+                answers[str(labels["rack"])] = str(error)
         cluster.add_node(num_cpus=4, memory=512 * MIB, env_vars={"OPENBLAS_CORETYPE": "Prescott"})
         cluster.wait_for_nodes()
         kinds = {}
@@ -101,6 +115,16 @@ def test_spread_takes_every_node_and_pack_the_fewest(answers: dict[str, Any]) ->
 
 def test_workers_with_a_gpu_go_where_gpus_are(answers: dict[str, Any]) -> None:
     assert answers["spread-2-1"]["nodes"] == 1
+
+
+def test_labels_of_nodes_reach_the_policies(answers: dict[str, Any]) -> None:
+    assert answers["hints"] == [["", 0, 0, ""], ["", 0, 0, ""], ["quick", 1.2, 1e-8, "r1"]]
+
+
+def test_a_job_can_insist_on_labels(answers: dict[str, Any]) -> None:
+    assert answers["r1"] == ["r1"]
+    assert "only 0 of 2 fit" in answers["['r2', 'r3']"]
+    assert "has not the label rack=r2|r3" in answers["['r2', 'r3']"]
 
 
 def test_the_model_does_not_depend_on_the_nodes(answers: dict[str, Any]) -> None:

@@ -124,7 +124,7 @@ def test_fifo_lets_nobody_overtake() -> None:
     assert sorted((g.job, g.worker) for g in plan.grants) == [("first", 0), ("first", 1)]
     assert [str(item) for item in plan.unplaced] == [
         "huge: only 0 of 1 fit\n  - node a: cpu 4 requested, 1 free\n  - node b: cpu 4 requested, 1 free",
-        "small: only 0 of 1 fit\n  - behind job huge: turn 1 requested, 0 free",
+        "small: only 0 of 1 fit\n  - waits behind job huge",
     ]
 
 

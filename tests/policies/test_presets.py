@@ -13,7 +13,7 @@ from policies.interface import PolicyError
 from policies.order.fifo import Fifo
 from policies.place.pack import Pack
 from policies.place.spread import Spread
-from policies.presets import BALANCES, ORDERS, PLACES, PRESETS, catalogue, resolve
+from policies.presets import BALANCES, PRESETS, resolve
 
 LAST_TAKES_ALL = '''
 """A user's own balance."""
@@ -35,6 +35,22 @@ class LastTakesAll(Balance):
 
     def divide(self, view):
         return Assignment(np.full(len(view.shards), len(view.workers) - 1))
+
+
+class Needy(LastTakesAll):
+    """Cannot do without."""
+
+    def __init__(self, first, *others, extra=0, **rest):
+        super().__init__(extra)
+        self.first, self.others, self.rest = first, others, rest
+
+
+class Strict(LastTakesAll):
+    """Takes what it names, and nothing else."""
+
+    def __init__(self, first, *others, extra=0):
+        super().__init__(extra)
+        self.first, self.others = first, others
 
 
 ready = LastTakesAll(extra=3)
@@ -104,7 +120,19 @@ def test_mapping() -> None:
         ("xyzzy", ["unknown policy 'xyzzy'; choose from: equal"]),
         ({"place": "spred"}, ["unknown place 'spred'; did you mean 'spread'? choose from: spread, pack"]),
         ({"balanse": "equal"}, ["unknown part of a policy 'balanse'; did you mean 'balance'?"]),
-        ({"balance": {"equal": {"speed": 1}}}, ["equal: Equal(speed=1) raised TypeError"]),
+        ("tetris", ["unknown policy 'tetris'; as place it is written {place: tetris}; choose from: equal"]),
+        ({"balance": {"equal": {"speed": 1}}}, ["equal has no options, but got speed"]),
+        ({"balance": {"equal": {3: 1}}}, ["equal has no options, but got 3"]),
+        (
+            {"balance": {"capacity-proportional": {"weigths": {"cpu": 1}}}},
+            ["unknown option 'weigths' of capacity-proportional; did you mean 'weights'? its options are: weights"],
+        ),
+        ({"place": {"topology": {"xyz": 1}}}, ["unknown option 'xyz' of topology; its options are: label"]),
+        ({"place": {"topology": {"label": ""}}}, ["topology: label must be the name of a label, but got label=''"]),
+        (
+            {"place": {"power-of-two-choices": {"choices": 0}}},
+            ["power-of-two-choices: choices must be a whole number of at least 1, but got choices=0"],
+        ),
         (
             {"balance": {"capacity-proportional": {"weights": {"cpu": -1}}}},
             ["weights.cpu must be", "got cpu=-1"],
@@ -137,6 +165,17 @@ def test_a_users_balance_with_options(folder: Path) -> None:
     assert resolve("mine:ready", [folder]).balance.extra == 3
 
 
+def test_the_options_of_a_users_policy_are_those_of_its_constructor(folder: Path) -> None:
+    policy: Any = resolve({"balance": {"mine:Needy": {"first": 1, "anything": 2}}}, [folder])
+    assert (policy.balance.first, policy.balance.rest) == (1, {"anything": 2})
+    assert resolve({"balance": {"mine:Strict": {"first": 1}}}, [folder]).balance.name == "last-takes-all"
+    missing = refused({"balance": {"mine:Strict": {"extra": 1}}}, folder)
+    assert missing == "mine:Strict needs the option 'first'; its options are: first, extra"
+    unknown = refused({"balance": {"mine:Strict": {"first": 1, "frist": 2}}}, folder)
+    assert unknown == "unknown option 'frist' of mine:Strict; did you mean 'first'? its options are: first, extra"
+    assert "unknown option 'others' of mine:Strict" in refused({"balance": {"mine:Strict": {"others": 2}}}, folder)
+
+
 def test_a_users_whole_policy(folder: Path) -> None:
     assert resolve("whole:Idle", [folder]).name == "idle"
 
@@ -152,7 +191,10 @@ def test_users_errors(folder: Path) -> None:
     assert "no module 'mime' in" in refused("mime:LastTakesAll", folder)
     assert "did you mean 'mine'?" in refused("mime:LastTakesAll", folder)
     found = refused("mine:LastTakesAl", folder)
-    assert "has no 'LastTakesAl'; its policies are: LastTakesAll, ready; did you mean 'LastTakesAll'?" in found
+    assert (
+        "has no 'LastTakesAl'; its policies are: LastTakesAll, Needy, Strict, ready; did you mean 'LastTakesAll'?"
+        in found
+    )
     assert "'mine:number' is a int, but must be a Policy, Order, Place or Balance" in refused("mine:number", folder)
     assert "'mine:np' is a module" in refused("mine:np", folder)
     assert "broken' failed to import: SyntaxError" in refused("broken:X", folder)
@@ -178,14 +220,3 @@ def test_files_of_the_same_name_are_not_mixed_up(tmp_path: Path) -> None:
 def test_a_file_may_not_shadow_a_loaded_module(tmp_path: Path) -> None:
     (tmp_path / "numpy.py").write_text(LAST_TAKES_ALL)
     assert "would shadow the module 'numpy', which is loaded already: rename the file" in refused("numpy:X", tmp_path)
-
-
-def test_catalogue_describes_every_member() -> None:
-    found = catalogue()
-    assert [(entry.family, entry.name) for entry in found][:3] == [
-        ("order", "fifo"),
-        ("place", "spread"),
-        ("place", "pack"),
-    ]
-    assert len(found) == len(ORDERS) + len(PLACES) + len(BALANCES)
-    assert all(entry.summary.endswith(".") and entry.source for entry in found)

@@ -183,7 +183,27 @@ class TestPolicies:
         ended = apportion("policies", "--json")
         entries = json.loads(ended.out)
         assert (ended.code, ended.err) == (0, "")
-        assert all(len(entry) == len(entries[0]) and all(entry.values()) for entry in entries)
+        assert all(len(entry) == len(entries[0]) for entry in entries)
+        assert all(entry["name"] and entry["summary"] and entry["source"] and entry["cost"] for entry in entries)
+
+    def test_everything_about_one(self, apportion: Program) -> None:
+        ended = apportion("policies", "topology")
+        assert (ended.code, ended.err) == (0, "")
+        for words in ("place: topology", "label", "ray.io/availability-zone", "policy: {place: topology}", "KEP-2724"):
+            assert words in ended.out
+        assert "\x1b" not in ended.out and "`" not in ended.out
+
+    def test_everything_about_one_for_scripts(self, apportion: Program) -> None:
+        ended = apportion("policies", "capacity-proportional", "--json")
+        (entry,) = json.loads(ended.out)
+        assert (entry["family"], entry["name"]) == ("balance", "capacity-proportional")
+        assert [(option["name"], option["default"]) for option in entry["options"]] == [("weights", "none")]
+        assert entry["usage"][0] == "policy: capacity-proportional"
+
+    def test_a_name_that_is_none(self, apportion: Program) -> None:
+        ended = apportion("policies", "tetriss")
+        is_one_error(ended, 2, "unknown policy 'tetriss'; did you mean 'tetris'? choose from: fifo,", "equal")
+        is_one_error(apportion("policies", "[red]", "--json"), 2, "unknown policy '[red]'; choose from: fifo,")
 
     @pytest.mark.parametrize(
         ("policy", "parts"),

@@ -160,7 +160,7 @@ output: 4
         "job.yaml:3: model: must be a mapping of objective, l2, l1, intercept, hidden, activation, torch, "
         "torch_arguments, got 'squared'",
         f"job.yaml:4: training: must be a mapping of {options}, got nothing",
-        "job.yaml:5: workers: must be a mapping of count, min, max, bundle, got 2",
+        "job.yaml:5: workers: must be a mapping of count, min, max, bundle, labels, got 2",
         "job.yaml:6: shards: got true (yes, no, on and off mean true and false); quote what is text",
         "job.yaml:7: test_fraction: must be less than 1, got 1",
         "job.yaml:8: policy: must be a name, or a mapping of order, place and balance, got 3",
@@ -206,6 +206,14 @@ ONE_ERROR = {
     "workers: {bundle: {memory: 64 potatoes}}": "such as 512MiB or 2GiB, got '64 potatoes'",
     "workers: {bundle: {memory: .nan}}": "such as 512MiB or 2GiB, got nan",
     "workers: {bundle: {memory: yes}}": "workers.bundle.memory: got true (yes,",
+    "workers: {labels: spot}": "workers.labels: must be a mapping of labels to values, got 'spot'",
+    "workers: {labels: {rack: 7}}": "workers.labels: the value of label 'rack' must be text, got 7; quote numbers",
+    "workers: {labels: {rack: [r1, no]}}": "the value of label 'rack' must be text, got false; quote numbers, yes and",
+    "workers: {labels: {rack: []}}": "workers.labels: label 'rack' needs a value, or a list of some, got []",
+    "workers: {labels: {rack: ''}}": "workers.labels: the value of label 'rack' must be text, got ''",
+    "workers: {labels: {rack: }}": "workers.labels: the value of label 'rack' must be text, got nothing",
+    "workers: {labels: {rack: {a: b}}}": "workers.labels: the value of label 'rack' must be text, got {'a': 'b'}",
+    "workers: {labels: {3: x}}": "workers.labels: a label must be text, got 3",
     "model: {objective: {huber: {delta: .inf}}}": "objective 'huber': delta must be a finite number, got inf",
     "model: {objective: {huber: {delta: yes}}}": "objective 'huber': delta must be a finite number, got true",
     "training: {server: {adam: {rate: .nan}}}": "server optimiser 'adam': rate must be a finite number, got nan",
@@ -225,6 +233,13 @@ def test_one_error(tmp_path: Path, line: str) -> None:
     (error,) = errors_of(tmp_path, f"{text}{line}\n")
     assert error.startswith(f"job.yaml:{text.count(chr(10)) + 1}: ")
     assert ONE_ERROR[line] in error
+
+
+def test_labels_have_one_value_or_several(tmp_path: Path) -> None:
+    labels = "{apportion.dev/market: on-demand, zone: [a, b]}"
+    workers = load_job(write(tmp_path, f"{LEAST}workers: {{labels: {labels}}}\n")).workers
+    assert workers.labels == {"apportion.dev/market": ("on-demand",), "zone": ("a", "b")}
+    assert load_job(write(tmp_path, LEAST)).workers.labels == {}
 
 
 @pytest.mark.parametrize("name", ["../x", "''", "a/b", ".hidden", "'a\\n'", "-x", "'ä'", "a" * 65, "a b"])

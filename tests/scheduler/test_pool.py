@@ -43,8 +43,9 @@ def _no_actors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeGang, "started", 0)
 
 
-def job(workers: int = 2, cpu: float = 1.0) -> JobView:
-    return JobView(f"job-{workers}", 0.0, Resources(cpu=cpu), workers, workers)
+def job(workers: int = 2, cpu: float = 1.0, labels: tuple[str, ...] = ()) -> JobView:
+    selector = {"market": labels} if labels else {}
+    return JobView(f"job-{workers}", 0.0, Resources(cpu=cpu), workers, workers, selector=selector)
 
 
 def used(pool: Pool, wanted: JobView, policy: Any = "equal") -> Any:
@@ -59,7 +60,10 @@ def test_a_gang_serves_all_jobs_that_want_the_same() -> None:
     assert FakeGang.alive == []
 
 
-@pytest.mark.parametrize(("other", "policy"), [(job(1), "equal"), (job(2, cpu=0.5), "equal"), (job(2), "random")])
+@pytest.mark.parametrize(
+    ("other", "policy"),
+    [(job(1), "equal"), (job(2, cpu=0.5), "equal"), (job(2), "random"), (job(2, labels=("spot",)), "equal")],
+)
 def test_a_job_that_wants_something_else_gets_its_own(other: JobView, policy: str) -> None:
     with Pool() as pool:
         first = used(pool, job())

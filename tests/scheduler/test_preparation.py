@@ -47,6 +47,13 @@ def test_what_the_data_section_says_arrives(tmp_path: Path) -> None:
     assert prepared(tmp_path, class_weight="{'yes': 2.5}").data.class_weight == {"yes": 2.5}
 
 
+def test_what_the_workers_section_says_arrives(tmp_path: Path) -> None:
+    workers = {"count": 2, "bundle": {"cpu": 0.5}, "labels": {"zone": ["a", "b"], "rack": "r"}}
+    view = prepared(tmp_path, workers=workers).view(3.0)
+    assert (view.submitted_s, view.min_workers, view.max_workers, view.bundle.cpu) == (3.0, 2, 2, 0.5)
+    assert view.selector == {"zone": ("a", "b"), "rack": ("r",)}
+
+
 def test_such_a_job_trains_and_predicts(tmp_path: Path) -> None:
     job = prepared(tmp_path, patience=2)
     shards = job.data.load(range(4))

@@ -1,0 +1,61 @@
+"""What a node's labels say of it: its kind, its price and its bandwidth.
+
+Labels are set where a node is started: ``labels`` of a node type in ``cluster.yaml``, ``ray start --labels``. Some are
+Ray's own (``ray.io/...``); ours are hints, and a node without them is of no kind, free of charge and at no distance.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+
+KIND = "apportion.dev/kind"
+PRICE_PER_HOUR = "apportion.dev/price-per-hour"
+MBIT_PER_S = "apportion.dev/mbit-per-s"
+
+KINDS = (KIND, "ray.io/node-group", "ray.io/accelerator-type")
+"""Where a node's kind is looked for: our hint, the node type as KubeRay or the autoscaler calls it, the accelerator."""
+
+
+def kind(labels: Mapping[str, str]) -> str:
+    """Return the node's kind, empty if no label tells it: jobs know their speed by kind."""
+    return next((labels[label] for label in KINDS if labels.get(label)), "")
+
+
+def price_per_hour(node: str, labels: Mapping[str, str]) -> float:
+    """Return the price of the whole node, in any currency, 0 if no label tells it."""
+    return _number(node, labels, PRICE_PER_HOUR, 0.0)
+
+
+def s_per_byte(node: str, labels: Mapping[str, str]) -> float:
+    """Return the seconds to bring a byte to the node, 0 if no label tells the bandwidth."""
+    mbit_per_s = _number(node, labels, MBIT_PER_S, 0.001)
+    return 8.0 / (1e6 * mbit_per_s) if mbit_per_s else 0.0
+
+
+def columns(labels: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Return label -> its value on each node, empty where a node has none."""
+    names = sorted({name for one in labels for name in one})
+    return {name: [one.get(name, "") for one in labels] for name in names}
+
+
+def _number(node: str, labels: Mapping[str, str], label: str, least: float) -> float:
+    """Return a label's number, or 0 with a warning if it is none.
+
+    It is no error: the label cannot be mended while the node is up, and would keep off all jobs that do not mind it.
+    """
+    text = labels.get(label)
+    if text is None:
+        return 0.0
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if least <= number < math.inf:
+        return number
+    warnings.warn(
+        f"node {node}: label {label} must be a finite number of at least {least:g}, but got {text!r}; it is ignored",
+        stacklevel=2,
+    )
+    return 0.0
