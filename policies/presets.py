@@ -53,6 +53,7 @@ from policies.place.first_fit import FirstFit
 from policies.place.gpu_clustering import GpuClustering
 from policies.place.gpu_packing import GpuPacking
 from policies.place.locality import Locality
+from policies.place.opportunity_cost import OpportunityCost
 from policies.place.pack import Pack
 from policies.place.power_of_two_choices import PowerOfTwoChoices
 from policies.place.spread import Spread
@@ -99,6 +100,7 @@ PLACES: dict[str, type[Place]] = {
         GpuPacking,
         GpuClustering,
         FragmentationGradientDescent,
+        OpportunityCost,
     )
 }
 """On which nodes: name -> class."""
