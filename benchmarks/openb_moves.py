@@ -114,7 +114,8 @@ class Cluster:
 
     def _slot(self, lease: Grant) -> Slot:
         row = self._room.row(lease.node)
-        assert row is not None
+        if row is None:
+            raise ValueError(f"lease on a node that is not in the trace: {lease.node}")
         return Slot(row, lease.devices)
 
 

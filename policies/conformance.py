@@ -19,7 +19,7 @@ Test = TypeVar("Test", bound=Callable[..., None])
 def quick(test: Test) -> Test:
     """Run a property test with few examples, no deadline, and in as many subclasses as there are."""
     checks = [HealthCheck.differing_executors, HealthCheck.too_slow]
-    return settings(max_examples=40, deadline=None, suppress_health_check=checks)(test)
+    return settings(max_examples=20, deadline=None, suppress_health_check=checks)(test)
 
 
 def same(one: Any, other: Any) -> bool:

@@ -28,7 +28,7 @@ from policies.joint.max_min_throughput import MaxMinThroughput
 from policies.joint.max_sum_throughput import MaxSumThroughput
 from policies.joint.min_makespan import MinMakespan
 from policies.joint.pop import Pop
-from policies.joint.rounds import TimeShared
+from policies.joint.relocate import Relocate
 from policies.loading import create, load, unknown
 from policies.order.deadline import Deadline
 from policies.order.drf import Drf
@@ -126,8 +126,9 @@ BALANCES: dict[str, type[Balance]] = {
 }
 """How much each: name -> class."""
 
-JOINTS: dict[str, type[TimeShared]] = {
-    member.name: member for member in (MinMakespan, MaxMinThroughput, MaxSumThroughput, FinishTimeFairLp, Pop, Allox)
+JOINTS: dict[str, type[Policy]] = {
+    member.name: member
+    for member in (MinMakespan, MaxMinThroughput, MaxSumThroughput, FinishTimeFairLp, Pop, Allox, Relocate)
 }
 """Who goes next and on which nodes, at once: name -> class."""
 
@@ -202,12 +203,8 @@ def _composed(parts: Mapping[str, Any], search: Sequence[Path], name: str | None
 
 
 def _joint(parts: Mapping[str, Any], search: Sequence[Path]) -> Policy:
-    if "order" in parts:
-        raise PolicyError(
-            f"a joint policy says itself who goes next: leave order out, but got order={parts['order']!r}"
-        )
     members = {family: _member(family, part, search) for family, part in parts.items() if family != "joint"}
-    made: Policy = _member("joint", parts["joint"], search, members)
+    made: Policy = _member("joint", parts["joint"], search, members)  # one that ranks by itself knows no option `order`
     return made
 
 

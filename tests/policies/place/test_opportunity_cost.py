@@ -1,5 +1,5 @@
-from policies.testing import PlaceConformance
 from policies.place.opportunity_cost import OpportunityCost
+from policies.testing import PlaceConformance
 
 
 class TestOpportunityCost(PlaceConformance):
