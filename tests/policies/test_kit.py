@@ -226,6 +226,7 @@ def kit_of(kit: type, policy: Any) -> Any:
     return type("Tests", (kit,), {"policy": lambda self: policy()})()
 
 
+@pytest.mark.long  # Hypothesis shrinks every lie that it finds
 @pytest.mark.parametrize(
     ("kit", "policy", "test"),
     [
