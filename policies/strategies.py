@@ -129,17 +129,18 @@ def cluster_snapshots(draw: st.DrawFn, max_nodes: int = 6, max_jobs: int = 5) ->
 @st.composite
 def crowded_snapshots(draw: st.DrawFn) -> ClusterSnapshot:
     """Draw a few GPUs and more jobs than they can run, much alike and of known length: here orders matter."""
-    sizes = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    sizes = draw(st.lists(st.integers(1, 3), min_size=2, max_size=3))
     nodes = NodeTable.of(NAMES[: len(sizes)], [[0.0, float(size), 0.0] for size in sizes])
     room = Room(nodes)
     jobs: list[JobView] = []
     leases: list[Grant] = []
-    for number in range(draw(st.integers(2, 7))):
-        fewest, length = draw(st.integers(1, 3)), float(draw(st.integers(1, 9)))
+    for number in range(draw(st.integers(4, 8))):
+        fewest = draw(st.sampled_from((1, 2, sum(sizes), 1)))
+        length = draw(st.sampled_from((2.0, 5.0, 9.0) if number < 2 else (2.0, 9.0, 20.0, 50.0)))
         job = JobView(
             f"job-{number}",
             float(draw(st.integers(0, 9))),
-            Resources(gpu=draw(st.sampled_from((1.0, 1.0, 2.0)))),
+            Resources(gpu=draw(st.sampled_from((1.0, 1.0, 1.0, 2.0)))),
             fewest,
             fewest + draw(st.integers(0, 1)),
             tenant=draw(st.sampled_from(("", "red", "blue", "navy"))),
@@ -149,7 +150,7 @@ def crowded_snapshots(draw: st.DrawFn) -> ClusterSnapshot:
             rates={"": frozen([1.0])},
             attained_s=draw(st.sampled_from((0.0, 5.0, 5000.0))),
         )
-        running = _leases(draw, job, room) if draw(st.booleans()) else ()
+        running = _leases(draw, job, room) if number < 2 else ()
         leases += running
         jobs.append(replace(job, started_s=9.0) if running else job)
     tenants = draw(st.sampled_from(((), TENANTS)))
