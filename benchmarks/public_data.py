@@ -12,6 +12,8 @@ DATA = Path(os.environ.get("APPORTION_DATA", Path(__file__).resolve().parents[1]
 SOURCES = {
     "openb": "files openb_node_list_gpu_node.csv and openb_pod_list_default.csv of the folder data/csv of "
     "https://github.com/hkust-adsl/kubernetes-scheduler-simulator (Apache-2.0)",
+    "gavel": "file simulation_throughputs.json of the folder scheduler of "
+    "https://github.com/stanford-futuredata/gavel (MIT)",
 }
 """Folder -> where its files are published."""
 

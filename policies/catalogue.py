@@ -184,7 +184,8 @@ def _default(value: Any) -> str:
 
 
 def _usage(family: str, name: str, options: Sequence[Option]) -> list[str]:
-    ways = [f"policy: {name}"] if PRESETS.get(name, {}).get(family) == name else []
+    alone = family == "joint" or PRESETS.get(name, {}).get(family) == name
+    ways = [f"policy: {name}"] if alone else []
     ways.append(f"policy: {{{family}: {name}}}")
     given = ", ".join(f"{one.name}: {one.default}" for one in options if one.default not in (NEEDED, "none"))
     return [*ways, f"policy: {{{family}: {{{name}: {{{given}}}}}}}"] if given else ways

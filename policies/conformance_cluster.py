@@ -18,6 +18,7 @@ from policies.conformance_place import check_reasons
 from policies.interface import (
     Balance,
     Claim,
+    ClusterPlan,
     ClusterSnapshot,
     Memo,
     Order,
@@ -143,9 +144,11 @@ class PolicyConformance(Conformance):
     @quick
     @given(snapshot=cluster_snapshots(), data=st.data())
     def test_order_of_rows_does_not_matter(self, snapshot: ClusterSnapshot, data: st.DataObject) -> None:
-        """The same nodes in another order get the same workers of each job."""
+        """The same nodes, jobs and leases in another order get the same workers of each job."""
         rows = data.draw(st.permutations(range(len(snapshot.nodes))))
-        other = replace(snapshot, nodes=snapshot.nodes.take(rows))
+        leases = tuple(data.draw(st.permutations(snapshot.leases)))
+        jobs = tuple(data.draw(st.permutations(snapshot.jobs)))
+        other = replace(snapshot, nodes=snapshot.nodes.take(rows), jobs=jobs, leases=leases)
         plans = [self.policy().plan(view) for view in (snapshot, other)]
         one, two = (Counter((grant.job, grant.node) for grant in plan.grants) for plan in plans)
         assert one == two
@@ -157,13 +160,36 @@ class PolicyConformance(Conformance):
         policy, memo = self.policy(), Memo()
         plan = policy.plan(snapshot, memo)
         assert same(plan, policy.plan(snapshot)), "a memo changes the plan"
-        revoked = set(plan.revokes)
-        leases = tuple(lease for lease in snapshot.leases if lease not in revoked) + plan.grants
-        later = replace(snapshot, nodes=after(plan, snapshot), leases=leases, state=plan.state, now_s=20.0)
+        later = _later(plan, snapshot, 10.0)
         assert same(policy.plan(later, memo), policy.plan(later)), "a memo changes the next plan"
+
+    @quick
+    @given(snapshot=cluster_snapshots(), data=st.data())
+    def test_plans_in_a_row(self, snapshot: ClusterSnapshot, data: st.DataObject) -> None:
+        """Time passes, jobs end, and each plan builds on the one before and on what the policy remembers."""
+        for _ in range(4):
+            self.check_plan(snapshot)
+            snapshot = _later(self.policy().plan(snapshot), snapshot, data.draw(st.sampled_from((0.0, 1.0, 400.0))))
+            if running := sorted({lease.job for lease in snapshot.leases}):
+                snapshot = _without(data.draw(st.sampled_from(running)), snapshot)
 
     def test_degenerate_snapshots(self) -> None:
         """No nodes, no jobs, empty nodes, bundles of nothing."""
         for snapshot in degenerate_snapshots():
             self.check_plan(snapshot)
             self.check_repeatable(snapshot)
+
+
+def _later(plan: ClusterPlan, snapshot: ClusterSnapshot, passed_s: float) -> ClusterSnapshot:
+    """Return the snapshot some seconds after the plan was carried out."""
+    revoked = set(plan.revokes)
+    leases = tuple(lease for lease in snapshot.leases if lease not in revoked) + plan.grants
+    now_s = snapshot.now_s + passed_s
+    return replace(snapshot, nodes=after(plan, snapshot), leases=leases, state=plan.state, now_s=now_s)
+
+
+def _without(name: str, snapshot: ClusterSnapshot) -> ClusterSnapshot:
+    """Return the snapshot once a job has ended."""
+    ended = ClusterPlan(snapshot.version, revokes=tuple(lease for lease in snapshot.leases if lease.job == name))
+    later = _later(replace(ended, state=snapshot.state), snapshot, 0.0)
+    return replace(later, jobs=tuple(job for job in snapshot.jobs if job.id != name))

@@ -10,6 +10,7 @@ import pytest
 from policies.balance.capacity_proportional import CapacityProportional
 from policies.composed import Composed
 from policies.interface import PolicyError
+from policies.joint.min_makespan import MinMakespan
 from policies.order.fifo import Fifo
 from policies.place.pack import Pack
 from policies.place.spread import Spread
@@ -88,7 +89,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_each_balance_is_a_preset() -> None:
-    assert list(PRESETS) == ["equal", "round-robin", "random", "capacity-proportional", "speed-proportional"]
+    assert list(PRESETS) == list(BALANCES)
+    assert list(PRESETS)[:3] == ["equal", "round-robin", "random"]
     for name in PRESETS:
         policy = resolve(name)
         assert isinstance(policy, Composed)
@@ -97,6 +99,20 @@ def test_each_balance_is_a_preset() -> None:
             Spread,
             BALANCES[name],
         )
+
+
+def test_a_joint_policy_by_name_and_with_parts() -> None:
+    assert isinstance(resolve("min-makespan"), MinMakespan)
+    policy: Any = resolve(
+        {"joint": {"pop": {"parts": 2, "inner": "min-makespan"}}, "place": "spread", "balance": "random"}
+    )
+    assert (policy.parts, type(policy.inner), type(policy.place), policy.balance.name) == (
+        2,
+        MinMakespan,
+        Spread,
+        "random",
+    )
+    assert isinstance(resolve({"joint": "policies.joint.min_makespan:MinMakespan"}), MinMakespan)
 
 
 def test_mapping() -> None:
@@ -137,9 +153,12 @@ def test_mapping() -> None:
             {"balance": {"capacity-proportional": {"weights": {"cpu": -1}}}},
             ["weights.cpu must be", "got cpu=-1"],
         ),
+        ({"joint": "min-makespan", "order": "fifo"}, ["unknown option 'order' of min-makespan"]),
+        ({"joint": "min-makspan"}, ["unknown joint 'min-makspan'; did you mean 'min-makespan'?"]),
+        ({"joint": {"pop": {"parts": 0}}}, ["pop: parts must be a whole number of at least 1, but got parts=0"]),
         ({"balance": ["equal"]}, ["balance must be a name or {name: {option: value}}, but got ['equal']"]),
         ({"balance": {"equal": 3}}, ["balance must be a name"]),
-        (3, ["policy must be a name or a mapping of order, place, balance, but got 3"]),
+        (3, ["policy must be a name or a mapping of order, place, balance, joint, but got 3"]),
         (":Class", ["written 'module:Class', but got ':Class'"]),
         ("module:", ["written 'module:Class', but got 'module:'"]),
     ],
