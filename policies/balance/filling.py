@@ -176,6 +176,7 @@ class Filling:
         counts, sure = slots_until(more, 1e-6), np.zeros(num_workers, dtype=np.int64)
         if equal:  # whoever is done by the level of all has its slots for sure, and in any order
             sure = slots_until(water_level(num, self.done, step, most)[0], -1e-6)
+            sure *= sure.sum() <= num  # not so where a shard takes less than the rounding of when a worker is done
         rest = counts - sure
         worker = np.repeat(np.arange(num_workers), rest)
         nth = sure[worker] + np.arange(1, len(worker) + 1) - np.repeat(np.cumsum(rest) - rest, rest)

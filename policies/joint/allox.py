@@ -28,7 +28,7 @@ class Allox(TimeShared):
     and gangs of several workers take as many places.
 
     Cost: one linear programme of j * k * p variables when jobs or nodes change, p = j over slots of a kind (1,000 jobs,
-    3 kinds of 85 slots: 1 s), O(j log j) a decision.
+    3 kinds of 85 slots: 0.4 s), O(j log j) a decision.
 
     Parameters
     ----------

@@ -29,8 +29,8 @@ class MaxMinThroughput(TimeShared):
     stay there (Gavel finds them by an integer programme); jobs that run all the time on their fastest kind stop on the
     way. Weights are not divided anew among a tenant's other jobs when one stops, as they are in Gavel.
 
-    Cost: two to ten linear programmes of j * k shares when jobs or nodes change (jobs that are alike count once; 1,000
-    that all differ, 3 kinds: 0.1 to 0.5 s), O(j log j) a decision.
+    Cost: one to ten linear programmes of j * k shares when jobs or nodes change (jobs that are alike count once; 1,000
+    that all differ, 3 kinds: 0.1 to 0.5 s, 10,000: from 1 s), O(j log j) a decision.
 
     Parameters
     ----------

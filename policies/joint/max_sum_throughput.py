@@ -24,7 +24,7 @@ class MaxSumThroughput(TimeShared):
     cannot all be met, as little as possible is missing in all; Gavel drops all deadlines then.
 
     Cost: one linear programme of j * k shares when jobs or nodes change, two with deadlines (1,000 jobs on 3 kinds:
-    0.05 s each), O(j log j) a decision.
+    0.1 s each, 10,000: 1 s), O(j log j) a decision.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ class MinMakespan(TimeShared):
     With M the makespan, each job's speed must be what it needs over M: the largest 1/M is one linear programme, where
     Gavel's implementation looks for M by bisection, to 5 %.
 
-    Cost: one linear programme of j * k shares when jobs or nodes change (1,000 jobs on 3 kinds: 0.05 s, 10,000: 2 s),
+    Cost: one linear programme of j * k shares when jobs or nodes change (1,000 jobs on 3 kinds: 0.1 s, 10,000: 2 s),
     O(j log j) a decision.
 
     Parameters

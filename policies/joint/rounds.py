@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from math import inf
 from typing import Any, ClassVar
@@ -99,7 +99,7 @@ class TimeShared(Policy):
         pools = Pools.of(snapshot)
         gangs = Gangs.of(jobs, pools)
         problem = Problem.of(jobs, gangs, pools, snapshot)
-        asked = _digest(self.name, jobs, pools, problem)
+        asked = _digest(self.name, jobs, pools, (gangs.rates, problem.use, problem.weight, problem.price))
         before = snapshot.state if snapshot.state.get("kinds") == pools.kinds else {}
         due, received = _brought_forward(before, snapshot, jobs, pools)
         shares = before["shares"] if before.get("asked") == asked else self._solved(problem)
@@ -130,11 +130,11 @@ class TimeShared(Policy):
         return shares
 
 
-def _digest(policy: str, jobs: Sequence[JobView], pools: Pools, problem: Problem) -> str:
+def _digest(policy: str, jobs: Sequence[JobView], pools: Pools, columns: Iterable[Floats]) -> str:
     """Name all that shares depend on, but the passing of time."""
     names = repr((policy, [(job.id, job.deadline_s, job.work) for job in jobs], pools.kinds))
     known = blake2b(names.encode(), digest_size=16)
-    for column in (problem.speeds, problem.use, problem.weight, problem.price):
+    for column in columns:
         known.update(np.ascontiguousarray(column).tobytes())
     return known.hexdigest()
 
