@@ -1,5 +1,5 @@
-from policies.testing import PolicyConformance
 from policies.joint.relocate import Relocate
+from policies.testing import PolicyConformance
 
 
 class TestRelocate(PolicyConformance):
