@@ -123,7 +123,8 @@ def run(
     place: Place, nodes: NodeTable, pods: Sequence[JobView], seed: int, demand: Demand, moves: int, stay: float | None
 ) -> Outcome:
     """Let ``pods`` arrive one by one and, with ``stay``, leave after so many arrivals on average."""
-    cluster, random = Cluster(place, nodes, seed, demand, moves), np.random.default_rng(seed)
+    cluster = Cluster(place, nodes, seed, demand, moves)
+    stays = np.random.default_rng(seed).exponential(stay or 0.0, len(pods))
     leaving: list[tuple[float, str]] = []
     gpus = {pod.id: pod.bundle.gpu for pod in pods}
     asked, got, held = np.zeros(len(pods)), np.zeros(len(pods)), np.zeros(len(pods))
@@ -138,7 +139,7 @@ def run(
             got[now] = pod.bundle.gpu
             in_use += pod.bundle.gpu
             if stay is not None:
-                heapq.heappush(leaving, (now + random.exponential(stay), pod.id))
+                heapq.heappush(leaving, (now + stays[now], pod.id))
         held[now] = in_use
     part = slice(len(pods) // 2, None) if stay is not None else slice(None)
     allocated = held[part].mean() if stay is not None else held[-1]

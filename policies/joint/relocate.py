@@ -175,7 +175,7 @@ class _Running:
         self._held: Ints = np.array(held, dtype=np.int64).reshape(-1, 2)
 
     def who_could_go(self, job: JobView, room: Room) -> list[tuple[Grant, int]]:
-        """Return the leases, with their rows, that make room for one of ``job`` and fit elsewhere, smallest first."""
+        """Return who makes room for a worker of ``job`` and fits elsewhere, the smallest first, and on which row."""
         devices = room.device_free[self._rows]
         owner, device = self._held.T
         devices[owner, device] += np.minimum(self._bundles[owner, GPU], 1.0)

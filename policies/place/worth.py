@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import lru_cache
 from hashlib import blake2b
-from math import fsum
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
+from numpy.typing import NDArray
+from scipy.special import ndtr, pdtrc
 
-from policies.feasibility import TOLERANCE, selected
+from policies.feasibility import TOLERANCE
 from policies.interface import CPU, GPU, MEMORY, Demand, Floats, Ints, NodeTable
 from policies.place.filling import UNITS, best_use, random_use
 
@@ -24,14 +25,12 @@ SQRT_2_PI = np.sqrt(2 * np.pi)
 
 
 class Coming:
-    """The bundles with GPUs that are to come, as a mix, and the nodes that they are to come to.
+    """The bundles with GPUs that are to come, as a mix.
 
     Parameters
     ----------
     demand
         The mix; bundles without GPUs do not count.
-    nodes
-        The cluster: what nodes have, not what is free.
     offers
         How many bundles come, on average, before it is settled what a free GPU is used for.
 
@@ -40,15 +39,12 @@ class Coming:
     bundles, shares, selectors
         As in ``Demand``; shares add up to 1.
     choosy
-        Rows of the bundles with several GPUs, and of those that insist on labels.
-    claims
-        For each choosy bundle, how many GPUs of a node it has a claim to for each time that it fits there: its share
-        times its GPUs, as often as the GPUs on which it can be placed go into those of the cluster.
+        Rows of the bundles that may find no room while others do: with several GPUs, or with labels to insist on.
     key
         Equal for equal mixes.
     """
 
-    def __init__(self, demand: Demand, nodes: NodeTable, offers: float) -> None:
+    def __init__(self, demand: Demand, offers: float) -> None:
         rows = np.flatnonzero((demand.bundles[:, GPU] > 0) & (demand.weights > 0)).tolist()
         labels = [tuple(sorted(demand.selectors[row].items())) for row in rows]
         ranked = sorted(zip(demand.bundles[rows].tolist(), labels, demand.weights[rows].tolist(), strict=True))
@@ -56,26 +52,49 @@ class Coming:
         shares = np.array([weight for _, _, weight in ranked])
         self.shares: Floats = shares / max(shares.sum(), np.finfo(float).tiny)
         self.selectors = tuple(dict(selector) for _, selector, _ in ranked)
-        self.key = blake2b(repr(ranked).encode(), digest_size=16).digest()
-        several = self.bundles[:, GPU] > 1
-        self.choosy: Ints = np.flatnonzero(
-            [bool(one) or many for one, many in zip(self.selectors, several, strict=True)]
-        )
-        self.claims: Floats = np.array([self._claim(row, nodes) for row in self.choosy.tolist()])
-        self._labels = sorted({label for selector in self.selectors for label in selector})
+        self.key = blake2b(repr((ranked, offers)).encode(), digest_size=16).digest()
+        insists = np.array([bool(selector) for selector in self.selectors], dtype=bool)
+        self.choosy: Ints = np.flatnonzero(insists | (self.bundles[:, GPU] > 1))
+        self._group = self._shares_of_groups()
         self._offers = offers
+        self._labels = sorted({label for selector in self.selectors for label in selector})
 
-    def _claim(self, row: int, nodes: NodeTable) -> float:
-        gpu, gpus = self.bundles[row, GPU], nodes.capacity[:, GPU]
-        able = (gpus + TOLERANCE >= gpu) & selected(self.selectors[row], nodes)
-        return float(self.shares[row] * gpu * fsum(gpus) / fsum(gpus[able])) if able.any() else 0.0
+    def _shares_of_groups(self) -> Floats:
+        """Return for each choosy bundle how often one comes with as many GPUs and the same labels."""
+        kinds = [
+            (max(self.bundles[row, GPU], 1.0), repr(sorted(self.selectors[row].items())))
+            for row in self.choosy.tolist()
+        ]
+        share: defaultdict[tuple[float, str], float] = defaultdict(float)
+        for kind, row in zip(kinds, self.choosy.tolist(), strict=True):
+            share[kind] += float(self.shares[row])
+        return np.array([share[kind] for kind in kinds])
+
+    def prices(self, slots: Ints, gpus: float) -> Floats:
+        """Return what one slot of each choosy bundle is worth, in GPUs, by Littlewood's rule.
+
+        A slot is worth the bundle's GPUs, times the probability that it will be needed: that as many come of its group
+        as there are slots, before what is free is used up; their number is Poisson distributed. Within a group, a
+        bundle counts by its share.
+
+        Parameters
+        ----------
+        slots
+            How often each choosy bundle fits in the cluster.
+        gpus
+            How many GPUs are free.
+        """
+        mine = self.shares[self.choosy] / np.maximum(self._group, TINY) * self.bundles[self.choosy, GPU]
+        num_coming = gpus / max((self.shares * self.bundles[:, GPU]).sum(), TINY) if len(self.shares) else 0.0
+        return np.asarray(mine * pdtrc(np.maximum(slots, 1) - 1.0, num_coming * self._group))
 
     def on(self, nodes: NodeTable) -> Worth:
         """Return what free resources are worth on each of ``nodes``."""
         nothing = ("",) * len(nodes)
-        found = list(zip(*(nodes.labels.get(label, nothing) for label in self._labels), strict=True))
-        number = {values: kind for kind, values in enumerate(dict.fromkeys(found or [()]))}
-        kinds = np.fromiter(map(number.__getitem__, found or [()] * len(nodes)), dtype=np.int64, count=len(nodes))
+        columns = [nodes.labels.get(label, nothing) for label in self._labels]
+        found = list(zip(*columns, strict=True)) if columns else [()] * len(nodes)
+        number = {values: kind for kind, values in enumerate(dict.fromkeys(found or [("",) * len(columns)]))}
+        kinds = np.fromiter(map(number.__getitem__, found), dtype=np.int64, count=len(nodes))
         return Worth(self, kinds, [_asked_of(self, self._admitted(values)) for values in number])
 
     def _admitted(self, values: tuple[str, ...]) -> tuple[bool, ...]:
@@ -96,20 +115,20 @@ class Coming:
         off = bundles[:, BESIDES] - gpu[:, None] * needs
         deviation = np.sqrt((shares[:, None] * off**2).sum(axis=0) / total)
         of_part = _of_part(tuple(sizes.tolist()), tuple(asked.tolist()), self._offers)
-        return _Asked(of_part, needs, deviation, self.claims * able[self.choosy])
+        return _Asked(of_part, needs, deviation, able[self.choosy])
 
 
 class _Asked(NamedTuple):
     """What is asked of nodes that admit the same bundles.
 
     The worth of a GPU's free part, by its units; how much of CPU and memory goes with a GPU, and the standard deviation
-    of that; and the claims of the choosy bundles.
+    of that; and which choosy bundles are admitted.
     """
 
     of_part: Floats
     needs: Floats
     deviation: Floats
-    claims: Floats
+    choosy: NDArray[np.bool_]
 
 
 class Worth:
@@ -117,8 +136,8 @@ class Worth:
 
     def __init__(self, coming: Coming, kinds: Ints, asked: list[_Asked]) -> None:
         self._kinds, self._choosy = kinds, coming.bundles[coming.choosy]
-        self._of_part, needs, deviation, claims = (np.stack(column) for column in zip(*asked, strict=True))
-        self._needs, self._deviation, self._claims = needs[kinds], deviation[kinds], claims[kinds]
+        self._of_part, needs, deviation, admitted = (np.stack(column) for column in zip(*asked, strict=True))
+        self._needs, self._deviation, self._admitted = needs[kinds], deviation[kinds], admitted[kinds]
 
     def of_parts(self, room: Floats) -> Floats:
         """Return what free parts of GPUs are worth if nothing else is short; shape ``(n, g)``, as ``room``."""
@@ -133,18 +152,18 @@ class Worth:
         deviation = np.maximum(self._deviation * np.sqrt(np.maximum(gpu, 0.0))[:, None], TINY)
         z = (self._needs * gpu[:, None] - free[:, BESIDES]) / deviation
         short = deviation * (z * ndtr(z) + np.exp(-0.5 * np.minimum(np.abs(z), 38.0) ** 2) / SQRT_2_PI)
-        return np.asarray((short / np.maximum(self._needs, TINY)).sum(axis=1) * (gpu > TOLERANCE))
+        short = np.where(self._needs > TINY, short / np.maximum(self._needs, TINY), 0.0)
+        return np.asarray(short.sum(axis=1) * (gpu > TOLERANCE))
 
-    def of_choice(self, free: Floats, idle: Floats) -> Floats:
-        """Return the claims of choosy bundles, as often as each fits, where ``free`` (n, 3) and ``idle`` GPUs are left.
+    def slots(self, free: Floats, idle: Ints) -> NDArray[np.int16]:
+        """Count how often each choosy bundle fits where ``free`` (n, 3) and ``idle`` GPUs (n,) are left; ``(n, d)``.
 
-        ``idle`` and what is returned have shape ``(n, k)``: of k cases.
+        Who insists on labels and asks for a part of a GPU is counted once on an idle one.
         """
-        fit = np.floor(idle[:, :, None] / np.maximum(self._choosy[:, GPU], 1.0))
+        fit = np.floor(idle[:, None] / np.maximum(self._choosy[:, GPU], 1.0))
         for resource in BESIDES:
-            enough = (free[:, resource, None] + TOLERANCE) // np.maximum(self._choosy[:, resource], TINY)
-            fit = np.minimum(fit, enough[:, None, :])
-        return np.asarray((self._claims[:, None, :] * np.maximum(fit, 0.0)).sum(axis=2))
+            fit = np.minimum(fit, (free[:, [resource]] + TOLERANCE) // np.maximum(self._choosy[:, resource], TINY))
+        return np.asarray(np.maximum(fit, 0.0) * self._admitted, dtype=np.int16)
 
 
 @lru_cache(maxsize=64)
@@ -160,6 +179,6 @@ def _asked_of(coming: Coming, admitted: tuple[bool, ...]) -> _Asked:
 
 
 @lru_cache(maxsize=4)
-def coming(demand: Demand, nodes: NodeTable, offers: float) -> Coming:
-    """Return the mix of ``demand`` on ``nodes``, remembered."""
-    return Coming(demand, nodes, offers)
+def coming(demand: Demand, offers: float) -> Coming:
+    """Return the mix of ``demand``, remembered."""
+    return Coming(demand, offers)
