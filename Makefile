@@ -75,6 +75,14 @@ bench-convergence: setup  ## Count rounds and seconds to the optimum for every s
 bench-openb: setup  ## Replay the OpenB trace beside the published table (OPTIONS="--seeds 2")
 	@$(BIN)/python -m benchmarks.openb $(OPTIONS)
 
+.PHONY: bench-gavel
+bench-gavel: setup  ## Schedule Gavel's static jobs beside its published makespans (OPTIONS="--seeds 0 --jobs 100")
+	@$(BIN)/python -m benchmarks.gavel $(OPTIONS)
+
+.PHONY: bench-balance
+bench-balance: setup  ## Compare balances with the lower bound, and on two jobs with stragglers
+	@$(BIN)/python -m benchmarks.balance $(OPTIONS)
+
 .PHONY: bench-decisions
 bench-decisions: setup  ## Time decisions of policies as clusters and jobs grow
 	@$(BIN)/python -m benchmarks.decisions $(OPTIONS)

@@ -43,8 +43,8 @@ class Composed(Policy):
     than it takes, and one that can do with fewer workers keeps the others. A job that lost its nodes is placed anew
     when its own turn comes, if there is room. Surplus workers (more than the claim has) go before anything is placed.
 
-    Cost: O(J log J) for the order and a call of the placement for each job that fits; J jobs that do not are refused
-    in O(1) each, unless what is free is in pieces of which some are large enough.
+    Cost: that of the order, and a call of the placement for each job that fits. Those that do not are refused in O(1)
+    where nothing is left of some resource, or an equal job was refused just before.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class _Turns:
         """Place a claim on what is free, and, where others were to go first, not reserved for them."""
         nodes = self._nodes.view()
         if len(nodes) and self._nodes.lacks(rest.job):
-            return () if not rest.min_workers else _nowhere(rest, nodes)
+            return () if not rest.min_workers else _nowhere(rest, self._nodes.table())
         left = self._reservations.left(rest, nodes) if self._reservations and self._first_blocked else nodes
         if left is None:
             return self._behind(rest)

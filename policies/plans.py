@@ -136,3 +136,12 @@ class Assignment:
     def queue(self, worker: int) -> Ints:
         """Return the shards of one worker, ascending."""
         return np.flatnonzero(self.worker_of == worker)
+
+    def calls(self) -> tuple[Call, ...]:
+        """Return a call for every worker that is given shards, by its row."""
+        order = np.argsort(self.worker_of, kind="stable")
+        workers, starts = np.unique(np.asarray(self.worker_of)[order], return_index=True)
+        queues = np.split(order, starts[1:])
+        return tuple(
+            Call(worker, queue) for worker, queue in zip(workers.tolist(), queues, strict=False) if worker >= 0
+        )

@@ -22,11 +22,18 @@ class LiveNodes:
     def __init__(self, nodes: NodeTable) -> None:
         self.num_changes = 0
         self._room = Room(nodes)
+        self._table: NodeTable | None = None
         self._most: Floats | None = None
 
     def view(self) -> NodeTable:
         """Return the nodes as they are, without a copy: it shows what is held later, too."""
         return self._room.view()
+
+    def table(self) -> NodeTable:
+        """Return the nodes as they are now, copied once after each change."""
+        if self._table is None:
+            self._table = self._room.table()
+        return self._table
 
     def row(self, node: str) -> int | None:
         """Return the row of a node by its id, or None."""
@@ -46,7 +53,7 @@ class LiveNodes:
 
     def _changed(self) -> None:
         self.num_changes += 1
-        self._most = None
+        self._table = self._most = None
 
     def hold_if_free(self, job: JobView, slot: Slot) -> bool:
         """Take a bundle of ``job`` off this very slot if it fits there, and say whether it did."""

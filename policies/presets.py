@@ -6,8 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from policies.balance.adaptive import Adaptive
+from policies.balance.adaptive_pull import AdaptivePull
 from policies.balance.capacity_proportional import CapacityProportional
 from policies.balance.equal import Equal
+from policies.balance.lpt import Lpt
+from policies.balance.memory_capped import MemoryCapped
+from policies.balance.min_cost_move import MinCostMove
+from policies.balance.multifit import Multifit
+from policies.balance.opt_perf import OptPerf
+from policies.balance.pid import Pid
+from policies.balance.pull import Pull
 from policies.balance.round_robin import RoundRobin
 from policies.balance.speed_proportional import SpeedProportional
 from policies.balance.uniform_random import UniformRandom
@@ -19,7 +28,7 @@ from policies.joint.max_min_throughput import MaxMinThroughput
 from policies.joint.max_sum_throughput import MaxSumThroughput
 from policies.joint.min_makespan import MinMakespan
 from policies.joint.pop import Pop
-from policies.joint.rounds import TimeShared
+from policies.joint.relocate import Relocate
 from policies.loading import create, load, unknown
 from policies.order.deadline import Deadline
 from policies.order.drf import Drf
@@ -44,6 +53,7 @@ from policies.place.first_fit import FirstFit
 from policies.place.gpu_clustering import GpuClustering
 from policies.place.gpu_packing import GpuPacking
 from policies.place.locality import Locality
+from policies.place.opportunity_cost import OpportunityCost
 from policies.place.pack import Pack
 from policies.place.power_of_two_choices import PowerOfTwoChoices
 from policies.place.spread import Spread
@@ -90,17 +100,35 @@ PLACES: dict[str, type[Place]] = {
         GpuPacking,
         GpuClustering,
         FragmentationGradientDescent,
+        OpportunityCost,
     )
 }
 """On which nodes: name -> class."""
 
 BALANCES: dict[str, type[Balance]] = {
-    member.name: member for member in (Equal, RoundRobin, UniformRandom, CapacityProportional, SpeedProportional)
+    member.name: member
+    for member in (
+        Equal,
+        RoundRobin,
+        UniformRandom,
+        CapacityProportional,
+        SpeedProportional,
+        MemoryCapped,
+        Lpt,
+        Multifit,
+        MinCostMove,
+        OptPerf,
+        Pid,
+        Adaptive,
+        Pull,
+        AdaptivePull,
+    )
 }
 """How much each: name -> class."""
 
-JOINTS: dict[str, type[TimeShared]] = {
-    member.name: member for member in (MinMakespan, MaxMinThroughput, MaxSumThroughput, FinishTimeFairLp, Pop, Allox)
+JOINTS: dict[str, type[Policy]] = {
+    member.name: member
+    for member in (MinMakespan, MaxMinThroughput, MaxSumThroughput, FinishTimeFairLp, Pop, Allox, Relocate)
 }
 """Who goes next and on which nodes, at once: name -> class."""
 
@@ -175,12 +203,8 @@ def _composed(parts: Mapping[str, Any], search: Sequence[Path], name: str | None
 
 
 def _joint(parts: Mapping[str, Any], search: Sequence[Path]) -> Policy:
-    if "order" in parts:
-        raise PolicyError(
-            f"a joint policy says itself who goes next: leave order out, but got order={parts['order']!r}"
-        )
     members = {family: _member(family, part, search) for family, part in parts.items() if family != "joint"}
-    made: Policy = _member("joint", parts["joint"], search, members)
+    made: Policy = _member("joint", parts["joint"], search, members)  # one that ranks by itself knows no option `order`
     return made
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from policies.feasibility import TOLERANCE, Room, selected
-from policies.plans import Assignment, ClusterPlan, Grant, Shortfall, Unplaced
+from policies.plans import Assignment, Call, ClusterPlan, Grant, Shortfall, Unplaced
 from policies.tables import MEMORY, RESOURCES
 from policies.views import ClusterSnapshot, JobView, RoundView
 
@@ -22,7 +22,7 @@ def violations(plan: Any, view: Any) -> tuple[str, ...]:
     """Return everything that is wrong with ``plan``; an empty tuple lets it pass.
 
     A ``ClusterPlan`` is judged on its ``ClusterSnapshot``, an ``Assignment`` (or
-    ``Unplaced`` shards) on its ``RoundView``.
+    ``Unplaced`` shards), or a ``Call`` for an idle worker, on its ``RoundView``.
     """
     del view
     return (f"a policy must return a ClusterPlan, an Assignment or Unplaced, got {type(plan).__name__}",)
@@ -142,6 +142,22 @@ def _assignment(plan: Assignment, view: RoundView) -> tuple[str, ...]:
         str(Shortfall("memory", float(given[w]), float(limit[w]), f"worker {view.workers.ids[w]}"))
         for w in np.flatnonzero(given > limit + TOLERANCE)
     )
+
+
+@violations.register
+def _call(plan: Call, view: RoundView) -> tuple[str, ...]:
+    shards = np.asarray(plan.shards)
+    if shards.ndim != 1 or (len(shards) and not np.issubdtype(shards.dtype, np.integer)):
+        return (f"a call's shards must be a row of whole numbers, got {shards.dtype} of shape {shards.shape}",)
+    strange = shards[~np.isin(shards, view.pending)]
+    if len(strange):
+        return tuple(f"shard {shard} is not pending" for shard in strange)
+    if len(np.unique(shards)) < len(shards):
+        return ("a shard is given twice in one call",)
+    given, limit = float(view.shards.bytes[shards].sum()), float(view.workers.bundle[plan.worker, MEMORY])
+    if given > limit + TOLERANCE:
+        return (str(Shortfall("memory", given, limit, f"worker {view.workers.ids[plan.worker]}")),)
+    return ()
 
 
 @violations.register

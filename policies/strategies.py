@@ -129,17 +129,18 @@ def cluster_snapshots(draw: st.DrawFn, max_nodes: int = 6, max_jobs: int = 5) ->
 @st.composite
 def crowded_snapshots(draw: st.DrawFn) -> ClusterSnapshot:
     """Draw a few GPUs and more jobs than they can run, much alike and of known length: here orders matter."""
-    sizes = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    sizes = draw(st.lists(st.integers(1, 3), min_size=2, max_size=3))
     nodes = NodeTable.of(NAMES[: len(sizes)], [[0.0, float(size), 0.0] for size in sizes])
     room = Room(nodes)
     jobs: list[JobView] = []
     leases: list[Grant] = []
-    for number in range(draw(st.integers(2, 7))):
-        fewest, length = draw(st.integers(1, 3)), float(draw(st.integers(1, 9)))
+    for number in range(draw(st.integers(4, 8))):
+        fewest = draw(st.sampled_from((1, 2, sum(sizes), 1)))
+        length = draw(st.sampled_from((2.0, 5.0, 9.0) if number < 2 else (2.0, 9.0, 20.0, 50.0)))
         job = JobView(
             f"job-{number}",
             float(draw(st.integers(0, 9))),
-            Resources(gpu=draw(st.sampled_from((1.0, 1.0, 2.0)))),
+            Resources(gpu=draw(st.sampled_from((1.0, 1.0, 1.0, 2.0)))),
             fewest,
             fewest + draw(st.integers(0, 1)),
             tenant=draw(st.sampled_from(("", "red", "blue", "navy"))),
@@ -149,7 +150,7 @@ def crowded_snapshots(draw: st.DrawFn) -> ClusterSnapshot:
             rates={"": frozen([1.0])},
             attained_s=draw(st.sampled_from((0.0, 5.0, 5000.0))),
         )
-        running = _leases(draw, job, room) if draw(st.booleans()) else ()
+        running = _leases(draw, job, room) if number < 2 else ()
         leases += running
         jobs.append(replace(job, started_s=9.0) if running else job)
     tenants = draw(st.sampled_from(((), TENANTS)))
@@ -178,7 +179,7 @@ def _leases(draw: st.DrawFn, job: JobView, room: Room) -> tuple[Grant, ...]:
 
 @st.composite
 def round_views(draw: st.DrawFn, max_workers: int = 6, max_shards: int = 24) -> RoundView:
-    """Draw a first hand-out: unequal shards, little memory, speeds that are NaN, zero or infinite."""
+    """Draw a first or a later round: unequal shards, little memory, speeds that are NaN, zero or infinite."""
     num_workers = draw(st.integers(0, max_workers))
     num_shards = draw(st.integers(0, max_shards))
     size = st.integers(0, 9) if draw(st.booleans()) else st.just(draw(st.integers(0, 9)))
@@ -188,17 +189,60 @@ def round_views(draw: st.DrawFn, max_workers: int = 6, max_shards: int = 24) -> 
     cells = st.tuples(st.sampled_from((0.0, 0.5, 1.0, 4.0)), st.sampled_from((0.0, 1.0)), room)
     workers = worker_table([draw(cells) for _ in range(num_workers)], [draw(speed) for _ in range(num_workers)])
     shards = shard_table([draw(work) for _ in range(num_shards)], [draw(size) for _ in range(num_shards)])
-    return round_view(workers, shards, seed=draw(st.integers(0, 99)))
+    view = replace(round_view(workers, shards, seed=draw(st.integers(0, 99))), pulls=draw(st.booleans()))
+    return _later(draw, view) if draw(st.booleans()) else view
 
 
-def worker_table(bundle: list[Any], s_per_work: list[float], capacity: list[Any] | None = None) -> WorkerTable:
-    """Build w workers from bundles and parts of nodes (cpu, gpu, bytes) and speeds (seconds per unit of work)."""
+def _later(draw: st.DrawFn, view: RoundView) -> RoundView:
+    """Let there have been a round before, on workers for which everything has its price."""
+    num_workers, num_shards = len(view.workers), len(view.shards)
+    busy, price = st.sampled_from((0.0, 1e-3, 1.0, 1.0, 5.0, np.nan)), st.sampled_from((0.0, 1e-9, 0.5, 1e300))
+    s_fixed, s_per_byte = ([draw(price) for _ in range(num_workers)] for _ in range(2))
+    return replace(
+        view,
+        workers=replace(view.workers, s_fixed=frozen(s_fixed), s_per_byte=frozen(s_per_byte)),
+        round=draw(st.integers(1, 9)),
+        resident=frozen([draw(st.integers(-1, num_workers - 1)) for _ in range(num_shards)], np.int64),
+        last_s=frozen([draw(busy) for _ in range(num_workers)]),
+        message_bytes=draw(st.sampled_from((0.0, 1e6))),
+    )
+
+
+@st.composite
+def calm_views(draw: st.DrawFn, even: bool = True, max_workers: int = 5, max_shards: int = 30) -> RoundView:
+    """Draw a first round with memory for all, measured speeds, and no other price; of even shards if ``even``."""
+    speeds = draw(st.lists(st.integers(1, 20), min_size=1, max_size=max_workers))
+    work = st.integers(1, 9) if not even else st.just(draw(st.integers(1, 9)))
+    rows = draw(st.lists(work, max_size=max_shards))
+    workers = worker_table([(1.0, 0.0, 1e9)] * len(speeds), [1.0 / speed for speed in speeds])
+    return round_view(workers, shard_table(rows, np.full(len(rows), 8.0)))
+
+
+def huge_view(num_shards: int = 1_000_000, num_workers: int = 10_000) -> RoundView:
+    """Return a first round of a million shards that differ, on ten thousand workers that do, with memory to spare."""
+    random = np.random.default_rng(0)
+    work = random.lognormal(0.0, 1.0, num_shards)
+    memory = 8.0 * work.sum() / num_workers * random.uniform(2.0, 6.0, num_workers)
+    bundle = np.column_stack([np.ones(num_workers), np.zeros(num_workers), memory])
+    workers = worker_table(list(bundle), list(1.0 / random.uniform(1.0, 4.0, num_workers)))
+    return round_view(workers, shard_table(work, 8.0 * work))
+
+
+def worker_table(
+    bundle: list[Any],
+    s_per_work: list[float],
+    capacity: list[Any] | None = None,
+    s_fixed: Any = None,
+    s_per_byte: Any = None,
+) -> WorkerTable:
+    """Build w workers from bundles and parts of nodes (cpu, gpu, bytes), and what a call costs (seconds)."""
     num = len(bundle)
     ids, nodes = tuple(f"w{w}" for w in range(num)), tuple(f"node-{w}" for w in range(num))
-    fixed = frozen(np.zeros(num))
+    nothing = np.zeros(num)
     bundles = frozen(_columns(bundle, 3))
     parts = bundles if capacity is None else frozen(_columns(capacity, 3))
-    return WorkerTable(ids, nodes, bundles, parts, frozen(s_per_work), fixed, fixed)
+    fixed, per_byte = (frozen(nothing if given is None else given) for given in (s_fixed, s_per_byte))
+    return WorkerTable(ids, nodes, bundles, parts, frozen(s_per_work), fixed, per_byte)
 
 
 def shard_table(work: Any, num_bytes: Any) -> ShardTable:

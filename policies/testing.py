@@ -13,10 +13,11 @@ the same answer to an equal snapshot, a snapshot left as it was, and that it can
 plan is a *good* one is for the policy's own tests.
 """
 
-from policies.conformance import BalanceConformance
+from policies.conformance_balance import BalanceConformance
 from policies.conformance_cluster import OrderConformance, PolicyConformance
 from policies.conformance_place import PlaceConformance
 from policies.strategies import (
+    calm_views,
     cluster_snapshots,
     crowded_snapshots,
     degenerate_snapshots,
@@ -31,6 +32,7 @@ __all__ = [
     "OrderConformance",
     "PlaceConformance",
     "PolicyConformance",
+    "calm_views",
     "cluster_snapshots",
     "crowded_snapshots",
     "degenerate_snapshots",

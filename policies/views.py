@@ -213,7 +213,8 @@ class RoundView:
     message_bytes
         What every worker receives and sends in a round, whatever its shards.
     state
-        The policy's memory from the round before.
+        The policy's memory: what its last ``divide`` answered, that of the round before, or for ``Balance.next`` this
+        round's.
     """
 
     job: str

@@ -15,10 +15,11 @@ from scheduler.errors import LostActorError, UserError
 from scheduler.metrics import RunMetrics
 from scheduler.rounds import Rounds
 from scheduler.run import BytesMoved, Progress, RunResult, RunSpec, WorkerReport
-from workers.environment import Environment, environment
+from workers.environment import environment
 from workers.parameter_store import ParameterStore
 from workers.problem import Problem
 from workers.training import RoundReport, Training
+from workers.update import Message
 from workers.wire import decode, encode
 from workers.worker_state import CallResult
 
@@ -49,27 +50,33 @@ class _Tally:
 class _Calls:
     """Sends calls to workers, with what they need to know, and takes their answers."""
 
-    def __init__(self, workers: list[Any], store: ParameterStore, tally: _Tally) -> None:
+    def __init__(self, workers: list[Any], queues: list[Ints], store: ParameterStore, tally: _Tally) -> None:
         self._workers, self._store, self._tally = workers, store, tally
+        self._queues = list(queues)
         self._out: dict[Any, Call] = {}
         self._told: list[Problem | None] = [None] * len(workers)
         self._problem: Problem | None = None
         self._encoded: Any = b""
+        self._message: Message | None = None
+        self._blob: Any = b""
+        self._blob_bytes = 0
 
     def send(self, calls: tuple[Call, ...]) -> None:
-        """Send the store's message to the workers of ``calls``, and the problem to those who do not know it."""
+        """Send the store's message to the workers of ``calls``, and the problem and shards where new to them."""
         if not calls:
             return
-        problem = self._store.training.problem
+        problem, message = self._store.training.problem, self._store.message
         if problem is not self._problem:
             self._problem, self._encoded = problem, sealed(encode(problem))
-        blob = encode(self._store.message)
-        self._tally.parameters += len(blob) * len(calls)
-        message = sealed(blob)
+        if message is not self._message:
+            blob = encode(message)
+            self._message, self._blob, self._blob_bytes = message, sealed(blob), len(blob)
+        self._tally.parameters += self._blob_bytes * len(calls)
         for call in calls:
             news = None if self._told[call.worker] is problem else self._encoded
-            self._told[call.worker] = problem
-            self._out[self._workers[call.worker].run.remote(message, news)] = call
+            shards = None if np.array_equal(self._queues[call.worker], call.shards) else call.shards
+            self._told[call.worker], self._queues[call.worker] = problem, call.shards
+            self._out[self._workers[call.worker].run.remote(self._blob, news, shards)] = call
 
     def next_answer(self) -> tuple[Call, CallResult]:
         """Wait for an answer, and return it with its call."""
@@ -81,6 +88,7 @@ class _Calls:
         result: CallResult = decode(blob)
         self._tally.busy_s[call.worker] += result.busy_s
         self._tally.updates += len(blob)
+        self._tally.shards += result.read_bytes
         return call, result
 
 
@@ -153,21 +161,22 @@ class _Run:
         store = ParameterStore(self._training)
         table = _worker_table(spec, s_per_work)
         rounds = Rounds(spec.job, spec.problem.seed, store, spec.balance, table, spec.shards)
-        queues = [rounds.assignment.queue(worker) for worker in range(len(workers))]
+        queues = [rounds.queue(worker) for worker in range(len(workers))]
         taken = [worker.take.remote(spec.data, queue) for worker, queue in zip(workers, queues, strict=True)]
         tally = _Tally(np.zeros(len(workers)))
-        calls = _Calls(workers, store, tally)
+        calls = _Calls(workers, queues, store, tally)
         calls.send(rounds.begin().calls)  # a worker begins as soon as it has read its shards
         for worker, (num_bytes, pid, here) in enumerate(ray.get(taken)):
             tally.shards += num_bytes
-            self._worker_reports += (self._report(worker, queues[worker], pid, s_per_work[worker], here),)
+            report = WorkerReport(spec.nodes[worker], pid, (), 0, 0, 0.0, _rows_per_s(s_per_work[worker]), here)
+            self._worker_reports += (self._given(report, queues[worker]),)
         self._refuse_mixed_kernels()
         self._drive(calls, rounds, tally)
         if self._training.outcome is None:
             raise AssertionError("the rounds end with an outcome")
         reports = tuple(
-            replace(report, busy_s=float(busy_s))
-            for report, busy_s in zip(self._worker_reports, tally.busy_s, strict=True)
+            replace(self._given(report, rounds.queue(worker)), busy_s=float(tally.busy_s[worker]))
+            for worker, report in enumerate(self._worker_reports)
         )
         return RunResult(
             self._training.outcome, tuple(self._reports), reports, tuple(tally.seconds_by_round), tally.bytes_moved
@@ -175,8 +184,9 @@ class _Run:
 
     def _refuse_mixed_kernels(self) -> None:
         """Refuse workers whose last bits may differ: who computed what would change the model."""
-        problem = self._spec.problem
-        places = {f"node {report.node}": report.environment for report in self._worker_reports if report.shards}
+        problem, redivides = self._spec.problem, self._spec.balance.redivides
+        computing = [report for report in self._worker_reports if report.shards or redivides]
+        places = {f"node {report.node}": report.environment for report in computing}
         if problem.architecture.kind != "torch":  # the server does not compute with modules
             places["the parameter server"] = environment()
         kinds = {here.computes_like(problem.architecture.kind): (name, here) for name, here in places.items()}
@@ -191,17 +201,10 @@ class _Run:
                 "set 'training.reproducible: strict', or use nodes of one kind"
             )
 
-    def _report(self, worker: int, queue: Ints, pid: int, s_per_work: float, here: Environment) -> WorkerReport:
-        return WorkerReport(
-            node=self._spec.nodes[worker],
-            pid=pid,
-            shards=tuple(queue.tolist()),
-            rows=int(self._spec.shards.work[queue].sum()),
-            bytes=int(self._spec.shards.bytes[queue].sum()),
-            busy_s=0.0,
-            probed_rows_per_s=None if np.isnan(s_per_work) else float(1.0 / s_per_work),
-            environment=here,
-        )
+    def _given(self, report: WorkerReport, queue: Ints) -> WorkerReport:
+        """Return the report of a worker with these shards."""
+        work, size = self._spec.shards.work[queue], self._spec.shards.bytes[queue]
+        return replace(report, shards=tuple(queue.tolist()), rows=int(work.sum()), bytes=int(size.sum()))
 
     def _drive(self, calls: _Calls, rounds: Rounds, tally: _Tally) -> None:
         """Take answers and send calls until the training has its outcome."""
@@ -214,10 +217,10 @@ class _Run:
             instructions = rounds.answered(call, result)
             if instructions.report is not None:
                 now_s = time.perf_counter()
-                self._note(instructions.report, now_s - started_s, tally, metrics)
+                self._note(instructions.report, now_s - started_s, tally, metrics, rounds.rows)
                 started_s = now_s
             calls.send(instructions.calls)
-        self._flush(metrics, tally)
+        self._flush(metrics, tally, rounds.rows)
 
     def _mind_the_time(self) -> None:
         """Let training end after this round once its time is up."""
@@ -230,21 +233,24 @@ class _Run:
         elif now_s >= self._deadline_s:
             self._training.stop(f"the time budget of {limit_s:g} s is spent")
 
-    def _note(self, report: RoundReport, seconds: float, tally: _Tally, metrics: RunMetrics) -> None:
+    def _note(self, report: RoundReport, seconds: float, tally: _Tally, metrics: RunMetrics, rows: Floats) -> None:
         self._reports.append(report)
         if report.stage == self._spec.solver:
             tally.seconds_by_round.append(seconds)
-        metrics.record(seconds, report.loss, self._speeds(tally), tally.bytes_moved.total)
+        metrics.record(seconds, report.loss, _speeds(rows, tally), tally.bytes_moved.total)
 
-    def _flush(self, metrics: RunMetrics, tally: _Tally) -> None:
+    def _flush(self, metrics: RunMetrics, tally: _Tally, rows: Floats) -> None:
         losses = [report.loss for report in self._reports if report.loss is not None]
-        metrics.flush(losses[-1] if losses else None, self._speeds(tally), tally.bytes_moved.total)
+        metrics.flush(losses[-1] if losses else None, _speeds(rows, tally), tally.bytes_moved.total)
 
-    def _speeds(self, tally: _Tally) -> list[float]:
-        """Return each worker's rows a second over the run so far."""
-        num_rounds = len(self._reports)
-        pairs = zip(self._worker_reports, tally.busy_s, strict=True)
-        return [report.rows * num_rounds / busy_s if busy_s else 0.0 for report, busy_s in pairs]
+
+def _speeds(rows: Floats, tally: _Tally) -> list[float]:
+    """Return each worker's rows a second over the run so far, from its rows in all rounds."""
+    return [float(done / busy_s) if busy_s else 0.0 for done, busy_s in zip(rows, tally.busy_s, strict=True)]
+
+
+def _rows_per_s(s_per_work: float) -> float | None:
+    return None if np.isnan(s_per_work) else float(1.0 / s_per_work)
 
 
 def _worker_table(spec: RunSpec, s_per_work: Floats) -> WorkerTable:

@@ -65,6 +65,11 @@ class ParameterStore:
         return Message(self._version, training.stage, training.state.round, payload, scale, apart)
 
     @property
+    def num_missing(self) -> int:
+        """How many shards are not in yet."""
+        return len(self._arrived) - int(np.count_nonzero(self._arrived))
+
+    @property
     def missing(self) -> Ints:
         """Shards that are not in yet, ascending."""
         return np.flatnonzero(~self._arrived)

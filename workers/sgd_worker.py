@@ -44,11 +44,12 @@ class SgdWorker:
         self._state = WorkerState(self._name, known, self._memory_bytes, time.perf_counter)
         return self._state.prepare(shards), os.getpid(), environment()
 
-    def run(self, message: bytes, problem: bytes | None) -> bytes:
-        """Compute the queue for an encoded ``Message``, and return the encoded ``CallResult``.
+    def run(self, message: bytes, problem: bytes | None, shards: Sequence[int] | None) -> bytes:
+        """Compute shards for an encoded ``Message``, and return the encoded ``CallResult``.
 
-        ``problem`` has the job's constants, an encoded ``Problem``, where they are new to this worker.
+        ``problem`` has the job's constants, an encoded ``Problem``, where they are new to this worker; ``shards`` are
+        the call's, where they are others than in the call before.
         """
         if problem is not None:
             self._state.configure(decode(problem))
-        return encode(self._state.run(decode(message)))
+        return encode(self._state.run(decode(message), shards))

@@ -30,13 +30,16 @@ class CallResult:
     sums
         None if an update was not finite; ``failure`` says which.
     busy_s
-        Seconds from the call's arrival to its answer.
+        Seconds of computing.
+    read_bytes
+        Of the shards that were read before.
     """
 
     version: int
     sums: CallSums | None
     busy_s: float
     failure: str | None = None
+    read_bytes: int = 0
 
 
 class WorkerState:
@@ -74,7 +77,9 @@ class WorkerState:
         self._problem = problem
 
     def prepare(self, shards: Sequence[int]) -> int:
-        """Make ``shards`` the queue, keep them and no others in the cache, and return the bytes that were read.
+        """Make ``shards`` the queue, read those that are not in the cache, and return the bytes that were read.
+
+        Others stay in the cache while there is room, those that were used last first.
 
         Raises
         ------
@@ -87,17 +92,30 @@ class WorkerState:
             raise DataError(
                 f"worker {self.name}: {need:,} bytes of shards do not fit into its {self.memory_bytes:,.0f} bytes"
             )
-        self._cache = {shard: self._cache[shard] for shard in wanted if shard in self._cache}
-        loaded = self.data.load([shard for shard in wanted if shard not in self._cache])
-        self._cache.update((shard.index, shard) for shard in loaded)
+        here = {shard: self._cache.pop(shard) for shard in wanted if shard in self._cache}
+        room = self.memory_bytes - need
+        for shard in reversed(list(self._cache)):
+            if self._nbytes[shard] <= room:
+                room -= self._nbytes[shard]
+            else:
+                del self._cache[shard]
+        loaded = self.data.load([shard for shard in wanted if shard not in here])
+        self._cache |= here | {shard.index: shard for shard in loaded}
         self.queue = np.array(wanted, dtype=np.int64)
         return sum(shard.nbytes for shard in loaded)
 
-    def run(self, message: Message) -> CallResult:
-        """Compute and add up the updates of the queue's shards."""
-        start = self._clock()
+    def run(self, message: Message, shards: Sequence[int] | None = None) -> CallResult:
+        """Compute and add up the updates of ``shards``, or without them of the queue.
+
+        Raises
+        ------
+        DataError
+            If the shards do not fit into the worker's memory, or cannot be read.
+        """
         if self._problem is None:
             raise RuntimeError("configure() comes before run()")
+        read_bytes = 0 if shards is None else self.prepare(shards)
+        start = self._clock()
         if self._held_for != (message.stage, message.round):
             self._held.clear()
             self._held_for = (message.stage, message.round)
@@ -110,7 +128,7 @@ class WorkerState:
         busy = self._clock() - start
         self.busy_s += busy
         self.rows_done += int(self._work[chosen].sum())
-        return CallResult(message.version, sums, busy, failure)
+        return CallResult(message.version, sums, busy, failure, read_bytes)
 
 
 def probe(problem: Problem, clock: Callable[[], float]) -> float:

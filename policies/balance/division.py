@@ -57,6 +57,19 @@ def largest_remainder(weights: Floats, total: int) -> Ints:
     return counts
 
 
+def even(work: Floats) -> bool:
+    """Say whether shards are divided by count: their work (shape ``(s,)``) differs by no more than ``EVEN_ROWS``."""
+    return not len(work) or bool(np.ptp(work) <= EVEN_ROWS)
+
+
+def totals(worker_of: Ints, amounts: Floats, num_workers: int) -> Floats:
+    """Add up the amounts (shape ``(s,)``) of each worker's shards; -1 is nobody. Shape ``(num_workers,)``."""
+    if worker_of.min(initial=0) < 0:
+        mine = worker_of >= 0
+        worker_of, amounts = worker_of[mine], amounts[mine]
+    return np.bincount(worker_of, amounts, num_workers).astype(np.float64, copy=False)
+
+
 def contiguous(counts: Ints) -> Ints:
     """Give the first ``counts[0]`` shards to worker 0, the next to worker 1, and so on; shape ``(s,)``."""
     return np.repeat(np.arange(len(counts), dtype=np.int64), counts)
@@ -93,41 +106,50 @@ def by_weight(view: RoundView, weights: Floats) -> Assignment | Unplaced:
     work = view.shards.work
     if not len(view.workers):
         return _no_workers(view)
-    if not len(work) or np.ptp(work) <= EVEN_ROWS:
-        worker_of = contiguous(largest_remainder(weights, len(work)))
-    else:
-        worker_of = contiguous_work(work, weights)
-    return within_memory(view, worker_of, weights)
+    runs = contiguous(largest_remainder(weights, len(work))) if even(work) else contiguous_work(work, weights)
+    return within_memory(view, runs, weights)
 
 
 def within_memory(view: RoundView, worker_of: Ints, weights: Floats) -> Assignment | Unplaced:
     """Keep ``worker_of`` where memory allows; move what is too much to others, by their weights.
 
     A worker over its limit keeps the first shards of its queue; the surplus goes, by count, to workers with
-    room in proportion to ``weights``. What then still has no place is packed largest first into the tightest
-    room; if that fails all shards are packed so, whatever the weights. Only if that fails too are they
-    ``Unplaced``.
+    room in proportion to ``weights``, and so does what is nobody's yet. What then still has no place is packed
+    largest first into the tightest room; if that fails all shards are packed so, whatever the weights. Only if
+    that fails too are they ``Unplaced``.
 
     Parameters
     ----------
     view
         The round; the limit is column ``MEMORY`` of ``view.workers.bundle``, bytes.
     worker_of
-        Who should have each shard, shape ``(s,)``; not read when there are no workers.
+        Who should have each shard, -1 for anyone, shape ``(s,)``; not read when there are no workers.
     weights
         Shape ``(w,)``, finite and at least 0.
     """
     if not len(view.workers):
         return _no_workers(view)
     size, limit = view.shards.bytes, view.workers.bundle[:, MEMORY]
-    if (_given(worker_of, size, len(limit)) <= limit).all():
+    if fits(view, worker_of):
         return Assignment(frozen(worker_of, np.int64))
     owner = _spill(worker_of, size, limit, weights)
     left = np.flatnonzero(owner < 0)
-    owner[left] = best_fit(size[left], limit - _given(owner, size, len(limit)))
+    owner[left] = best_fit(size[left], limit - totals(owner, size, len(limit)))
     if (owner < 0).any():
         owner = best_fit(size, limit)
     return _unplaced(view, owner) if (owner < 0).any() else Assignment(frozen(owner, np.int64))
+
+
+def fits(view: RoundView, worker_of: Ints) -> bool:
+    """Say whether every shard has a worker, and none more bytes than its memory; ``worker_of`` of shape ``(s,)``."""
+    limit = view.workers.bundle[:, MEMORY]
+    return bool((worker_of >= 0).all() and (totals(worker_of, view.shards.bytes, len(limit)) <= limit).all())
+
+
+def work_limit(view: RoundView) -> Floats:
+    """Return how much work each worker's memory holds at the mean bytes per unit of work; shape ``(w,)``."""
+    limit, work, size = view.workers.bundle[:, MEMORY], view.shards.work.sum(), view.shards.bytes.sum()
+    return limit * (work / size) if work > 0 and size > 0 else np.full(len(limit), np.inf)
 
 
 def best_fit(sizes: Floats, room: Floats) -> Ints:
@@ -155,11 +177,13 @@ def best_fit(sizes: Floats, room: Floats) -> Ints:
     return owner
 
 
-def _given(worker_of: Ints, size: Floats, num_workers: int) -> Floats:
-    """Add up the bytes of each worker; -1 is nobody's."""
-    mine = worker_of >= 0
-    given: Floats = np.bincount(worker_of[mine], size[mine], num_workers).astype(np.float64)
-    return given
+def too_large(view: RoundView) -> Unplaced | None:
+    """Refuse shards that no worker's memory holds even alone; None if there are no such shards."""
+    size, limit = view.shards.bytes, view.workers.bundle[:, MEMORY]
+    large = size > limit.max(initial=-1.0)
+    if not large.any():
+        return None
+    return _refusal(view, int((~large).sum()), float(size[large].min()), limit)
 
 
 def _spill(worker_of: Ints, size: Floats, limit: Floats, weights: Floats) -> Ints:
@@ -171,10 +195,10 @@ def _spill(worker_of: Ints, size: Floats, limit: Floats, weights: Floats) -> Int
     while True:
         before = np.cumsum(size[left]) - size[left]
         queued = before - before[np.searchsorted(offer, offer)]  # bytes ahead in the same worker's queue
-        fit = queued + size[left] <= room[offer]
+        fit = (offer >= 0) & (queued + size[left] <= room[offer])
         owner[left[fit]] = offer[fit]
-        room -= np.bincount(offer[fit], weights=size[left[fit]], minlength=len(room))
-        open_weights[offer[~fit]] = 0.0  # each pass closes a worker, so this ends
+        room -= totals(offer[fit], size[left[fit]], len(room))
+        open_weights[offer[~fit & (offer >= 0)]] = 0.0  # from the second pass on each closes a worker, so this ends
         left = left[~fit]
         if not (len(left) and open_weights.any()):
             return owner
@@ -183,12 +207,16 @@ def _spill(worker_of: Ints, size: Floats, limit: Floats, weights: Floats) -> Int
 
 def _unplaced(view: RoundView, owner: Ints) -> Unplaced:
     size, limit = view.shards.bytes, view.workers.bundle[:, MEMORY]
-    free = limit - _given(owner, size, len(limit))
-    needed = float(size[owner < 0].min())
+    free = limit - totals(owner, size, len(limit))
+    return _refusal(view, int((owner >= 0).sum()), float(size[owner < 0].min()), free)
+
+
+def _refusal(view: RoundView, placed: int, needed: float, free: Floats) -> Unplaced:
+    """Say how many shards fit, and that no worker has the bytes that one more needs."""
     reasons = tuple(
         Shortfall("memory", needed, float(free[w]), f"worker {worker}") for w, worker in enumerate(view.workers.ids)
     )
-    return Unplaced(f"shards of job {view.job}", int((owner >= 0).sum()), len(owner), reasons)
+    return Unplaced(f"shards of job {view.job}", placed, len(view.shards), reasons)
 
 
 def _no_workers(view: RoundView) -> Assignment | Unplaced:

@@ -25,6 +25,7 @@ class SpeedProportional(Balance):
 
     name: ClassVar[str] = "speed-proportional"
     source: ClassVar[str] = "Beaumont et al., IEEE TPDS 2001"
+    promises: ClassVar[frozenset[str]] = frozenset({"monotone", "within-one-shard"})
 
     def divide(self, view: RoundView) -> Assignment | Unplaced:
         """Hand out every shard once, by ``1 / s_per_work``; within memory (bytes)."""

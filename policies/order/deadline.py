@@ -18,7 +18,7 @@ class Deadline(Order):
     go on, after all others, while nobody needs their nodes. Jobs without a deadline come after those
     with one, first come, first served.
 
-    Cost: O(J log J) for J jobs.
+    Cost: O(j log j).
 
     Parameters
     ----------

@@ -30,8 +30,8 @@ class Drf(Order):
     can still use more; one that cannot (for want of jobs, or of the resources that they need) counts in full. So
     no part starves because another has much of what it does not want.
 
-    Cost: O((J + W) (log T + P) + C n) for J waiting jobs, W further workers, T tenants with at most P parts, and C
-    classes of bundles on n nodes.
+    Cost: O((j + w) (log t + p) + c n) for w workers to be handed out, t tenants of at most p parts, and c classes of
+    bundles.
 
     Raises
     ------

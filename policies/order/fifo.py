@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from policies.interface import Claim, ClusterSnapshot, Order
-from policies.order.turns import waiting, whole
+from policies.order.turns import by_submission, waiting, whole
 
 
 class Fifo(Order):
@@ -22,8 +22,8 @@ class Fifo(Order):
     name: ClassVar[str] = "fifo"
     source: ClassVar[str] = "Silberschatz & Galvin, Operating System Concepts"
     blocking: ClassVar[bool] = True
-    promises: ClassVar[frozenset[str]] = frozenset({"no-overtaking"})
+    promises: ClassVar[frozenset[str]] = frozenset({"no-overtaking", "starvation-free"})
 
     def rank(self, snapshot: ClusterSnapshot) -> tuple[Claim, ...]:
         """Return the claims of jobs without leases by time of submission, then by name."""
-        return tuple(whole(job) for job in sorted(waiting(snapshot), key=lambda job: (job.submitted_s, job.id)))
+        return tuple(whole(job) for job in sorted(waiting(snapshot), key=by_submission))

@@ -36,8 +36,8 @@ class FifoBackfill(Order):
     to need its nodes for good: it overtakes only on what is left over for ever. A job for which no node is large
     enough gets no reservation. The papers count the processors of one machine; here nodes and GPUs are told apart.
 
-    Cost: O(P log P) a reservation for P pieces of the timeline (nodes plus leases plus reservations), and one more
-    placement for each job that would overtake.
+    Cost: O(j log j), and O(p log p) a reservation, of which p are the nodes, leases and other reservations; one more
+    placement for each job that could overtake.
 
     Parameters
     ----------

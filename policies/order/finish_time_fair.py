@@ -21,7 +21,7 @@ class FinishTimeFair(Order):
     fairness knob at 1), and J is that of now and not of the job's whole life. Where leases are to last a while, as
     they do there, plan that seldom. Jobs whose length is not known come last, first come, first served.
 
-    Cost: O(J log J + C n) for J jobs of C classes of bundles on n nodes.
+    Cost: O(j log j + c n) for c classes of bundles.
 
     Source: Mahajan, Balasubramanian, Singhvi, Venkataraman, Akella, Phanishayee and Chawla, "Themis: Fair and
     efficient GPU cluster scheduling", NSDI 2020.

@@ -22,7 +22,7 @@ class Gittins(Order):
     one), over the service that they took of it on average. Jobs with equal indices, and such as
     have had more than any past job took, are sorted as in ``las``. Without ``service_s`` it is ``las``.
 
-    Cost: O(J (log J + S)) for J jobs and S past ones.
+    Cost: O(j (log j + s)) for s past jobs.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ class Las(Order):
     its share; it takes part at least one second in ``promote + 1``. How many workers an elastic job had is not known
     either: it counts as having had its least number.
 
-    Cost: O(J log J) for J jobs.
+    Cost: O(j log j).
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ class Optimus(Order):
     jobs one by one. Jobs whose length is not known keep to their least number. With equal bundles and times whose gains
     shrink with every worker, the sum is as small as it can be.
 
-    Cost: O(J log J + W log J) for J jobs and W workers.
+    Cost: O((j + w) log j) for w workers to be handed out.
 
     Source: Peng, Bao, Chen, Wu and Guo, "Optimus: An efficient dynamic resource scheduler for deep learning clusters",
     EuroSys 2018.

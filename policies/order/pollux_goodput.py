@@ -23,7 +23,7 @@ class PolluxGoodput(Order):
     rates are the job's, and a job that grows or shrinks is not counted slower for it. Jobs whose speed is not known
     keep to their least number. Gains are counted over a worker's dominant share of the cluster.
 
-    Cost: O(J log J + W log J) for J jobs and W workers.
+    Cost: O((j + w) log j) for w workers to be handed out.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ class Priority(Order):
     To be picked where some jobs matter more and none may be forgotten: whoever waits long enough goes before every
     newcomer, and holds up all behind it until it fits. Running jobs are not stopped.
 
-    Cost: O(J log J) for J waiting jobs.
+    Cost: O(j log j).
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ class Quota(Order):
     a borrower grows on what is left. Tenants without a quota are within it. The sum of the quotas is to be no more
     than the cluster: what is promised twice goes to who comes first.
 
-    Cost: O(J (log J + D)) for J jobs of tenants D levels deep.
+    Cost: O(j (log j + d)) for tenants d levels deep.
 
     Raises
     ------

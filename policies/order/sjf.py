@@ -18,7 +18,7 @@ class Sjf(Order):
     The length is ``JobView.remaining_s`` with as many workers as the job can use, on the fastest kind of node. Jobs of
     unknown length come after those of known length, first come, first served.
 
-    Cost: O(J log J) for J waiting jobs.
+    Cost: O(j log j).
 
     Source: Smith, "Various optimizers for single-stage production", Naval Research Logistics Quarterly 3, 1956.
     """

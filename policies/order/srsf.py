@@ -18,7 +18,7 @@ class Srsf(Order):
     counts once for each GPU of those workers (each worker, where they have none). Jobs of which it is not known come
     after the others, first come, first served. What stopping a job costs is not weighed.
 
-    Cost: O(J log J) for J jobs.
+    Cost: O(j log j).
 
     Source: Gu, Chowdhury, Shin, Zhu, Jeon, Qian, Liu and Guo, "Tiresias: A GPU cluster manager for distributed deep
     learning", NSDI 2019 (SRSF).

@@ -18,7 +18,7 @@ class Srtf(Order):
     The time left is ``JobView.remaining_s`` with as many workers as the job can use, on the fastest kind of node. Jobs
     of which it is not known come after the others, first come, first served. What stopping a job costs is not weighed.
 
-    Cost: O(J log J) for J jobs.
+    Cost: O(j log j).
 
     Source: Schrage, "A proof of the optimality of the shortest remaining processing time discipline", Operations
     Research 16(3), 1968.

@@ -137,7 +137,8 @@ class Timeline:
         """Count how many bundles of ``job`` fit on its node during each piece."""
         free, names = pieces.free[:, :WIDTH], ("",) * len(pieces.row)
         blank = NodeTable.of(names, free, free, device_free=pieces.free[:, WIDTH:])
-        return slots(replace(job, selector={}), blank) * selected(job.selector, self._nodes)[pieces.row]
+        able = selected(job.selector, self._nodes)[pieces.row]
+        return np.where(able, slots(replace(job, selector={}), blank), 0.0)
 
     def _all(self) -> _Pieces:
         if self._pieces is None:

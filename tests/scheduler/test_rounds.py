@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.interface import Assignment, Balance, ClusterPlan, RoundView, ShardTable, Unplaced, frozen
+from policies.interface import Assignment, Balance, Call, ClusterPlan, RoundView, ShardTable, Unplaced, frozen
 from policies.presets import BALANCES
 from policies.strategies import worker_table
 from scheduler.errors import UserError
@@ -36,24 +38,35 @@ def rounds_of(job: Prepared, balance: Balance, num_workers: int = 3, memory: flo
     return Rounds("j", job.problem.seed, ParameterStore(job.training()), balance, workers, shards)
 
 
+def clock_of(worker: int) -> Callable[[], float]:
+    """Return a clock by which this worker takes as many seconds for a call as it has a number, counted from 1."""
+    return itertools.count(0.0, worker + 1.0).__next__
+
+
+def states_of(job: Prepared, num_workers: int) -> list[WorkerState]:
+    return [WorkerState(f"w{w}", job.data, 1e9, clock_of(w)) for w in range(num_workers)]
+
+
+def answer(rounds: Rounds, states: list[WorkerState], call: Call) -> CallResult:
+    state = states[call.worker]
+    state.configure(rounds.store.training.problem)
+    return state.run(rounds.store.message, call.shards.tolist())
+
+
 def train(job: Prepared, balance: Balance, num_workers: int, order: np.random.Generator) -> Outcome:
-    """Drive the rounds as the parameter server does; the answers of a round arrive in a random order."""
+    """Drive the rounds as the parameter server does; answers arrive in a random order."""
     rounds = rounds_of(job, balance, num_workers)
-    training = rounds.store.training
-    states = [WorkerState(f"w{w}", job.data, 1e9, lambda: 0.0) for w in range(num_workers)]
-    for worker, state in enumerate(states):
-        state.prepare(rounds.assignment.queue(worker).tolist())
+    training, states = rounds.store.training, states_of(job, num_workers)
     calls = list(rounds.begin().calls)
     while training.outcome is None:
-        message = rounds.store.message
-        answers = []
-        for call in calls:
-            states[call.worker].configure(training.problem)
-            answers.append((call, states[call.worker].run(message)))
-        calls = []
-        for number in order.permutation(len(answers)):
-            assert not calls, "a round ends with its last answer"
-            calls = list(rounds.answered(*answers[number]).calls)
+        version = rounds.store.message.version
+        answers = [(call, answer(rounds, states, call)) for call in calls]
+        while answers:
+            assert rounds.store.message.version == version, "an attempt ends with its last answer"
+            found = rounds.answered(*answers.pop(order.integers(len(answers))))
+            calls = list(found.calls)
+            if answers or (training.outcome is None and rounds.store.message.version == version):
+                answers += [(call, answer(rounds, states, call)) for call in calls]
     return training.outcome
 
 
@@ -87,16 +100,24 @@ def test_every_hand_out_gives_the_bits_of_one_process(data: str, objective: str,
 
 
 class Scripted(Balance):
-    """Answers what it was given; its name is the instance's, not the class's."""
+    """Answers what it was given, and remembers what it was asked; its name is the instance's, not the class's."""
 
     source = "this test"
 
-    def __init__(self, answer: Any) -> None:
+    def __init__(self, answer: Any, more: Any = None, redivides: bool = False) -> None:
         self.name = "scripted"  # type: ignore[misc]
-        self.answer = answer
+        self.redivides = redivides  # type: ignore[misc]
+        self.answer, self.more = answer, more
+        self.views: list[RoundView] = []
+        self.asked: list[tuple[RoundView, int]] = []
 
     def divide(self, view: RoundView) -> Any:
+        self.views.append(view)
         return self.answer(view) if callable(self.answer) else self.answer
+
+    def next(self, view: RoundView, worker: int) -> Any:
+        self.asked.append((view, worker))
+        return super().next(view, worker) if self.more is None else self.more(view, worker)
 
 
 class TestRandomHandOuts:
@@ -108,6 +129,28 @@ class TestRandomHandOuts:
     def test_the_same_bits(self, owners: list[int], seed: int) -> None:
         balance = Scripted(Assignment(np.array(owners)))
         assert bits(train(self.job, balance, 4, np.random.default_rng(seed))) == self.expected
+
+
+class Wanders(Balance):
+    """Divides at random in every round, keeps some back, and gives idle workers some of it at random."""
+
+    name, source, redivides = "wanders", "this test", True
+
+    def divide(self, view: RoundView) -> Assignment:
+        random = np.random.default_rng((view.seed, view.round))
+        return Assignment(random.integers(-1 if view.pulls else 0, len(view.workers), len(view.shards)))
+
+    def next(self, view: RoundView, worker: int) -> Any:
+        random = np.random.default_rng((view.seed, view.round, worker, len(view.pending)))
+        return random.permutation(view.pending)[: random.integers(1, 3)]
+
+
+@pytest.mark.parametrize("solver", ["local-svrg", "exact", "gradient-descent"])
+def test_shards_that_wander_give_the_same_bits(solver: str) -> None:
+    job = prepared(solver=solver, rounds=8)
+    expected = bits(sequential.train(job.training(), job.data.load(range(NUM_SHARDS))))
+    for num_workers in (1, 2, 4):
+        assert bits(train(job, Wanders(), num_workers, np.random.default_rng(num_workers))) == expected
 
 
 def test_idle_workers_get_no_call_and_every_shard_is_called_once() -> None:
@@ -125,7 +168,7 @@ def test_an_answer_that_comes_twice_or_late_counts_once() -> None:
     job = prepared(solver="exact")
     rounds = rounds_of(job, Scripted(Assignment(np.zeros(NUM_SHARDS, dtype=np.int64))), num_workers=1)
     state = WorkerState("w0", job.data, 1e9, lambda: 0.0)
-    state.prepare(rounds.assignment.queue(0).tolist())
+    state.prepare(rounds.queue(0).tolist())
     training = rounds.store.training
     late: list[tuple[Any, CallResult]] = []
     (call,) = rounds.begin().calls
@@ -169,10 +212,10 @@ def test_a_hand_out_without_every_shard_is_refused(owners: Any) -> None:
 
 
 def test_every_reason_is_told() -> None:
-    assert refusal(Assignment(np.array([0, 3, 1, -1, 2]))).splitlines() == [
+    assert refusal(Assignment(np.array([0, 3, 1, -2, 2]))).splitlines() == [
         "policy 'scripted' returned a plan that breaks 2 rule(s):",
         "  - shard 1 is assigned to worker 3, but workers are 0 to 2",
-        "  - shard 3 is assigned to worker -1, but workers are 0 to 2",
+        "  - shard 3 is assigned to worker -2, but workers are 0 to 2",
     ]
 
 
@@ -206,3 +249,142 @@ def test_an_update_that_is_not_finite_ends_the_run() -> None:
     call = rounds.begin().calls[0]
     with pytest.raises(DivergedError, match="round 1: 3 of 9 values are not finite; look for extreme values"):
         rounds.answered(call, CallResult(1, None, 0.1, "3 of 9 values are not finite"))
+
+
+class TestRoundsThatFollow:
+    """What a policy that is asked in every round is told, and what becomes of its answers."""
+
+    def played(self, balance: Balance, num_rounds: int, num_workers: int = 2) -> tuple[Rounds, list[WorkerState]]:
+        """Play a few rounds, one answer after another, in the order of the calls."""
+        job = prepared(solver="gradient-descent", rounds=9)
+        rounds, states = rounds_of(job, balance, num_workers), states_of(job, num_workers)
+        calls, ended = list(rounds.begin().calls), 0
+        while ended < num_rounds:
+            found = rounds.answered(calls[0], answer(rounds, states, calls[0]))
+            calls = [*calls[1:], *found.calls]
+            ended += found.report is not None
+        return rounds, states
+
+    def test_it_is_told_who_was_busy_how_long_with_what(self) -> None:
+        def turn(view: RoundView) -> Assignment:
+            return Assignment((np.arange(NUM_SHARDS) + view.round) % 2, {"turns": view.round})
+
+        balance = Scripted(turn, redivides=True)
+        self.played(balance, 2)
+        first, second, third = balance.views
+        assert [view.round for view in balance.views] == [0, 1, 2]
+        assert first.pulls and not len(first.resident) and not len(first.last_s) and first.state == {}
+        assert second.resident.tolist() == [0, 1, 0, 1, 0]
+        assert third.resident.tolist() == [1, 0, 1, 0, 1]
+        assert second.state == {"turns": 0} and third.state == {"turns": 1}
+        attempts = second.last_s[0]  # a first round may need a second attempt; it is one round all the same
+        assert attempts in (1.0, 2.0)
+        assert second.last_s.tolist() == [attempts, 2 * attempts]
+
+    def test_who_had_nothing_has_no_time(self) -> None:
+        balance = Scripted(Assignment(np.zeros(NUM_SHARDS, dtype=np.int64)), redivides=True)
+        self.played(balance, 1)
+        assert np.isnan(balance.views[1].last_s).tolist() == [False, True]
+
+    def test_a_moved_shard_is_read_by_the_worker_that_gets_it(self) -> None:
+        def turn(view: RoundView) -> Assignment:
+            return Assignment(np.array([0, 0, 1, 1, 0 if view.round == 0 else 1]))
+
+        rounds, states = self.played(Scripted(turn, redivides=True), 2)
+        assert rounds.queue(1).tolist() == [2, 3, 4] == states[1].queue.tolist()
+        again = answer(rounds, states, rounds.begin().calls[1])
+        assert again.read_bytes == 0  # shard 4 was read in the round before
+
+    def test_others_are_asked_once(self) -> None:
+        balance = Scripted(Assignment(np.arange(NUM_SHARDS) % 2))
+        self.played(balance, 3)
+        assert len(balance.views) == 1 and not balance.asked
+
+    def test_rows_are_counted_by_round(self) -> None:
+        balance = Scripted(lambda view: Assignment(np.full(NUM_SHARDS, view.round % 2)), redivides=True)
+        rounds, _ = self.played(balance, 3)
+        total = balance.views[0].shards.work.sum()
+        assert rounds.rows.tolist() == [2 * total, total]
+
+    def test_a_policy_that_fails_in_a_later_round_is_named(self) -> None:
+        def tires(view: RoundView) -> Assignment:
+            return Assignment(np.zeros(NUM_SHARDS if view.round < 2 else 3, dtype=np.int64))
+
+        with pytest.raises(UserError, match="'scripted' returned a plan that breaks 1 rule"):
+            self.played(Scripted(tires, redivides=True), 3)
+
+    def test_a_learning_policy_moves_work_to_the_fast(self) -> None:
+        rounds, _ = self.played(BALANCES["adaptive"](), 1)
+        counts = np.bincount(rounds.worker_of, minlength=2)  # a call takes 1 and 2 seconds, whatever its shards
+        assert counts[0] > counts[1]
+
+
+class TestShardsThatAreKeptBack:
+    first = Assignment(np.array([0, 1, -1, -1, -1]), {"kept": 3})
+
+    def rounds(self, more: Any, num_workers: int = 2, first: Any = None) -> tuple[Rounds, Scripted, Any]:
+        job = prepared(solver="gradient-descent")
+        balance = Scripted(first or self.first, more, redivides=True)
+        rounds, states = rounds_of(job, balance, num_workers), states_of(job, num_workers)
+        return rounds, balance, lambda call: rounds.answered(call, answer(rounds, states, call))
+
+    def test_whoever_answers_is_given_more(self) -> None:
+        rounds, balance, send = self.rounds(lambda view, worker: view.pending[:2])
+        zero, one = rounds.begin().calls
+        (more,) = send(one).calls
+        assert (more.worker, more.shards.tolist()) == (1, [2, 3])
+        (last,) = send(zero).calls
+        assert (last.worker, last.shards.tolist()) == (0, [4])
+        assert [(view.pending.tolist(), worker) for view, worker in balance.asked] == [([2, 3, 4], 1), ([4], 0)]
+        assert all(view.state == {"kept": 3} for view, _ in balance.asked)
+        assert not send(more).calls  # nothing is left, but shard 4 is out
+        again = send(last).calls
+        assert [(call.worker, call.shards.tolist()) for call in again] == [(0, [0]), (1, [1]), (1, [2, 3]), (0, [4])]
+        assert len(balance.views) == 1  # a second attempt, for the scale is known only now: the same calls
+        for call in again[:-1]:
+            assert not send(call).calls
+        found = send(again[-1])
+        assert found.report is not None and len(found.calls) == 2
+        assert balance.views[1].resident.tolist() == [0, 1, 1, 1, 0]
+        assert balance.views[1].last_s.tolist() == [4.0, 8.0]
+
+    def test_who_got_nothing_at_first_is_asked_at_once(self) -> None:
+        rounds, balance, _ = self.rounds(lambda view, worker: view.pending[:1], num_workers=4)
+        assert [(call.worker, *call.shards) for call in rounds.begin().calls] == [(0, 0), (1, 1), (2, 2), (3, 3)]
+        assert [worker for _, worker in balance.asked] == [2, 3]
+
+    def test_a_late_answer_is_given_nothing(self) -> None:
+        rounds, balance, send = self.rounds(lambda view, worker: view.pending[:1])
+        zero, _ = rounds.begin().calls
+        assert len(send(zero).calls) == 1
+        assert not send(zero).calls  # a duplicate
+        assert len(balance.asked) == 1
+
+    def test_nobody_waits_for_what_is_given_to_nobody(self) -> None:
+        rounds, _, send = self.rounds(lambda view, worker: view.pending[:0])
+        zero, one = rounds.begin().calls
+        assert not send(zero).calls
+        with pytest.raises(UserError) as caught:
+            send(one)
+        assert str(caught.value) == "policy 'scripted' kept 3 shard(s) back, and gave them to no idle worker"
+        with pytest.raises(UserError, match="kept 5 shard"):
+            self.rounds(lambda view, worker: view.pending[:0], first=Assignment(np.full(NUM_SHARDS, -1)))
+
+    @pytest.mark.parametrize(
+        ("more", "message"),
+        [
+            (lambda view, worker: np.array([0]), "breaks 1 rule(s):\n  - shard 0 is not pending"),
+            (lambda view, worker: None, "a call's shards must be a row of whole numbers"),
+            (lambda view, worker: {}[worker], "policy 'scripted' raised KeyError: 1"),
+        ],
+    )
+    def test_what_is_no_answer_is_refused(self, more: Any, message: str) -> None:
+        rounds, _, send = self.rounds(more)
+        with pytest.raises(UserError) as caught:
+            send(rounds.begin().calls[1])
+        assert message in str(caught.value)
+
+    def test_a_worker_alone_does_not_pull(self) -> None:
+        balance = Scripted(Assignment(np.zeros(NUM_SHARDS, dtype=np.int64)))
+        rounds_of(prepared(), balance, num_workers=1)
+        assert not balance.views[0].pulls

@@ -47,18 +47,37 @@ def reads_of(data: DataSet) -> list[int]:
     return data.source.reads
 
 
-def test_prepare_reads_what_is_absent_and_drops_the_rest() -> None:
+def test_prepare_reads_what_is_absent_and_keeps_what_it_can() -> None:
     data, _, _ = job()
-    state = worker(data)
     sizes = data.nbytes
+    state = worker(data, float(sizes[[1, 3, 4]].sum()))
     assert state.prepare([3, 1]) == sizes[1] + sizes[3] == state.resident_bytes
     assert state.queue.tolist() == [1, 3]
     assert state.prepare([3, 4]) == sizes[4]
-    assert state.resident_bytes == sizes[3] + sizes[4]
-    assert state.prepare([4, 3]) == 0
+    assert state.resident_bytes == sizes[[1, 3, 4]].sum()
+    assert state.prepare([4, 1]) == 0  # still there
     assert state.prepare([4, 4]) == 0 and state.queue.tolist() == [4]
-    assert state.prepare([]) == 0 and state.resident_bytes == 0
+    assert state.prepare([]) == 0 and not len(state.queue)
     assert len(reads_of(data)) == 2  # one pass for each prepare() that had to read
+
+
+def test_what_was_not_used_for_longest_makes_room() -> None:
+    data, _, _ = job()
+    state = worker(data, float(data.nbytes[:3].sum()))
+    for wanted in ([0], [1], [2], [0], [3]):
+        state.prepare(wanted)
+    assert sorted(state._cache) == [0, 2, 3]
+
+
+def test_a_call_may_bring_its_shards() -> None:
+    data, problem, store = job()
+    state = worker(data)
+    state.prepare([0])
+    state.configure(problem)
+    moved = state.run(store.message, [1, 3])
+    assert moved.read_bytes == data.nbytes[[1, 3]].sum()
+    assert state.run(store.message).read_bytes == 0 and state.queue.tolist() == [1, 3]
+    assert state.rows_done == 2 * (data.work[1] + data.work[3])
 
 
 def test_prepare_refuses_more_than_the_memory_before_it_reads() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from order_cases import gpus, job
 
 from policies.feasibility import devices_for, fits, slots
-from policies.interface import JobView, NodeTable, Slot
+from policies.interface import JobView, NodeTable, Resources, Slot
 from policies.order.timeline import LATE, Timeline, ending
 from policies.strategies import job_views, node_tables
 
@@ -45,6 +45,14 @@ def test_nodes_become_free_when_jobs_end() -> None:
 def test_the_earliest_time_of_a_gang() -> None:
     line = two_nodes()
     assert [line.earliest(job("j"), workers, 5.0) for workers in (1, 2, 3, 4)] == [0.0, 10.0, 20.0, None]
+
+
+def test_a_bundle_of_nothing_fits_at_once_where_the_labels_are_right() -> None:
+    nodes = NodeTable.of(("a", "b"), [[0, 1, 0]] * 2, labels={"zone": ("x", "y")})
+    nothing = job("j", bundle=Resources(), selector={"zone": ("y",)})
+    assert Timeline(nodes, []).earliest(nothing, 3, 5.0) == 0.0
+    nowhere = job("j", bundle=Resources(), selector={"zone": ("z",)})
+    assert Timeline(nodes, []).earliest(nowhere, 1, 5.0) is None
 
 
 def test_a_gap_before_a_reservation_is_used_if_it_is_long_enough() -> None:
