@@ -52,7 +52,7 @@ class FinishTimeFairLp(TimeShared):
         """Return the shares with the least worst rho; shape ``(j, k)``."""
         classes, class_of = problem.merged("left_s", "age_s")
         program, none = Program(classes), np.zeros(len(classes))
-        alone_s = classes.age_s + classes.left_s / alone(classes)
+        alone_s = classes.age_s + classes.left_s / classes.alone
 
         def needed(rho: float) -> Floats:
             return np.asarray(classes.left_s / np.maximum(rho * alone_s - classes.age_s, classes.left_s))
@@ -73,9 +73,3 @@ def _affordable(price: Floats, needed: Callable[[float], Floats], budget: float,
         return float(price @ needed(bound)) - budget
 
     return float(brentq(excess, rho, 1.0, xtol=1e-15)) if excess(1.0) < 0 < excess(rho) else 1.0
-
-
-def alone(problem: Problem) -> Floats:
-    """Return each job's speed on 1/n of every kind; it runs all the time where that is more than its gang; length j."""
-    part: Floats = np.minimum(problem.slots.sum(axis=1) / problem.count.sum(), 1.0)
-    return part * problem.average_speed

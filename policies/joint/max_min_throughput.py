@@ -18,12 +18,12 @@ NOTHING = 1e-9
 
 
 class MaxMinThroughput(TimeShared):
-    """Make the slowest job as fast as possible, then the next slowest, in parts of what all nodes would give it.
+    """Make the slowest job as fast as possible, then the next slowest, each over its speed on 1/n of the cluster.
 
-    Fair sharing between jobs or tenants when nodes differ and jobs know their rates: nobody gets less than with an
-    equal part of each kind of node, and most get more, since each runs where it gains most. A job's speed is counted
-    over the speed that all nodes together would give such gangs, and over its weight: a tenant's weight is divided
-    among its jobs, and each step of priority doubles a job's part.
+    Fair sharing between jobs or tenants when nodes differ and jobs know their rates: of n jobs of equal weight nobody
+    is slower than with 1/n of every kind of node to itself, and most are faster, since each runs where it gains most.
+    Speeds are counted over a job's weight, too: a tenant's weight is divided among its jobs, and each step of priority
+    doubles a job's part.
 
     The water is filled by linear programmes. When the level cannot rise, the jobs with a positive dual hold it, and
     stay there (Gavel finds them by an integer programme); jobs that run all the time on their fastest kind stop on the
@@ -58,7 +58,7 @@ class MaxMinThroughput(TimeShared):
 def _filled(problem: Problem) -> Floats:
     """Raise all jobs together; those that cannot rise stay where they are, the others go on."""
     program = Program(problem)
-    rise = problem.weight * (problem.slots * problem.speeds).sum(axis=1)
+    rise = problem.weight * problem.alone
     level, rising = np.zeros(len(problem)), np.ones(len(problem), dtype=np.bool_)
     while True:
         water, found = _raised(program, level, rise, rising)

@@ -103,11 +103,15 @@ class Problem:
         return room
 
     @property
-    def average_speed(self) -> Floats:
-        """Each job's speed when its time is spread over the kinds as its slots are, of which it has some; length j."""
+    def alone(self) -> Floats:
+        """Each job's speed with 1/n of every kind to itself, of n jobs; length j.
+
+        Its time is spread over the kinds as its slots are. Where it has more than one, it runs all the time.
+        """
         room = self.slots
-        spread: Floats = (room * self.speeds).sum(axis=1) / room.sum(axis=1)
-        return spread
+        total = room.sum(axis=1)
+        speed: Floats = np.minimum(total / self.count.sum(), 1.0) * (room * self.speeds).sum(axis=1) / total
+        return speed
 
     def take(self, rows: Ints, part: float = 1.0) -> Problem:
         """Return the problem of these jobs alone, on ``part`` (0 to 1) of every kind."""

@@ -98,12 +98,12 @@ class Program:
         Parameters
         ----------
         gain
-            Shape ``(j, k)``, at least 0.
+            Shape ``(j, k)``; below 0 for a loss.
         floor
             As in ``most``; length j.
         """
         worth = gain[self._rows, self._kinds]
-        cost = -worth / worth.max() if worth.any() else worth
+        cost = -worth / np.abs(worth).max() if worth.any() else worth
         return self._shares(self._solve(cost, -self._speed, -floor, self._limits).x)
 
     def nearest(self, floor: Floats, cost: Floats) -> Floats:

@@ -36,13 +36,15 @@ EARLY_S = 1e-6
 class TimeShared(Policy):
     """Solve for the part of its time that each job runs on each kind of node; by turns, let jobs have it.
 
-    Time goes in rounds. At the start of one all leases are up: the turns on a kind go to the jobs that are furthest
-    behind their share there, by the ratio of the time that was due to the time received, and then to all others as
-    long as there is room. A job that keeps its turn on a kind keeps its nodes. Between the starts nobody is
-    revoked, and what becomes free is given away at once, by the same ratio.
+    Time goes in rounds. At the start of one all leases are up: the turns on a kind go to the jobs that would else be
+    furthest behind their share there, and then to all others as long as there is room. A job that keeps its turn on a
+    kind keeps its nodes. Between the starts nobody is revoked, and what becomes free is given away at once, in the same
+    order. How far a job is behind is the difference of the seconds that it was due and that it received; that keeps
+    everybody within about a round, where Gavel goes by their ratio.
 
-    The shares are solved for anew when a job, a node, or what is known of them changes, but for the work done. In
-    between they travel in ``state``, with the seconds that each job was due and received; a memo is not used.
+    The shares are solved for anew when a job, a node, or what is known of them changes, but for the work done. Who is
+    behind then stays so, and what somebody received on top is forgiven: it was nobody else's, or will be made up for.
+    In between the shares travel in ``state``, with the seconds due and received; a memo is not used.
 
     A gang runs on the nodes of one kind, with as many workers as it can use and the nodes hold. A subclass writes
     ``shares``.
@@ -102,11 +104,13 @@ class TimeShared(Policy):
         asked = _digest(self.name, jobs, pools, (gangs.rates, problem.use, problem.weight, problem.price))
         before = snapshot.state if snapshot.state.get("kinds") == pools.kinds else {}
         due, received = _brought_forward(before, snapshot, jobs, pools)
-        shares = before["shares"] if before.get("asked") == asked else self._solved(problem)
+        if before.get("asked") == asked:
+            shares = before["shares"]
+        else:
+            shares, received = self._solved(problem), np.minimum(received, due)
         began_s = before.get("began_s", -inf)
         mid_round = 0 <= snapshot.now_s - began_s < self.round_s - EARLY_S
-        head_start = self.round_s / 2
-        urgency = np.where(shares > 0, (due + shares * head_start) / (received + head_start), 0.0)
+        urgency = np.where(shares > 0, due + shares * self.round_s - received, -inf)
         turns = Turns(snapshot, jobs, gangs, pools, self.place, mid_round)
         turns.take(urgency, problem.speeds)
         return turns.plan(

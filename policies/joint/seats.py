@@ -63,6 +63,7 @@ class Seats:
 
     def __init__(self, table: NodeTable, place: Asked) -> None:
         self._place, self._room, self._memo = place, Room(table), Memo()
+        self._row_of = {node: row for row, node in enumerate(table.ids)}
         self.taken: dict[int, tuple[Slot, ...]] = {}
         self.missed: set[Hashable] = set()
 
@@ -72,10 +73,9 @@ class Seats:
         return amounts
 
     def release(self, job: JobView, lease: Grant) -> None:
-        """Take a lease back."""
-        row = self._room.row(lease.node)
-        if row is not None:
-            self._room.release(job.bundle, row, lease.devices)
+        """Take a lease on one of the nodes back."""
+        (slot,) = self._slots([lease])
+        self._room.release(job.bundle, slot.node, slot.devices)
 
     def take(self, claims: Mapping[int, Claim], running: Running, cleared: NodeTable) -> None:
         """Seat the gangs that have a turn: let them stay, take over or be placed; if that fails, place all anew.
@@ -120,7 +120,7 @@ class Seats:
         return all(self._room.free[slot.node].min() >= -TOLERANCE for slot in slots)
 
     def _slots(self, leases: Iterable[Grant]) -> tuple[Slot, ...]:
-        return tuple(Slot(self._room.row(lease.node) or 0, lease.devices) for lease in leases)
+        return tuple(Slot(self._row_of[lease.node], lease.devices) for lease in leases)
 
     def place(self, claims: Mapping[int, Claim]) -> None:
         """Seat gangs where the placement puts them."""

@@ -80,6 +80,17 @@ class TestTurnsAddUp:
         found = Counter(name for number in range(20, 40) for name in _running(loop, number))
         assert found == {"old": 10, "new": 10}
 
+    def test_time_on_idle_nodes_is_not_held_against_a_job(self) -> None:
+        jobs = [job(name, rates={"k": 1.0}, work=work) for name, work in (("long", 2000.0), ("short", 500.0))]
+        loop = Loop(MinMakespan(round_s=ROUND_S), cluster({"k": [1, 1]}), jobs)
+        assert turns(loop, 20) == {("long", "k"): 20, ("short", "k"): 20}
+        row = loop.snapshot.state["jobs"].index("short")
+        assert loop.snapshot.state["received"][row] > loop.snapshot.state["due"][row] + 10 * ROUND_S
+        loop.add(job("new", rates={"k": 1.0}, work=2000.0))
+        loop.plan(20 * ROUND_S)
+        row = loop.snapshot.state["jobs"].index("short")
+        assert loop.snapshot.state["received"][row] == loop.snapshot.state["due"][row]
+
 
 def _running(loop: Loop, number: int) -> list[str]:
     loop.plan(number * ROUND_S)

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 
 from policies.interface import Floats
 from policies.joint.allox import Allox
-from policies.joint.finish_time_fair_lp import FinishTimeFairLp, alone
+from policies.joint.finish_time_fair_lp import FinishTimeFairLp
 from policies.joint.max_min_throughput import MaxMinThroughput
 from policies.joint.max_sum_throughput import MaxSumThroughput
 from policies.joint.min_makespan import MinMakespan
@@ -65,8 +65,8 @@ class TestMinMakespan:
 
 
 def level(shares: Floats, given: Problem) -> Floats:
-    """Return what is made equal: speed over that of the whole cluster, over the weight."""
-    return np.asarray(reached(shares, given) / (given.slots * given.speeds).sum(axis=1) / given.weight)
+    """Return what is made equal: speed over that on 1/n of the cluster, over the weight."""
+    return np.asarray(reached(shares, given) / given.alone / given.weight)
 
 
 class TestMaxMinThroughput:
@@ -93,7 +93,7 @@ class TestMaxMinThroughput:
     @given(given_problem=problems())
     def test_nobody_gets_less_than_with_an_equal_part_of_each_kind(self, given_problem: Problem) -> None:
         shares = MaxMinThroughput().shares(replace(given_problem, weight=np.ones(len(given_problem))))
-        assert (reached(shares, given_problem) >= alone(given_problem) - 1e-6).all()
+        assert (reached(shares, given_problem) >= given_problem.alone - 1e-6).all()
 
     @settings(max_examples=60)
     @given(given_problem=problems())
@@ -106,7 +106,7 @@ class TestMaxMinThroughput:
             up = np.zeros(len(given_problem))
             up[j] = 1.0
             floor[j] = 0.0
-            assert program.most(floor, up).value <= speed[j] + 1e-4
+            assert program.most(floor, up).value <= speed[j] + 1e-3
 
 
 class TestMaxSumThroughput:
@@ -145,7 +145,7 @@ class TestMaxSumThroughput:
 
 
 def worst_rho(speed: Floats, given: Problem) -> float:
-    alone_s = given.age_s + given.left_s / alone(given)
+    alone_s = given.age_s + given.left_s / given.alone
     return float(((given.age_s + given.left_s / np.maximum(speed, 1e-300)) / alone_s).max())
 
 
@@ -168,7 +168,7 @@ class TestFinishTimeFairLp:
     def test_nobody_would_end_sooner_alone_and_no_better_worst_is_possible(self, given_problem: Problem) -> None:
         worst = worst_rho(reached(FinishTimeFairLp().shares(given_problem), given_problem), given_problem)
         assert worst <= 1 + 1e-2
-        alone_s = given_problem.age_s + given_problem.left_s / alone(given_problem)
+        alone_s = given_problem.age_s + given_problem.left_s / given_problem.alone
         time_s = 0.99 * worst * alone_s - given_problem.age_s
         if (time_s >= given_problem.left_s).all():
             needed = given_problem.left_s / time_s
