@@ -141,8 +141,11 @@ class AtPrices(GreedyPlace):
     def _scores(self, claim: Claim, view: PlaceView, memo: Memo | None) -> Floats:
         def compute(nodes: NodeTable, rows: Ints) -> NDArray[Any]:
             del rows
-            choices = self._choices(claim.job.bundle, nodes)
-            choices["cost"][~fits(claim.job, nodes)] = np.inf
+            able = np.flatnonzero(fits(claim.job, nodes))
+            found = self._choices(claim.job.bundle, nodes.take(able))
+            choices = np.zeros(len(nodes), found.dtype)
+            choices["cost"] = np.inf
+            choices[able] = found
             return choices
 
         return self._best(column(memo, None if memo is None else self.key(claim, view), view.nodes, compute))
