@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,13 @@ from policies.interface import (
 from policies.memo import column
 from policies.place.filling import UNITS
 from policies.place.greedy import GreedyPlace, free_share
-from policies.place.worth import Coming, coming
+from policies.place.worth import Coming, Worth, coming
 
 DIGITS = 9
 """To how many decimals of a GPU costs are compared."""
+
+NEGLIGIBLE = 1e-12
+"""A price, in GPUs, that need not be counted."""
 
 
 class OpportunityCost(Place):
@@ -83,7 +86,7 @@ def slot_prices(mix: Coming, nodes: NodeTable, memo: Memo | None = None) -> Floa
 
     def count(some: NodeTable, rows: Ints) -> Ints:
         del rows
-        slots = mix.on(some).slots(some.free, _idle(some.device_free).sum(axis=1))
+        slots = mix.on(some).slots(some.free, _idle(some.device_free).sum(axis=1, keepdims=True))[:, 0]
         units = np.rint(some.device_free.sum(axis=1) * UNITS)  # whole numbers: their sum does not depend on the order
         return np.concatenate([units[:, None].astype(np.int64), slots], axis=1)
 
@@ -116,8 +119,7 @@ class AtPrices(GreedyPlace):
 
     def score(self, claim: Claim, nodes: NodeTable, view: PlaceView) -> Floats:
         """Score the least cost first, in GPUs; shape ``(n,)``."""
-        bundle = claim.job.bundle
-        return np.asarray(-self._total(self._own(bundle, nodes), self._lost(bundle, nodes)).min(axis=1))
+        return self._best(self._choices(claim.job.bundle, nodes))
 
     def choose(self, rows: Ints, rank: Ints, claim: Claim, worker: int, view: PlaceView) -> int:
         """Choose the fullest of nodes with equal scores, and the one with the lowest seeded rank of those."""
@@ -131,51 +133,53 @@ class AtPrices(GreedyPlace):
         bundle = claim.job.bundle
         if not 0 < bundle.gpu < 1:
             return devices_for(bundle, node.device_free[0])
-        in_use, idle = self._total(self._own(bundle, node), self._lost(bundle, node))[0]
+        in_use, idle = self._costs(self._choices(bundle, node))[0]
         room, choice = node.device_free[0], _idle(node.device_free[0]) == bool(idle < in_use)
-        costs = np.where(choice, np.round(self._by_device(bundle, node)[0], DIGITS), np.inf)
+        costs = np.where(choice, np.round(_by_device(self._mix.on(node), bundle, node)[0], DIGITS), np.inf)
         return (int(np.lexsort((room, costs))[0]),)
 
     def _scores(self, claim: Claim, view: PlaceView, memo: Memo | None) -> Floats:
-        job, key = claim.job, self.key(claim, view)
-
-        def own(nodes: NodeTable, rows: Ints) -> Floats:
+        def compute(nodes: NodeTable, rows: Ints) -> NDArray[Any]:
             del rows
-            return np.where(fits(job, nodes)[:, None], self._own(job.bundle, nodes), np.inf)
+            able = np.flatnonzero(fits(claim.job, nodes))
+            found = self._choices(claim.job.bundle, nodes.take(able))
+            choices = np.zeros(len(nodes), found.dtype)
+            choices["cost"] = np.inf
+            choices[able] = found
+            return choices
 
-        def lost(nodes: NodeTable, rows: Ints) -> NDArray[np.int16]:
-            del rows
-            return self._lost(job.bundle, nodes)
+        return self._best(column(memo, None if memo is None else self.key(claim, view), view.nodes, compute))
 
-        columns = (column(memo, (key, what), view.nodes, of) for what, of in (("own", own), ("lost", lost)))
-        return np.asarray(-self._total(*columns).min(axis=1))
+    def _best(self, choices: NDArray[Any]) -> Floats:
+        return np.asarray(-np.minimum(*self._costs(choices).T))
 
-    def _total(self, own: Floats, lost: NDArray[np.int16]) -> Floats:
-        return np.asarray(np.round(own + np.einsum("nkd,d->nk", lost, self._prices), DIGITS))
+    def _costs(self, choices: NDArray[Any]) -> Floats:
+        """Return what each choice costs at the prices of slots; shape ``(n, 2)``."""
+        cost, counts = choices["cost"], np.flatnonzero(self._prices > NEGLIGIBLE)
+        if len(counts):
+            cost = cost + np.einsum("nkd,d->nk", choices["slots"][:, :, counts], self._prices[counts])
+        return np.asarray(np.round(cost, DIGITS))
 
-    def _own(self, bundle: Resources, nodes: NodeTable) -> Floats:
-        """Return the cost but for slots, of either choice; shape ``(n, 2)``, infinite where there is no such GPU.
+    def _choices(self, bundle: Resources, nodes: NodeTable) -> NDArray[Any]:
+        """Return for either choice its cost but for slots, infinite without such a GPU, and which slots go; length n.
 
         A GPU's own part that goes to a bundle of whole ones is the same everywhere, and left out.
         """
-        worth, gpu = self._mix.on(nodes), nodes.device_free.sum(axis=1)
-        strands = worth.stranded(nodes.free - bundle.vector(), gpu - bundle.gpu) - worth.stranded(nodes.free, gpu)
-        if not 0 < bundle.gpu < 1:
-            return np.stack([strands, np.full(len(nodes), np.inf)], axis=1)
-        parts, idle = self._by_device(bundle, nodes), _idle(nodes.device_free)
-        choices = [np.where(able, parts, np.inf).min(axis=1) for able in (~idle, idle)]
-        return np.asarray(strands[:, None] + np.stack(choices, axis=1))
+        worth, gpu, idle = self._mix.on(nodes), nodes.device_free.sum(axis=1), _idle(nodes.device_free)
+        left, num_idle = nodes.free - bundle.vector(), idle.sum(axis=1, keepdims=True)
+        found = np.empty(len(nodes), [("cost", np.float64, 2), ("slots", np.int16, (2, len(self._prices)))])
+        found["cost"] = (worth.stranded(left, gpu - bundle.gpu) - worth.stranded(nodes.free, gpu))[:, None]
+        if 0 < bundle.gpu < 1:
+            costs, then = _by_device(worth, bundle, nodes), np.hstack([num_idle, num_idle - 1])
+            found["cost"] += np.stack([np.where(one, costs, np.inf).min(axis=1) for one in (~idle, idle)], axis=1)
+        else:
+            found["cost"][:, 1], then = np.inf, num_idle - int(bundle.gpu)
+        found["slots"] = worth.slots(nodes.free, num_idle) - worth.slots(left, then)
+        return found
 
-    def _by_device(self, bundle: Resources, nodes: NodeTable) -> Floats:
-        """Return how much a part of each GPU is worth to others, infinite where it has no room; shape ``(n, g)``."""
-        worth, room = self._mix.on(nodes), nodes.device_free
-        cost = worth.of_parts(room) - worth.of_parts(room - bundle.gpu)
-        return np.where(devices_with_room(bundle, room), cost, np.inf)
 
-    def _lost(self, bundle: Resources, nodes: NodeTable) -> NDArray[np.int16]:
-        """Return how many slots of each choosy bundle go, with either choice; shape ``(n, 2, d)``."""
-        worth, left, idle = self._mix.on(nodes), nodes.free - bundle.vector(), _idle(nodes.device_free).sum(axis=1)
-        before, whole = worth.slots(nodes.free, idle), int(bundle.gpu)
-        kept = before - worth.slots(left, idle - whole)
-        broken = before - worth.slots(left, idle - 1) if 0 < bundle.gpu < 1 else kept
-        return np.stack([kept, broken], axis=1)
+def _by_device(worth: Worth, bundle: Resources, nodes: NodeTable) -> Floats:
+    """Return what a part of each GPU is worth to others, infinite where it has no room; shape ``(n, g)``."""
+    room = nodes.device_free
+    cost = worth.of_parts(room) - worth.of_parts(room - bundle.gpu)
+    return np.where(devices_with_room(bundle, room), cost, np.inf)

@@ -90,20 +90,18 @@ class Coming:
 
     def on(self, nodes: NodeTable) -> Worth:
         """Return what free resources are worth on each of ``nodes``."""
+        if not self._labels or not len(nodes):
+            return Worth(self, _asked_of(self, (("",) * len(self._labels),)), np.zeros(1, dtype=np.int64))
         nothing = ("",) * len(nodes)
-        columns = [nodes.labels.get(label, nothing) for label in self._labels]
-        found = list(zip(*columns, strict=True)) if columns else [()] * len(nodes)
-        number = {values: kind for kind, values in enumerate(dict.fromkeys(found or [("",) * len(columns)]))}
+        found = list(zip(*(nodes.labels.get(label, nothing) for label in self._labels), strict=True))
+        number = {values: kind for kind, values in enumerate(dict.fromkeys(found))}
         kinds = np.fromiter(map(number.__getitem__, found), dtype=np.int64, count=len(nodes))
-        return Worth(self, kinds, [_asked_of(self, self._admitted(values)) for values in number])
+        return Worth(self, _asked_of(self, tuple(number)), kinds)
 
-    def _admitted(self, values: tuple[str, ...]) -> tuple[bool, ...]:
-        """Say of every bundle whether its selector admits a node with these values of the labels in question."""
+    def asked_of(self, values: tuple[str, ...]) -> _Asked:
+        """Return what is asked of nodes with these values of the labels in question."""
         have = dict(zip(self._labels, values, strict=True))
-        return tuple(all(have[label] in asked for label, asked in one.items()) for one in self.selectors)
-
-    def asked_of(self, admitted: tuple[bool, ...]) -> _Asked:
-        """Return what is asked of nodes that the ``admitted`` bundles may go to."""
+        admitted = [all(have[label] in asked for label, asked in one.items()) for one in self.selectors]
         able = np.array(admitted, dtype=bool)
         bundles, shares = self.bundles[able], self.shares[able]
         gpu = bundles[:, GPU]
@@ -119,7 +117,7 @@ class Coming:
 
 
 class _Asked(NamedTuple):
-    """What is asked of nodes that admit the same bundles.
+    """What is asked of nodes that admit the same bundles; of several kinds of nodes, one row a kind.
 
     The worth of a GPU's free part, by its units; how much of CPU and memory goes with a GPU, and the standard deviation
     of that; and which choosy bundles are admitted.
@@ -132,17 +130,27 @@ class _Asked(NamedTuple):
 
 
 class Worth:
-    """What free resources of some nodes are worth to the bundles that are to come."""
+    """What free resources of some nodes are worth to the bundles that are to come.
 
-    def __init__(self, coming: Coming, kinds: Ints, asked: list[_Asked]) -> None:
-        self._kinds, self._choosy = kinds, coming.bundles[coming.choosy]
-        self._of_part, needs, deviation, admitted = (np.stack(column) for column in zip(*asked, strict=True))
-        self._needs, self._deviation, self._admitted = needs[kinds], deviation[kinds], admitted[kinds]
+    Parameters
+    ----------
+    coming
+        The mix.
+    asked
+        What it asks of each kind of nodes.
+    kinds
+        Of which kind each node is; length n, or 1 where all are of one.
+    """
+
+    def __init__(self, coming: Coming, asked: _Asked, kinds: Ints) -> None:
+        self._of_part, self._start = asked.of_part.ravel(), kinds[:, None] * (UNITS + 1)
+        self._needs, self._deviation, self._admitted = asked.needs[kinds], asked.deviation[kinds], asked.choosy[kinds]
+        self._choosy = coming.bundles[coming.choosy]
 
     def of_parts(self, room: Floats) -> Floats:
         """Return what free parts of GPUs are worth if nothing else is short; shape ``(n, g)``, as ``room``."""
         units = np.clip(((room + TOLERANCE) * UNITS).astype(np.int64), 0, UNITS)
-        return np.asarray(self._of_part.ravel()[self._kinds[:, None] * (UNITS + 1) + units])
+        return np.asarray(self._of_part[self._start + units])
 
     def stranded(self, free: Floats, gpu: Floats) -> Floats:
         """Return how many of ``gpu`` (n,) free GPUs will lack the CPU or the memory that is ``free`` (n, 3).
@@ -156,14 +164,17 @@ class Worth:
         return np.asarray(short.sum(axis=1) * (gpu > TOLERANCE))
 
     def slots(self, free: Floats, idle: Ints) -> NDArray[np.int16]:
-        """Count how often each choosy bundle fits where ``free`` (n, 3) and ``idle`` GPUs (n,) are left; ``(n, d)``.
+        """Count how often each choosy bundle fits where ``free`` (n, 3) is left and, in k cases, ``idle`` (n, k) GPUs.
 
-        Who insists on labels and asks for a part of a GPU is counted once on an idle one.
+        Who insists on labels and asks for a part of a GPU is counted once on an idle one. Returns shape ``(n, k, d)``.
         """
-        fit = np.floor(idle[:, None] / np.maximum(self._choosy[:, GPU], 1.0))
+        beside = np.full((len(free), len(self._choosy)), np.inf)
         for resource in BESIDES:
-            fit = np.minimum(fit, (free[:, [resource]] + TOLERANCE) // np.maximum(self._choosy[:, resource], TINY))
-        return np.asarray(np.maximum(fit, 0.0) * self._admitted, dtype=np.int16)
+            needs = np.maximum(self._choosy[:, resource], TINY)
+            np.minimum(beside, (free[:, resource, None] + TOLERANCE) / needs, out=beside)
+        beside = np.maximum(beside, 0.0) * self._admitted
+        fit = np.maximum(idle, 0)[:, :, None] / np.maximum(self._choosy[:, GPU], 1.0)
+        return np.asarray(np.minimum(fit, beside[:, None, :]), dtype=np.int16)
 
 
 @lru_cache(maxsize=64)
@@ -173,9 +184,11 @@ def _of_part(sizes: tuple[int, ...], asked: tuple[float, ...], offers: float) ->
     return (random_use(units, shares, offers) + best_use(units, shares)) / 2
 
 
-@lru_cache(maxsize=256)
-def _asked_of(coming: Coming, admitted: tuple[bool, ...]) -> _Asked:
-    return coming.asked_of(admitted)
+@lru_cache(maxsize=64)
+def _asked_of(coming: Coming, kinds: tuple[tuple[str, ...], ...]) -> _Asked:
+    """Return what is asked of each kind of nodes, which are told apart by the values of labels."""
+    rows = [coming.asked_of(values) for values in kinds]
+    return _Asked(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
 @lru_cache(maxsize=4)

@@ -131,7 +131,11 @@ def test_slots_are_counted_by_every_resource_and_label() -> None:
     nodes = table([1.0, 1.0, 0.5], [1.0, 1.0, 0.5], [1.0, 1.0, 0.5], cpu=[100.0, 1.5, 100.0], models=["a", "a", "b"])
     mine = Coming(mix(gpu(0.5), gpu(0.5), gpu(2.0), models=["", "a", ""]), 200.0)
     assert mine.choosy.tolist() == [1, 2]
-    assert mine.on(nodes).slots(nodes.free, np.array([2, 2, 2])).tolist() == [[2, 1], [1, 1], [0, 1]]
+    assert mine.on(nodes).slots(nodes.free, np.array([[2, 0], [2, 2], [2, 1]])).tolist() == [
+        [[2, 1], [0, 0]],
+        [[1, 1], [1, 1]],
+        [[0, 1], [0, 0]],
+    ]
 
 
 def test_a_whole_node_is_given_up_where_there_are_many_and_kept_where_it_is_the_last() -> None:
