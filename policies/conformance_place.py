@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from policies.composed import demand_of
@@ -26,11 +26,15 @@ from policies.interface import (
     NodeTable,
     Place,
     PlaceView,
+    Resources,
     Slot,
     Unplaced,
 )
 from policies.referee import violations
 from policies.strategies import degenerate_snapshots, job_views, node_tables
+
+FOUR_GPUS = NodeTable.of(("one",), [[4.0, 4.0, 0.0]])
+PAIRS_OF_GPUS = JobView("pairs", 0.0, Resources(cpu=1.0, gpu=2.0), 2, 2)
 
 
 class PlaceConformance(Conformance):
@@ -59,6 +63,7 @@ class PlaceConformance(Conformance):
 
     @quick
     @given(nodes=node_tables(), job=job_views(), seed=st.integers(0, 9))
+    @example(nodes=FOUR_GPUS, job=PAIRS_OF_GPUS, seed=0)  # rare among those drawn
     def test_places_the_gang_or_refuses_truly(self, nodes: NodeTable, job: JobView, seed: int) -> None:
         """The gang is whole, within the capacity of nodes and devices; a refusal says what is short."""
         self.check_placement(ClusterSnapshot(0, 0.0, seed, nodes, (job,)))
