@@ -1,0 +1,1 @@
+"""What runs came to, live or simulated: outcomes, measures of them, comparisons. Pure."""

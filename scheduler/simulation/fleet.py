@@ -1,0 +1,63 @@
+"""A fleet: the machines of a simulated cluster, and how fast, far and dear each is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from policies.interface import NodeTable, Resources
+from scheduler import node_labels
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A node of a simulated cluster.
+
+    Attributes
+    ----------
+    kind
+        The node type, by which jobs know their speed.
+    speed
+        Work per second of one worker, in relation to a machine of speed 1; more than 0.
+    s_per_byte, latency_s
+        Of its connection to the others, at least 0.
+    price_per_hour
+        Of the whole node, in any currency.
+    labels
+        On which jobs may insist.
+    joins_s
+        When it comes into the cluster; 0 for those that are there from the start.
+    """
+
+    id: str
+    capacity: Resources
+    kind: str = ""
+    speed: float = 1.0
+    s_per_byte: float = 0.0
+    latency_s: float = 0.0
+    price_per_hour: float = 0.0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    joins_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Machines, and where the list came from."""
+
+    machines: tuple[Machine, ...]
+    source: str = ""
+
+    def __len__(self) -> int:
+        """Count the machines."""
+        return len(self.machines)
+
+    def table(self) -> NodeTable:
+        """Return all machines as policies see them, with nobody on them."""
+        return NodeTable.of(
+            [machine.id for machine in self.machines],
+            [machine.capacity.vector() for machine in self.machines],
+            kinds=[machine.kind for machine in self.machines],
+            s_per_byte=[machine.s_per_byte for machine in self.machines],
+            price_per_hour=[machine.price_per_hour for machine in self.machines],
+            labels=node_labels.columns([machine.labels for machine in self.machines]),
+        )
