@@ -58,6 +58,7 @@ class Composed(Policy):
         self.order = order
         self.place = place
         self.balance = balance
+        self.needs_running = order.needs_running or order.preemptive
         self.name = name or f"{order.name}+{place.name}+{balance.name}"
 
     def plan(self, snapshot: ClusterSnapshot, memo: Memo | None = None) -> ClusterPlan:

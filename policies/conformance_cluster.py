@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.balance.equal import Equal
-from policies.composed import Composed
+from policies.composed import Composed, demand_of
 from policies.conformance import Conformance, quick, same
 from policies.conformance_place import check_reasons
 from policies.interface import (
@@ -68,6 +68,8 @@ class OrderConformance(Conformance):
         plan = Composed(order, Pack(), Equal()).plan(snapshot)
         assert violations(plan, snapshot) == ()
         assert order.preemptive or not plan.revokes, "only a preemptive order may revoke"
+        if not order.needs_running:
+            assert same(order.rank(without_running(snapshot)), order.rank(snapshot)), "it looks at running jobs"
         for promise in order.promises:
             assert promise in PROMISES, f"unknown promise {promise!r}: {', '.join(PROMISES)}"
             PROMISES[promise](order, snapshot, plan)
@@ -124,6 +126,10 @@ class PolicyConformance(Conformance):
         everything = snapshot.nodes if not plan.revokes else snapshot.nodes.emptied()
         for item in plan.unplaced:
             check_reasons(item, jobs[item.what], everything)
+        if not self.policy().needs_running:
+            told = replace(snapshot, demand=demand_of(snapshot.jobs))
+            unaware = self.policy().plan(without_running(told))
+            assert same(unaware, self.policy().plan(told)), "it looks at running jobs"
 
     def test_has_a_balance(self) -> None:
         """The rounds of a job ask the policy's balance."""
@@ -178,6 +184,12 @@ class PolicyConformance(Conformance):
         for snapshot in degenerate_snapshots():
             self.check_plan(snapshot)
             self.check_repeatable(snapshot)
+
+
+def without_running(snapshot: ClusterSnapshot) -> ClusterSnapshot:
+    """Return the snapshot as who does not need the running jobs may get it."""
+    running = {lease.job for lease in snapshot.leases}
+    return replace(snapshot, jobs=tuple(job for job in snapshot.jobs if job.id not in running), leases=())
 
 
 def _later(plan: ClusterPlan, snapshot: ClusterSnapshot, passed_s: float) -> ClusterSnapshot:

@@ -123,10 +123,14 @@ class Order(Described):
         Whether running jobs are ranked too, and lose what jobs before them need.
     blocking
         Whether a job that does not fit holds up all that follow.
+    needs_running
+        Whether a plan depends on the jobs that run already; where it does not, a snapshot may leave them out, and a
+        plan costs what waits and not what runs.
     """
 
     preemptive: ClassVar[bool] = False
     blocking: ClassVar[bool] = False
+    needs_running: ClassVar[bool] = True
 
     @abstractmethod
     def rank(self, snapshot: ClusterSnapshot) -> tuple[Claim | Unplaced, ...]:
@@ -187,10 +191,17 @@ class Balance(Described):
 
 
 class Policy(ABC):
-    """The three answers together; the loop asks ``plan``, the rounds ask ``balance``."""
+    """The three answers together; the loop asks ``plan``, the rounds ask ``balance``.
+
+    Attributes
+    ----------
+    needs_running
+        As that of an order.
+    """
 
     name: str
     balance: Balance
+    needs_running: bool = True
 
     @abstractmethod
     def plan(self, snapshot: ClusterSnapshot, memo: Memo | None = None) -> ClusterPlan:

@@ -97,11 +97,12 @@ def _lease(
     cluster: RayCluster, job: JobView, policy: Policy, seed: int, make_room: Callable[[], bool]
 ) -> tuple[Grant, ...]:
     """Let the policy place the job's gang; what others have just given back may show a little late."""
-    ledger = Ledger().submit(job)
+    ledger = Ledger()
+    ledger.submit(job)
     deadline_s = time.monotonic() + FREED_LATE_S
     while True:
         try:
-            _, plan = step(cluster, policy, ledger, seed)
+            plan = step(cluster, policy, ledger, seed)
         except StalePlanError as error:
             raise RunFailedError(f"the cluster's free resources kept changing: {error}; try again") from None
         if not plan.unplaced:

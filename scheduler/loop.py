@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from policies.interface import ClusterPlan, ClusterSnapshot, NodeTable, Policy
+from policies.interface import ClusterPlan, ClusterSnapshot, Demand, Memo, NodeTable, Policy
 from policies.referee import violations
 from scheduler.errors import UserError
-from scheduler.ledger import Ledger
+from scheduler.ledger import ANY_DEMAND, Ledger
 
 MAX_REPLANS = 5
 
@@ -35,8 +35,18 @@ class Cluster(Protocol):
         """
 
 
-def step(cluster: Cluster, policy: Policy, ledger: Ledger, seed: int) -> tuple[Ledger, ClusterPlan]:
-    """Let ``policy`` decide once for all that wait, and return the new ledger with the plan that was carried out.
+def step(
+    cluster: Cluster,
+    policy: Policy,
+    ledger: Ledger,
+    seed: int,
+    memo: Memo | None = None,
+    demand: Demand = ANY_DEMAND,
+) -> ClusterPlan:
+    """Let ``policy`` decide once for all that wait, enter the plan that was carried out, and return it.
+
+    ``memo`` keeps what the policy derives for the next step, and ``demand`` is the mix of bundles to expect, where it
+    is known.
 
     Raises
     ------
@@ -46,22 +56,24 @@ def step(cluster: Cluster, policy: Policy, ledger: Ledger, seed: int) -> tuple[L
         If the cluster kept changing under ``MAX_REPLANS`` plans.
     """
     for attempt in range(1, MAX_REPLANS + 1):
-        snapshot = ledger.snapshot(cluster.observe(), cluster.now_s(), seed)
-        plan = checked_plan(policy, snapshot)
+        now_s = cluster.now_s()
+        snapshot = ledger.snapshot(cluster.observe(), now_s, seed, policy.needs_running, demand)
+        plan = checked_plan(policy, snapshot, memo)
         try:
             cluster.apply(plan, snapshot)
         except StalePlanError:
             if attempt == MAX_REPLANS:
                 raise
             continue
-        return ledger.record(plan), plan
+        ledger.record(plan, now_s)
+        return plan
     raise AssertionError("the last attempt returns or raises")
 
 
-def checked_plan(policy: Policy, snapshot: ClusterSnapshot) -> ClusterPlan:
+def checked_plan(policy: Policy, snapshot: ClusterSnapshot, memo: Memo | None = None) -> ClusterPlan:
     """Return the policy's plan after the referee has passed it; raises ``UserError`` otherwise."""
     try:
-        plan = policy.plan(snapshot)
+        plan = policy.plan(snapshot) if memo is None else policy.plan(snapshot, memo)
     except Exception as error:  # a user's own code may raise anything
         raise UserError(f"policy '{policy.name}' raised {type(error).__name__}: {error}") from error
     judge(policy.name, plan, snapshot, ClusterPlan)

@@ -21,6 +21,7 @@ class Fifo(Order):
 
     name: ClassVar[str] = "fifo"
     source: ClassVar[str] = "Silberschatz & Galvin, Operating System Concepts"
+    needs_running: ClassVar[bool] = False
     blocking: ClassVar[bool] = True
     promises: ClassVar[frozenset[str]] = frozenset({"no-overtaking", "starvation-free"})
 

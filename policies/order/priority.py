@@ -32,6 +32,7 @@ class Priority(Order):
 
     name: ClassVar[str] = "priority"
     source: ClassVar[str] = "Silberschatz & Galvin, Operating System Concepts; Slurm multifactor"
+    needs_running: ClassVar[bool] = False
     blocking: ClassVar[bool] = True
     promises: ClassVar[frozenset[str]] = frozenset({"starvation-free"})
 

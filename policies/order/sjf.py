@@ -25,6 +25,7 @@ class Sjf(Order):
 
     name: ClassVar[str] = "sjf"
     source: ClassVar[str] = "Smith, Naval Research Logistics Quarterly 1956"
+    needs_running: ClassVar[bool] = False
     promises: ClassVar[frozenset[str]] = frozenset({"work-conserving", "shortest-first"})
 
     def rank(self, snapshot: ClusterSnapshot) -> tuple[Claim, ...]:

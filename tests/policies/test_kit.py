@@ -222,6 +222,11 @@ class RefusesWhoRuns(Fifo):
         return (*super().rank(snapshot), *(Unplaced(job, 0, 1, reasons) for job in snapshot.held()))
 
 
+class CountsWhoRuns(Fifo):
+    def rank(self, snapshot: Any) -> Any:
+        return super().rank(snapshot)[:: -1 if snapshot.leases else 1]
+
+
 def kit_of(kit: type, policy: Any) -> Any:
     return type("Tests", (kit,), {"policy": lambda self: policy()})()
 
@@ -266,6 +271,7 @@ def kit_of(kit: type, policy: Any) -> Any:
         (OrderConformance, MostServiceFirst, "test_keeps_its_promises_in_a_crowd"),
         (OrderConformance, LatestFirst, "test_keeps_its_promises_in_a_crowd"),
         (OrderConformance, RefusesWhoRuns, "test_keeps_its_promises_in_a_crowd"),
+        (OrderConformance, CountsWhoRuns, "test_keeps_its_promises_in_a_crowd"),
         (PolicyConformance, PlansNothing, "test_every_job_is_granted_whole_or_refused_truly"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,70 +71,111 @@ def job(name: str = "j", fewest: int = 2, most: int = 3, cpu: float = 1.0) -> Jo
     return JobView(name, 0.0, Resources(cpu=cpu), fewest, most)
 
 
-def test_each_event_makes_a_new_ledger_of_the_next_version() -> None:
-    empty = Ledger()
-    waiting = empty.submit(job())
-    grants = (Grant("j", 0, "ant"), Grant("j", 1, "bee"))
-    running = waiting.record(ClusterPlan(1, grants, state={"seen": 1}))
-    shrunk = running.record(ClusterPlan(2, revokes=(grants[0],)))
-    ended = shrunk.submit(job("k")).drop("j")
-    assert [ledger.version for ledger in (empty, waiting, running, shrunk, ended)] == [0, 1, 2, 3, 5]
-    assert (empty.jobs, waiting.leases) == ((), ())
-    assert running.leases == grants
-    assert shrunk.leases == grants[1:]
-    assert ([known.id for known in ended.jobs], ended.leases) == (["k"], ())
+def ledger_of(*jobs: JobView) -> Ledger:
+    ledger = Ledger()
+    for one in jobs:
+        ledger.submit(one)
+    return ledger
+
+
+def held(ledger: Ledger, *jobs: str) -> tuple[Grant, ...]:
+    return tuple(lease for name in jobs for lease in ledger.leases(name))
+
+
+def test_each_event_makes_the_next_version() -> None:
+    ledger, grants = ledger_of(job()), (Grant("j", 0, "ant"), Grant("j", 1, "bee"))
+    assert (ledger.version, ledger.num_waiting, ledger.num_running) == (1, 1, 0)
+    ledger.record(ClusterPlan(1, grants, state={"seen": 1}), 7.0)
+    assert (ledger.version, ledger.num_waiting, ledger.num_running) == (2, 0, 1)
+    assert (ledger.leases("j"), ledger.state, ledger.job("j").started_s) == (grants, {"seen": 1}, 7.0)
+    ledger.record(ClusterPlan(2, revokes=(grants[0],)), 9.0)
+    assert (ledger.version, ledger.leases("j"), ledger.job("j").started_s) == (3, grants[1:], 7.0)
+    ledger.submit(job("k"))
+    ledger.drop("j")
+    assert (ledger.version, [known.id for known in ledger.waiting], ledger.running) == (5, ["k"], ())
+    assert "j" not in ledger
+    assert "k" in ledger
+
+
+def test_a_worker_that_moves_is_revoked_and_granted_under_the_same_number() -> None:
+    ledger, here, there = ledger_of(job()), Grant("j", 0, "ant"), Grant("j", 0, "bee")
+    ledger.record(ClusterPlan(1, (here,)))
+    ledger.record(ClusterPlan(2, (there,), (here,)))
+    assert (ledger.leases("j"), ledger.num_running) == ((there,), 1)
+
+
+def test_who_loses_everything_waits_again() -> None:
+    ledger, grants = ledger_of(job()), (Grant("j", 0, "ant"), Grant("j", 1, "bee"))
+    ledger.record(ClusterPlan(1, grants))
+    ledger.record(ClusterPlan(2, revokes=grants))
+    assert (ledger.num_waiting, ledger.num_running, ledger.leases("j")) == (1, 0, ())
+    ledger.record(ClusterPlan(3, grants))
+    ledger.lose(grants[0])
+    assert ledger.leases("j") == grants[1:]
+    ledger.lose(grants[1])
+    assert (ledger.num_waiting, ledger.num_running) == (1, 0)
 
 
 def test_a_job_is_submitted_once() -> None:
     with pytest.raises(ValueError, match="job j is in the ledger already"):
-        Ledger().submit(job()).submit(job())
+        ledger_of(job(), job())
 
 
 def test_dropping_an_unknown_job_changes_nothing_but_the_version() -> None:
-    ledger = Ledger().submit(job())
-    assert ledger.drop("nobody") == replace(ledger, version=2)
+    ledger = ledger_of(job())
+    ledger.drop("nobody")
+    assert (ledger.version, ledger.num_waiting) == (2, 1)
 
 
 def test_a_snapshot_shows_the_ledger_and_the_policys_memory() -> None:
-    ledger = Ledger().submit(job()).record(ClusterPlan(1, (Grant("j", 0, "ant"),), state={"seen": 1}))
+    ledger = ledger_of(job(), job("k"))
+    ledger.record(ClusterPlan(1, (Grant("j", 0, "ant"),), state={"seen": 1}), 2.0)
     snapshot = ledger.snapshot(Table().observe(), 3.0, 9)
-    assert (snapshot.version, snapshot.now_s, snapshot.seed) == (2, 3.0, 9)
-    assert (snapshot.jobs, snapshot.leases, snapshot.state) == (ledger.jobs, ledger.leases, {"seen": 1})
+    assert (snapshot.version, snapshot.now_s, snapshot.seed) == (3, 3.0, 9)
+    assert next((known.id, known.started_s) for known in snapshot.jobs) == ("j", 2.0)
+    assert (snapshot.leases, snapshot.state) == ((Grant("j", 0, "ant"),), {"seen": 1})
+    unaware = ledger.snapshot(Table().observe(), 3.0, 9, running=False)
+    assert ([known.id for known in unaware.jobs], unaware.leases) == (["k"], ())
 
 
 def test_a_gang_is_granted_whole() -> None:
     cluster = Table()
-    ledger, plan = step(cluster, resolve("equal"), Ledger().submit(job()), seed=0)
+    ledger = ledger_of(job())
+    plan = step(cluster, resolve("equal"), ledger, seed=0)
     assert sorted(grant.worker for grant in plan.grants) == [0, 1, 2]
     assert cluster.applied == [plan]
-    assert (ledger.leases, ledger.version) == (plan.grants, 2)
+    assert (ledger.leases("j"), ledger.version) == (plan.grants, 2)
     assert cluster.free[:, 0].sum() == 8.0 - 3.0
 
 
 def test_who_runs_is_left_alone_and_who_waits_is_served() -> None:
-    cluster, policy = Table(), resolve("equal")
-    ledger, first = step(cluster, policy, Ledger().submit(job("j")), seed=0)
-    ledger, second = step(cluster, policy, ledger.submit(job("k")), seed=0)
+    cluster, policy, ledger = Table(), resolve("equal"), ledger_of(job("j"))
+    first = step(cluster, policy, ledger, seed=0)
+    ledger.submit(job("k"))
+    second = step(cluster, policy, ledger, seed=0)
     assert {grant.job for grant in second.grants} == {"k"}
-    assert ledger.leases == first.grants + second.grants
-    assert ledger.drop("j").leases == second.grants
+    assert held(ledger, "j", "k") == first.grants + second.grants
+    ledger.drop("j")
+    assert held(ledger, "j", "k") == second.grants
 
 
 def test_what_does_not_fit_is_unplaced_with_every_reason_and_holds_nothing() -> None:
     cluster = Table()
-    ledger, plan = step(cluster, resolve("equal"), Ledger().submit(job(fewest=2, cpu=5.0)), seed=0)
+    ledger = ledger_of(job(fewest=2, cpu=5.0))
+    plan = step(cluster, resolve("equal"), ledger, seed=0)
     (unplaced,) = plan.unplaced
     assert (unplaced.placed, unplaced.wanted) == (0, 2)
     assert [str(reason) for reason in unplaced.shortfalls] == [
         "node ant: cpu 5 requested, 4 free",
         "node bee: cpu 5 requested, 4 free",
     ]
-    assert (plan.grants, ledger.leases) == ((), ())
+    assert (plan.grants, ledger.leases("j")) == ((), ())
 
 
 def test_a_stale_plan_is_planned_again_on_a_new_observation() -> None:
     cluster = Table(changes=MAX_REPLANS - 1)
-    ledger, plan = step(cluster, resolve("equal"), Ledger().submit(job()), seed=0)
+    ledger = ledger_of(job())
+    plan = step(cluster, resolve("equal"), ledger, seed=0)
     assert (cluster.num_observed, cluster.applied) == (MAX_REPLANS, [plan])
     assert ledger.version == 2, "plans that were not carried out are not recorded"
 
@@ -143,22 +183,23 @@ def test_a_stale_plan_is_planned_again_on_a_new_observation() -> None:
 def test_a_cluster_that_keeps_changing_ends_the_step() -> None:
     cluster = Table(changes=MAX_REPLANS)
     with pytest.raises(StalePlanError, match="node ant has changed"):
-        step(cluster, resolve("equal"), Ledger().submit(job()), seed=0)
+        step(cluster, resolve("equal"), ledger_of(job()), seed=0)
     assert (cluster.num_observed, cluster.applied) == (MAX_REPLANS, [])
 
 
 def test_grants_may_be_a_list() -> None:
     grants = [Grant("j", 0, "ant"), Grant("j", 1, "ant")]
     policy = Scripted(lambda snapshot: ClusterPlan(snapshot.version, grants))  # type: ignore[arg-type]
-    ledger, _ = step(Table(), policy, Ledger().submit(job()), seed=0)
-    assert ledger.leases == tuple(grants)
+    ledger = ledger_of(job())
+    step(Table(), policy, ledger, seed=0)
+    assert ledger.leases("j") == tuple(grants)
 
 
 def refusal(answer: Callable[[ClusterSnapshot], Any]) -> str:
     """Return why a policy's answer is refused; nothing is applied."""
     cluster = Table()
     with pytest.raises(UserError) as caught:
-        step(cluster, Scripted(answer), Ledger().submit(job()).submit(job("k")), seed=0)
+        step(cluster, Scripted(answer), ledger_of(job(), job("k")), seed=0)
     assert cluster.applied == []
     return str(caught.value)
 
@@ -205,6 +246,6 @@ def test_a_very_bad_plan_is_cut_after_twenty_violations() -> None:
 
 
 def test_a_good_plan_is_returned_as_it_is() -> None:
-    snapshot = Ledger().submit(job()).snapshot(Table().observe(), 0.0, 0)
+    snapshot = ledger_of(job()).snapshot(Table().observe(), 0.0, 0)
     plan = resolve("equal").plan(snapshot)
     assert checked_plan(Scripted(lambda _: plan), snapshot) is plan
