@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, overload
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.plans import Shortfall
-from policies.tables import CPU, GPU, MEMORY, RESOURCES, Floats, Ints, NodeTable, Resources, frozen
+from policies.tables import CPU, GPU, MEMORY, RESOURCES, Floats, Ints, NodeTable, Resources, frozen, rows_of
 from policies.views import JobView, Selector
 
 TOLERANCE = 1e-6
@@ -152,7 +152,7 @@ class Room:
 
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
-        self._row: dict[str, int] = {}
+        self._row: Mapping[str, int] | None = None
         self._log: list[int] = []
         self.free: Floats = nodes.free.copy()
         self.device_free: Floats = nodes.device_free.copy()
@@ -164,8 +164,8 @@ class Room:
 
     def row(self, node: str) -> int | None:
         """Return the row of a node by its id, or None."""
-        if not self._row:
-            self._row = {name: row for row, name in enumerate(self._nodes.ids)}
+        if self._row is None:
+            self._row = rows_of(self._nodes.ids)
         return self._row.get(node)
 
     def hold(self, bundle: Resources, row: int, devices: Sequence[int]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from policies.feasibility import TOLERANCE, Room, selected
 from policies.plans import Assignment, Call, ClusterPlan, Grant, Shortfall, Unplaced
-from policies.tables import MEMORY, RESOURCES
+from policies.tables import MEMORY, RESOURCES, rows_of
 from policies.views import ClusterSnapshot, JobView, RoundView
 
 
@@ -40,7 +40,7 @@ def _cluster_plan(plan: ClusterPlan, snapshot: ClusterSnapshot) -> tuple[str, ..
 
 
 def _unknown_names(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
-    nodes, jobs = set(snapshot.nodes.ids), {job.id for job in snapshot.jobs}
+    nodes, jobs = rows_of(snapshot.nodes.ids), {job.id for job in snapshot.jobs}
     found = []
     for grant in plan.grants:
         if grant.node not in nodes:
@@ -80,13 +80,17 @@ def _gangs(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
 
 def _placing(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
     """No grant over what is free, on the whole node or on a device, and none on a node with other labels."""
-    jobs, room = {job.id: job for job in snapshot.jobs}, Room(snapshot.nodes)
+    jobs, rows = {job.id: job for job in snapshot.jobs}, rows_of(snapshot.nodes.ids)
+    touched = {rows[lease.node] for lease in (*plan.revokes, *plan.grants) if lease.node in rows}
+    nodes = snapshot.nodes.take(sorted(touched))
+    room = Room(nodes)
     for lease in set(plan.revokes) & set(snapshot.leases):
         if lease.job in jobs and (row := room.row(lease.node)) is not None:
             room.release(jobs[lease.job].bundle, row, lease.devices)
     before, devices_before = room.free.copy(), room.device_free.copy()
     found: list[str] = []
-    allowed = {job.id: selected(job.selector, snapshot.nodes) for job in snapshot.jobs if job.selector}
+    granted = {grant.job for grant in plan.grants}
+    allowed = {job.id: selected(job.selector, nodes) for job in snapshot.jobs if job.selector and job.id in granted}
     for grant in plan.grants:
         row = room.row(grant.node)
         if row is None or grant.job not in jobs:
@@ -97,7 +101,7 @@ def _placing(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
         if grant.job in allowed and not allowed[grant.job][row]:
             found.append(f"job {grant.job}: node {grant.node} has not the labels {dict(jobs[grant.job].selector)}")
         room.hold(jobs[grant.job].bundle, row, () if wrong else grant.devices)
-    ids = snapshot.nodes.ids
+    ids = nodes.ids
     found += [
         f"node {ids[n]}: {RESOURCES[r]} over capacity, {before[n, r] - room.free[n, r]:g} granted, "
         f"{before[n, r]:g} free"

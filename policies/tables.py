@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -171,6 +172,12 @@ class NodeTable:
         """Return the same nodes with nobody on them."""
         free_devices = frozen(_whole_first(self.capacity[:, GPU], self.capacity[:, GPU]))
         return replace(self, free=self.capacity, device_free=free_devices, gpu_leases=frozen(self.gpu_leases * 0, int))
+
+
+@lru_cache(maxsize=8)
+def rows_of(ids: tuple[str, ...]) -> Mapping[str, int]:
+    """Return the row of every node by its id; kept, since a cluster is asked again and again."""
+    return {name: row for row, name in enumerate(ids)}
 
 
 def _whole_first(capacity: Floats, free: Floats) -> Floats:

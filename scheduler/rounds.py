@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,9 +23,31 @@ from policies.interface import (
 from scheduler.errors import UserError
 from scheduler.loop import judge
 from workers.exact_sum import NonFiniteError
-from workers.parameter_store import ParameterStore, Verdict
+from workers.parameter_store import Commit, Verdict
 from workers.training import RoundReport
+from workers.update import CallSums
 from workers.worker_state import CallResult
+
+
+class Store(Protocol):
+    """What the rounds need of a parameter store; ``workers.parameter_store.ParameterStore`` says what each means."""
+
+    training: Any
+    message: Any
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard is in."""
+
+    @property
+    def num_missing(self) -> int:
+        """How many shards are not in yet."""
+
+    def offer(self, version: int, shards: Ints, sums: CallSums) -> Verdict:
+        """Take the sums of a call, or say why not."""
+
+    def commit(self) -> Commit:
+        """Close the attempt at a round."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +76,7 @@ class Rounds:
         self,
         job: str,
         seed: int,
-        store: ParameterStore,
+        store: Store,
         balance: Balance,
         workers: WorkerTable,
         shards: ShardTable,

@@ -128,7 +128,7 @@ class JobOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What the cluster was like from ``at_s`` on, until the next of these.
+    """What the cluster was like from ``at_s`` on, until the next of these; means over that time.
 
     Attributes
     ----------
@@ -141,8 +141,8 @@ class Use:
     at_s: float
     used: Resources
     capacity: Resources
-    waiting: int
-    running: int
+    waiting: float
+    running: float
     stranded_gpus: float = math.nan
 
 

@@ -1,0 +1,94 @@
+"""What no schedule can beat: how long a job takes alone, and how much of the cluster it needs at the least. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from math import inf, isnan, nan
+
+import numpy as np
+
+from policies.feasibility import slots
+from policies.interface import Floats, JobView
+from scheduler.simulation.workload import Learning, Phase, SimulatedJob
+from scheduler.simulation.world import World
+
+_MANY = 2**31
+"""As good as any number of workers: what fits of a bundle of nothing."""
+
+
+class Ideal:
+    """Answers for one world, with every machine there and nobody on it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._nodes = world.fleet.table()
+        self._slots: dict[Hashable, Floats] = {}
+        self._speeds = np.array([machine.speed for machine in world.fleet.machines])
+        best: dict[str, float] = {}
+        for machine in world.fleet.machines:
+            best[machine.kind] = max(best.get(machine.kind, 0.0), machine.speed)
+        self._best = best
+
+    def num_slots(self, view: JobView) -> int:
+        """Return how many workers of a job fit at a time."""
+        return int(min(self._slots_of(view).sum(), _MANY))
+
+    def _slots_of(self, view: JobView) -> Floats:
+        if view.bundle_class not in self._slots:
+            self._slots[view.bundle_class] = np.asarray(slots(view, self._nodes), dtype=np.float64)
+        return self._slots[view.bundle_class]
+
+    def alone_s(self, job: SimulatedJob) -> float:
+        """Return the seconds that a job takes with the best of the cluster to itself; NaN where it has no end."""
+        if job.learning is not None:
+            return self._learning_s(job.view, job.learning)
+        workers = max(min(job.view.max_workers, self.num_slots(job.view)), 1)
+        return sum(_over(phase.work, self._rate(phase, workers)) for phase in _phases(job))
+
+    def least_worker_s(self, job: SimulatedJob) -> float:
+        """Return the worker-seconds that a job takes where they bring most; NaN where it has no end."""
+        view, learning = job.view, job.learning
+        if learning is not None:
+            best = max(self._best.values(), default=nan)
+            return learning.rounds * float(learning.shards.work.sum()) * learning.s_per_work / best
+        most = [
+            max(self._rate(phase, num) / num for num in range(view.min_workers, view.max_workers + 1))
+            for phase in _phases(job)
+        ]
+        return sum(_over(phase.work, rate) for phase, rate in zip(_phases(job), most, strict=True))
+
+    def _rate(self, phase: Phase, workers: int) -> float:
+        """Return the best rate of so many workers on machines of one kind."""
+        return max((_known(phase.rates, workers, kind) * best for kind, best in self._best.items()), default=0.0)
+
+    def _learning_s(self, view: JobView, learning: Learning) -> float:
+        room = self._slots_of(view)
+        order = np.argsort(-self._speeds, kind="stable")
+        before = np.cumsum(room[order]) - room[order]
+        num = np.clip(view.max_workers - before, 0.0, room[order])
+        together = float(np.dot(num, self._speeds[order]))
+        if not together:
+            return nan
+        s_per_byte = min((machine.s_per_byte for machine in self._world.fleet.machines), default=0.0)
+        costs = self._world.costs
+        fixed_s = learning.s_per_call / float(self._speeds.max()) + costs.call_s + costs.round_s
+        travels_s = (learning.message_bytes + learning.update_bytes) * s_per_byte
+        work = float(learning.shards.work.sum()) * learning.s_per_work
+        return learning.rounds * (work / together + fixed_s + travels_s)
+
+
+def _phases(job: SimulatedJob) -> tuple[Phase, ...]:
+    return job.phases or (Phase(job.view.work, job.view.rates),)
+
+
+def _known(rates: Mapping[str, Floats], workers: int, kind: str) -> float:
+    if not rates:
+        return float(workers)
+    known = rates.get(kind, rates.get(""))
+    if known is None or not len(known):
+        return 0.0
+    return float(known[min(workers, len(known)) - 1])
+
+
+def _over(work: float, rate: float) -> float:
+    return nan if isnan(work) or work == inf or rate <= 0 else work / rate

@@ -1,0 +1,285 @@
+"""A job that learns in rounds: calls travel, compute and are summed, dealt out by the job's own balance. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from itertools import count
+from math import inf
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from policies.interface import Balance, Call, Floats, Ints, Resources, WorkerTable, frozen
+from scheduler.results.outcome import Activity, Interval, RoundOutcome
+from scheduler.rounds import Rounds
+from scheduler.simulation.running import Running, Seat
+from scheduler.simulation.workload import Learning, SimulatedJob
+from scheduler.simulation.world import Costs
+from workers.parameter_store import Commit, Verdict
+from workers.training import RoundReport
+from workers.update import CallSums
+from workers.worker_state import CallResult
+
+_SUMS = CallSums(None, np.zeros(0, dtype=np.int16))
+"""What an answer carries here: nothing, since the result does not depend on who computed it."""
+
+
+class CountingStore:
+    """A parameter store that keeps no parameters: it counts shards and rounds, as the real one does.
+
+    Attributes
+    ----------
+    num_committed
+        Rounds so far.
+    """
+
+    def __init__(self, learning: Learning) -> None:
+        self._rounds = learning.rounds
+        self._arrived = np.zeros(len(learning.shards), dtype=bool)
+        self.num_committed = 0
+        self.training: Any = SimpleNamespace(outcome=None)
+        self.message: Any = SimpleNamespace(version=0)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard is in."""
+        return bool(self._arrived.all())
+
+    @property
+    def num_missing(self) -> int:
+        """How many shards are not in yet."""
+        return len(self._arrived) - int(np.count_nonzero(self._arrived))
+
+    def offer(self, version: int, shards: Ints, sums: CallSums) -> Verdict:
+        """Note that shards are in."""
+        del sums
+        if version != self.message.version:
+            return Verdict.STALE
+        self._arrived[shards] = True
+        return Verdict.ACCEPTED
+
+    def commit(self) -> Commit:
+        """Close the round."""
+        self.num_committed += 1
+        self.begin_again()
+        if self.num_committed >= self._rounds:
+            self.training.outcome = "all rounds are over"
+        return Commit(RoundReport("simulated", self.num_committed, None))
+
+    def begin_again(self) -> None:
+        """Forget what is in of this round; what is under way is stale."""
+        self._arrived[:] = False
+        self.message.version += 1
+
+
+@dataclass
+class _Round:
+    """What is counted in a round."""
+
+    began_s: float
+    busy_s: Floats
+    idle_since_s: Floats
+    bytes_moved: float = 0.0
+    shards_moved: int = 0
+
+
+@dataclass(order=True)
+class _Due:
+    """A call that reaches the server, or whose answer has been taken in."""
+
+    at_s: float
+    number: int
+    call: Call = field(compare=False)
+    version: int = field(compare=False)
+    busy_s: float = field(compare=False)
+    taken_in: bool = field(compare=False)
+
+
+class LearningRun(Running):
+    """Rounds of calls, dealt out by ``scheduler.rounds.Rounds``, the very state machine of a live run.
+
+    A call brings what its worker has not got (the message, and shards that are new to it), computes, and sends its
+    update; the server takes updates in one after the other. Workers that come or go begin the round again: the rounds
+    before it are safe.
+    """
+
+    def __init__(self, job: SimulatedJob, balance: Balance, costs: Costs) -> None:
+        super().__init__()
+        if job.learning is None:
+            raise ValueError(f"job {job.view.id} does not learn")
+        self._job, self._learning, self._balance, self._costs = job, job.learning, balance, costs
+        self._store = CountingStore(job.learning)
+        self._seats: tuple[Seat, ...] = ()
+        self._rounds: Rounds | None = None
+        self._due: list[_Due] = []
+        self._numbers = count()
+        self._server_free_s = 0.0
+        self._cached: dict[int, set[int]] = {}
+        self._round = _Round(0.0, np.zeros(0), np.zeros(0))
+        self._number = 0
+        self._ends_s = inf
+        self._ended = False
+        self._noted: list[tuple[Seat, Activity, float, float]] = []
+
+    def done_by(self, now_s: float) -> float:
+        """Return the work of the rounds that were committed."""
+        del now_s
+        return self._store.num_committed * float(self._learning.shards.work.sum())
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all rounds were committed, and the server has finished the last."""
+        return self._ended
+
+    def seat(self, now_s: float, seats: tuple[Seat, ...]) -> None:
+        """Deal the shards of this round anew to these workers."""
+        all_in = self._store.training.outcome is not None
+        if self._rounds is not None and not all_in:
+            self._write_down(now_s)
+        stayed = set(map(id, self._seats))
+        self._cached = {seat.worker: self._cached[seat.worker] if id(seat) in stayed else set() for seat in seats}
+        self._due, self._rounds, self._seats = [], None, seats
+        if not seats or all_in:
+            return
+        self._store.begin_again()
+        view = self._job.view
+        self._rounds = Rounds(
+            view.id, self._job.balance_seed, self._store, self._balance, self._table(view.bundle), self._learning.shards
+        )
+        self._begin_round(now_s, self._round)
+        for seat in seats:
+            if seat.ready_s > now_s:
+                self._note(seat, Activity.STARTING, now_s, seat.ready_s)
+        self._send(self._rounds.begin().calls, now_s)
+
+    def _table(self, bundle: Resources) -> WorkerTable:
+        """Return the workers as the balance sees them, with the speeds of now."""
+        seats, learning = self._seats, self._learning
+        at_s = [seat.ready_s for seat in seats]
+        speeds = [seat.speed.at(now_s) for seat, now_s in zip(seats, at_s, strict=True)]
+        num_there: dict[str, int] = {}
+        for seat in seats:
+            num_there[seat.machine.id] = num_there.get(seat.machine.id, 0) + 1
+        return WorkerTable(
+            ids=tuple(f"worker-{seat.worker}" for seat in seats),
+            nodes=tuple(seat.machine.id for seat in seats),
+            bundle=frozen(np.tile(bundle.vector(), (len(seats), 1))),
+            capacity=frozen([seat.machine.capacity.vector() / num_there[seat.machine.id] for seat in seats]),
+            s_per_work=frozen([learning.s_per_work / speed for speed in speeds]),
+            s_fixed=frozen([learning.s_per_call + self._costs.call_s] * len(seats)),
+            s_per_byte=frozen([seat.machine.s_per_byte for seat in seats]),
+        )
+
+    def _begin_round(self, now_s: float, given_up: _Round | None = None) -> None:
+        """Count anew; what was moved for an attempt that was given up is not forgotten."""
+        idle_since_s = np.array([max(seat.ready_s, now_s) for seat in self._seats])
+        self._round = _Round(now_s, np.zeros(len(self._seats)), idle_since_s)
+        if given_up is not None:
+            self._round.bytes_moved, self._round.shards_moved = given_up.bytes_moved, given_up.shards_moved
+
+    def _send(self, calls: tuple[Call, ...], now_s: float) -> None:
+        """Let each call travel and compute; it then reaches the server."""
+        for call in calls:
+            seat, learning = self._seats[call.worker], self._learning
+            began_s = max(now_s, seat.ready_s)
+            new_bytes, num_new = self._missing(seat, call.shards)
+            brought_s = self._carried(seat, began_s + self._costs.call_s, learning.message_bytes + new_bytes)
+            work = float(learning.shards.work[call.shards].sum())
+            computed_s = seat.speed.until_done_s(brought_s, learning.s_per_call + work * learning.s_per_work)
+            back_s = self._carried(seat, computed_s, learning.update_bytes)
+            round_ = self._round
+            round_.bytes_moved += new_bytes + learning.message_bytes + learning.update_bytes
+            round_.shards_moved += num_new
+            self._waited(call.worker, began_s)
+            self._note(seat, Activity.MOVING, began_s, brought_s)
+            self._note(seat, Activity.BUSY, brought_s, computed_s)
+            round_.idle_since_s[call.worker] = computed_s
+            due = _Due(
+                back_s, next(self._numbers), call, self._store.message.version, computed_s - brought_s, taken_in=False
+            )
+            heapq.heappush(self._due, due)
+
+    def _missing(self, seat: Seat, shards: Ints) -> tuple[float, int]:
+        """Return the bytes and the number of those shards that the worker must read first, and keep them there."""
+        here = self._cached[seat.worker]
+        new = [shard for shard in shards.tolist() if shard not in here]
+        here.update(new)
+        return float(self._learning.shards.bytes[new].sum()), len(new)
+
+    @staticmethod
+    def _carried(seat: Seat, from_s: float, num_bytes: float) -> float:
+        """Return when so many bytes have come to the worker, or from it."""
+        if num_bytes <= 0:
+            return from_s
+        machine = seat.machine
+        return seat.bandwidth.until_done_s(from_s + machine.latency_s, num_bytes * machine.s_per_byte)
+
+    def next_s(self) -> float:
+        """Return when the next call reaches the server, or is taken in; after the last, when the server is through."""
+        return self._due[0].at_s if self._due else self._ends_s
+
+    def happen(self, now_s: float) -> None:
+        """Take the call to the server, or its answer into the round."""
+        if not self._due:
+            self._ended = True
+            return
+        due = heapq.heappop(self._due)
+        costs = self._costs
+        takes_s = self._learning.update_bytes * costs.server_s_per_byte / costs.num_servers
+        if not due.taken_in and takes_s > 0:  # whoever came first is served first
+            self._server_free_s = max(now_s, self._server_free_s) + takes_s
+            due.at_s, due.taken_in = self._server_free_s, True
+            heapq.heappush(self._due, due)
+            return
+        if self._rounds is None:
+            raise AssertionError("calls are under way only while there are workers")
+        self._round.busy_s[due.call.worker] += due.busy_s
+        instructions = self._rounds.answered(due.call, CallResult(due.version, _SUMS, due.busy_s))
+        if instructions.report is None:
+            self._send(instructions.calls, now_s)
+            return
+        self._end_round(now_s)
+        goes_on_s = now_s + costs.round_s
+        if self._store.training.outcome is None:
+            self._begin_round(now_s)
+            self._send(instructions.calls, goes_on_s)
+        else:
+            self._ends_s = goes_on_s
+
+    def _end_round(self, now_s: float) -> None:
+        self._write_down(now_s)
+        round_, losses, number = self._round, self._learning.losses, self._number
+        self._number += 1
+        self.rounds.append(
+            RoundOutcome(
+                now_s,
+                now_s - round_.began_s,
+                tuple(round_.busy_s.tolist()),
+                round_.bytes_moved,
+                round_.shards_moved,
+                losses[number] if number < len(losses) else None,
+            )
+        )
+        self._round = _Round(now_s, np.zeros(0), np.zeros(0))
+
+    def _write_down(self, now_s: float) -> None:
+        """Enter what the workers did in this round until now; what was still to come does not happen."""
+        number, name = self._number, self._job.view.id
+        for worker in range(len(self._seats)):
+            self._waited(worker, now_s)
+        for seat, activity, from_s, to_s in self._noted:
+            if from_s < now_s:
+                self.intervals.append(
+                    Interval(seat.machine.id, name, seat.worker, activity, from_s, min(to_s, now_s), number)
+                )
+        self._noted = []
+
+    def _waited(self, worker: int, now_s: float) -> None:
+        """Note that a worker had nothing to do until now."""
+        self._note(self._seats[worker], Activity.WAITING, float(self._round.idle_since_s[worker]), now_s)
+
+    def _note(self, seat: Seat, activity: Activity, from_s: float, to_s: float) -> None:
+        if to_s > from_s:
+            self._noted.append((seat, activity, from_s, to_s))
