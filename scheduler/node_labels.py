@@ -13,6 +13,10 @@ from collections.abc import Mapping, Sequence
 KIND = "apportion.dev/kind"
 PRICE_PER_HOUR = "apportion.dev/price-per-hour"
 MBIT_PER_S = "apportion.dev/mbit-per-s"
+SPEED = "apportion.dev/speed"
+
+LEAST = {PRICE_PER_HOUR: 0.0, MBIT_PER_S: 0.001, SPEED: 0.001}
+"""The hints that are numbers, and the least that each may be."""
 
 KINDS = (KIND, "ray.io/node-group", "ray.io/accelerator-type")
 """Where a node's kind is looked for: our hint, the node type as KubeRay or the autoscaler calls it, the accelerator."""
@@ -25,13 +29,18 @@ def kind(labels: Mapping[str, str]) -> str:
 
 def price_per_hour(node: str, labels: Mapping[str, str]) -> float:
     """Return the price of the whole node, in any currency, 0 if no label tells it."""
-    return _number(node, labels, PRICE_PER_HOUR, 0.0)
+    return _number(node, labels, PRICE_PER_HOUR)
 
 
 def s_per_byte(node: str, labels: Mapping[str, str]) -> float:
     """Return the seconds to bring a byte to the node, 0 if no label tells the bandwidth."""
-    mbit_per_s = _number(node, labels, MBIT_PER_S, 0.001)
+    mbit_per_s = _number(node, labels, MBIT_PER_S)
     return 8.0 / (1e6 * mbit_per_s) if mbit_per_s else 0.0
+
+
+def speed(node: str, labels: Mapping[str, str]) -> float:
+    """Return how fast the node is in relation to one of speed 1, 1 if no label tells it; the simulator's hint."""
+    return _number(node, labels, SPEED) or 1.0
 
 
 def columns(labels: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
@@ -40,7 +49,16 @@ def columns(labels: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     return {name: [one.get(name, "") for one in labels] for name in names}
 
 
-def _number(node: str, labels: Mapping[str, str], label: str, least: float) -> float:
+def number(text: str, least: float) -> float | None:
+    """Return a hint's number, None if it is no finite number of at least ``least``."""
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if least <= found < math.inf else None
+
+
+def _number(node: str, labels: Mapping[str, str], label: str) -> float:
     """Return a label's number, or 0 with a warning if it is none.
 
     It is no error: the label cannot be mended while the node is up, and would keep off all jobs that do not mind it.
@@ -48,14 +66,11 @@ def _number(node: str, labels: Mapping[str, str], label: str, least: float) -> f
     text = labels.get(label)
     if text is None:
         return 0.0
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if least <= number < math.inf:
-        return number
-    warnings.warn(
-        f"node {node}: label {label} must be a finite number of at least {least:g}, but got {text!r}; it is ignored",
-        stacklevel=2,
-    )
-    return 0.0
+    found = number(text, LEAST[label])
+    if found is None:
+        warnings.warn(
+            f"node {node}: label {label} must be a finite number of at least {LEAST[label]:g}, but got {text!r}; "
+            "it is ignored",
+            stacklevel=2,
+        )
+    return found or 0.0

@@ -11,7 +11,7 @@ import yaml
 from ray._private.label_utils import validate_node_labels
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from scheduler.node_labels import KIND, MBIT_PER_S, PRICE_PER_HOUR, price_per_hour, s_per_byte
+from scheduler.node_labels import KIND, MBIT_PER_S, PRICE_PER_HOUR, SPEED, price_per_hour, s_per_byte, speed
 
 FILE = Path(__file__).parent.parent / "cluster.yaml"
 
@@ -47,9 +47,9 @@ def test_every_node_type_carries_the_hints(config: Any) -> None:
     for name, kind in config["available_node_types"].items():
         labels = kind["labels"]
         validate_node_labels(labels)
-        assert labels.keys() == {KIND, PRICE_PER_HOUR, MBIT_PER_S, "apportion.dev/market"}, name
+        assert labels.keys() == {KIND, PRICE_PER_HOUR, MBIT_PER_S, SPEED, "apportion.dev/market"}, name
         assert labels[KIND] == kind["node_config"]["InstanceType"]
-        assert price_per_hour(name, labels) > 0 and s_per_byte(name, labels) > 0
+        assert price_per_hour(name, labels) > 0 and s_per_byte(name, labels) > 0 and speed(name, labels) > 0
         assert labels["apportion.dev/market"] == (
             "spot" if "InstanceMarketOptions" in kind["node_config"] else "on-demand"
         )

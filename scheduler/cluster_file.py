@@ -1,0 +1,122 @@
+"""Reading a Ray cluster file as a fleet: what its node types would be, if all of them were up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from policies.interface import Resources
+from scheduler import located_yaml, node_labels
+from scheduler.errors import UserError, shown
+from scheduler.simulation.fleet import Fleet, Machine
+
+MEMORY_PER_CPU = 4 * 2.0**30
+"""What a node type is taken to have for each CPU where the file does not say it: Ray itself would look on the node."""
+
+MOST_MACHINES = 200_000
+
+
+class _NodeType(BaseModel):
+    """What is read of a node type; Ray knows of much more."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    resources: dict[str, float] = Field(default_factory=dict)
+    min_workers: int = Field(0, ge=0)
+    max_workers: int | None = Field(None, ge=0)
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class _ClusterFile(BaseModel):
+    """What is read of a cluster file."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    available_node_types: dict[str, _NodeType] = Field(min_length=1)
+    head_node_type: str
+    max_workers: int = Field(2, ge=0)
+
+
+def read_fleet(path: Path) -> Fleet:
+    """Return the head and the most workers of every type that a Ray cluster file allows.
+
+    A type without ``max_workers`` may have as many as the file's; together they may have no more than that, so later
+    types get what is left. Nodes without CPU and GPU, such as a head that computes nothing, are left out. A file
+    of ``ray up`` is valid as it is; speeds, prices and bandwidths are hints in its labels (``node_labels``).
+
+    Raises
+    ------
+    UserError
+        With every error of the file at once: line, field, what was got.
+    """
+    document = located_yaml.read(path)
+    try:
+        found = _ClusterFile.model_validate(document.value)
+    except ValidationError as error:
+        details = sorted(error.errors(include_url=False), key=lambda detail: document.line(detail["loc"]))
+        raise UserError("\n".join(dict.fromkeys(_explained(document, detail) for detail in details))) from None
+    wrong = list(_wrong(document, found))
+    if wrong:
+        raise UserError("\n".join(wrong))
+    machines: list[Machine] = []
+    left = found.max_workers
+    for name, kind in found.available_node_types.items():
+        is_head = name == found.head_node_type
+        allowed = found.max_workers if kind.max_workers is None else kind.max_workers
+        workers = min(allowed, left)
+        left -= workers
+        machines += [_machine(name, number, kind) for number in range(workers + is_head)]
+    useful = tuple(one for one in machines if one.capacity.cpu > 0 or one.capacity.gpu > 0)
+    if not useful:
+        raise UserError(f"{path}: no node type has CPU or GPU and 'max_workers' above 0: there is nothing to simulate")
+    return Fleet(useful, str(path))
+
+
+def _machine(name: str, number: int, kind: _NodeType) -> Machine:
+    amounts, labels = kind.resources, dict(kind.labels)
+    cpu = amounts.get("CPU", 0.0)
+    machine = f"{name}-{number}"
+    return Machine(
+        machine,
+        Resources(cpu, amounts.get("GPU", 0.0), amounts.get("memory", cpu * MEMORY_PER_CPU)),
+        kind=node_labels.kind(labels) or name,
+        speed=node_labels.speed(machine, labels),
+        s_per_byte=node_labels.s_per_byte(machine, labels),
+        price_per_hour=node_labels.price_per_hour(machine, labels),
+        labels=labels,
+    )
+
+
+def _wrong(document: located_yaml.LocatedYaml, found: _ClusterFile) -> Iterator[str]:
+    """Yield what pydantic does not see: amounts and hints out of bounds, a head that is no type, too many machines."""
+    types = found.available_node_types
+    if found.head_node_type not in types:
+        yield f"{_at(document, 'head_node_type')} names no node type: {', '.join(types)}, got {found.head_node_type!r}"
+    if found.max_workers > MOST_MACHINES:
+        yield f"{_at(document, 'max_workers')} must be at most {MOST_MACHINES:,}, got {found.max_workers}"
+    for name, kind in types.items():
+        place = ("available_node_types", name)
+        for resource, amount in kind.resources.items():
+            if not 0 <= amount < math.inf:
+                where = _at(document, *place, "resources", resource)
+                yield f"{where} must be a finite number of at least 0, got {amount:g}"
+        for label, least in node_labels.LEAST.items():
+            if label in kind.labels and node_labels.number(kind.labels[label], least) is None:
+                where, got = _at(document, *place, "labels", label), shown(kind.labels[label])
+                yield f"{where} must be a finite number of at least {least:g} in quotes, got {got}"
+
+
+def _explained(document: located_yaml.LocatedYaml, detail: ErrorDetails) -> str:
+    where = _at(document, *detail["loc"])
+    if detail["type"] == "missing":
+        return f"{where} is missing; a Ray cluster file has it"
+    message = detail["msg"].replace("Input should be", "must be").replace("valid string", "text (quote numbers)")
+    return f"{where} {message[:1].lower()}{message[1:]}, got {shown(detail['input'])}"
+
+
+def _at(document: located_yaml.LocatedYaml, *location: str | int) -> str:
+    return f"{document.path}:{document.line(location)}: {'.'.join(map(str, location))}:"
