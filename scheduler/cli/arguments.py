@@ -56,7 +56,12 @@ def job_of(path: Path, workers: int | None, output: Path | None, settings: Seque
 
 def policy_of(job: Job, path: Path, name: str | None) -> Policy:
     """Return the policy by ``name`` (default: the job's); the user's own modules lie beside the job file."""
-    return resolve(name or job.policy, search=[path.resolve().parent, Path.cwd()])
+    return policy_named(name or job.policy, path)
+
+
+def policy_named(wanted: str | dict[str, Any], path: Path) -> Policy:
+    """Return a policy by its name or parts; the user's own modules lie beside the job file ``path``, or here."""
+    return resolve(wanted, search=[path.resolve().parent, Path.cwd()])
 
 
 def print_json(value: Any) -> None:

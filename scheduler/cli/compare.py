@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from policies.interface import Policy
 from scheduler.cli.arguments import (
     Address,
     AsJson,
     Cpus,
-    JobFile,
     Settings,
     Workers,
     job_of,
-    policy_of,
+    policy_named,
     print_json,
 )
+from scheduler.cli.scenario import (
+    ClusterFile,
+    Copies,
+    CsvFile,
+    Drift,
+    DriftEvery,
+    Every,
+    JobFiles,
+    Mtbf,
+    Mttr,
+    PerHour,
+    Seeds,
+    jobs_of,
+    scenario_of,
+    shown_comparison,
+)
 from scheduler.comparison import compare_policies
+from scheduler.errors import UserError
+from scheduler.job import Job
 from scheduler.report.terminal import comparison_table
 from scheduler.runner import RunOptions
 
@@ -27,35 +47,63 @@ Names = Annotated[
     str,
     typer.Option("--policies", metavar="A,B,...", help="The policies to compare; the first is the yardstick."),
 ]
+Simulated = Annotated[bool, typer.Option("--simulate", help="Simulate a cluster; nothing of Ray is started.")]
 Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Turns that every policy has; medians are shown.")]
 
 
 def compare(
-    job: JobFile,
+    jobs: JobFiles,
     policies: Names = "equal,speed-proportional",
+    simulate: Simulated = False,
     repeats: Repeats = 3,
+    cluster: ClusterFile = Path("cluster.yaml"),
+    copies: Copies = 1,
+    per_hour: PerHour = None,
+    drift: Drift = 0.0,
+    drift_every: DriftEvery = 10.0,
+    mtbf: Mtbf = None,
+    mttr: Mttr = 60.0,
+    every: Every = 0.0,
+    seeds: Seeds = 1,
+    csv: CsvFile = None,
     workers: Workers = None,
     address: Address = None,
     cpus: Cpus = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run one job under several policies on one cluster, in turns, and compare time and result.
+    """Compare policies on the same jobs: live, one job on one cluster in turns, or simulated on any cluster.
 
     Example: apportion compare examples/diabetes.yaml --policies equal,round-robin --repeats 5
+
+    Example: apportion compare examples/digits.yaml --policies equal,adaptive-pull --simulate --drift 0.5 --seeds 10
     """
-    chosen = job_of(job, workers, None, settings)
-    resolved = [policy_of(chosen, job, name.strip()) for name in policies.split(",") if name.strip()]
-    if not resolved:
+    names = list(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
+    if not names:
         raise typer.BadParameter("name at least one policy", param_hint="--policies")
     console = Console(stderr=as_json)
+    resolved = [policy_named(name, jobs[0]) for name in names]
+    if simulate:
+        found = jobs_of(jobs, workers, settings, console)
+        scenario = scenario_of(found, cluster, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
+        shown_comparison(scenario, resolved, seeds, console, as_json, csv)
+        return
+    if len(jobs) > 1:
+        raise UserError(f"a live comparison runs one job, got {len(jobs)}; to compare on several, add --simulate")
+    _live(job_of(jobs[0], workers, None, settings), resolved, repeats, RunOptions(address, cpus), console, as_json)
+
+
+def _live(
+    job: Job, policies: Sequence[Policy], repeats: int, options: RunOptions, console: Console, as_json: bool
+) -> None:
+    """Run the job under each policy in turns, with a progress bar, and print what came of it."""
     with Progress(console=console, transient=True, disable=not console.is_interactive) as progress:
-        task = progress.add_task("starting", total=len(resolved) * repeats)
+        task = progress.add_task("starting", total=len(policies) * repeats)
         comparison = compare_policies(
-            chosen,
-            resolved,
+            job,
+            policies,
             repeats,
-            RunOptions(address, cpus),
+            options,
             connected=lambda _: progress.update(task, description="running"),
             finished=lambda: progress.advance(task),
         )

@@ -18,6 +18,7 @@ from scheduler.cli.nodes import nodes
 from scheduler.cli.policies import policies
 from scheduler.cli.predict import predict
 from scheduler.cli.run import run
+from scheduler.cli.simulate import simulate
 from scheduler.errors import RunFailedError, UserError
 from workers.errors import DataError
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (run, compare, nodes, policies, predict, export):
+for command in (run, compare, simulate, nodes, policies, predict, export):
     app.command()(command)
 
 

@@ -89,7 +89,8 @@ class _Simulation:
     def run(self) -> RunOutcome:
         """Let everything happen, one moment after the other."""
         self._foresee()
-        while self._due and self._due[0][0] <= self._world.until_s:
+        num_jobs = len(self._world.workload)
+        while self._due and self._due[0][0] <= self._world.until_s and self._num_ended < num_jobs:
             at_s, rank, _, what = heapq.heappop(self._due)
             self._cluster.clock_s = at_s
             self._happen(rank, what)
@@ -103,7 +104,8 @@ class _Simulation:
             if machine.joins_s > 0:
                 self._plan(machine.joins_s, _Rank.FAULT, Fault(machine.joins_s, machine.id, FaultKind.JOIN))
         for fault in self._world.faults:
-            self._plan(fault.at_s, _Rank.FAULT, fault)
+            if fault.kind in (FaultKind.LEAVE, FaultKind.JOIN):  # the others are in the machines' steps
+                self._plan(fault.at_s, _Rank.FAULT, fault)
         for job in self._world.workload.jobs:
             self._plan(job.view.submitted_s, _Rank.ARRIVAL, job)
 
@@ -221,14 +223,9 @@ class _Simulation:
         elif fault.kind is FaultKind.JOIN and not self._cluster.is_up(name):
             self._cluster.set_up([name], up=True)
             self._intervals.append(dead(name, self._down_since_s.pop(name), now_s))
-        elif fault.kind in (FaultKind.LEAVE, FaultKind.JOIN):
+        else:
             return
-        what = (
-            fault.kind.value
-            if fault.kind in (FaultKind.LEAVE, FaultKind.JOIN)
-            else f"{fault.kind.value} x {fault.factor:g}"
-        )
-        self._faults.append((now_s, f"{name}: {what}"))
+        self._faults.append((now_s, f"{name}: {fault.kind.value}"))
         self._changed = True
 
     def _lose_leases(self, machine: str) -> None:

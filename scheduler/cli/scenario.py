@@ -1,0 +1,141 @@
+"""What ``simulate`` and ``compare --simulate`` share: the options of a scenario, its jobs, and how it is shown."""
+
+from __future__ import annotations
+
+import math
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import numpy
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from policies.interface import Policy
+from scheduler import __version__
+from scheduler.cli.arguments import job_of, print_json
+from scheduler.cluster_file import read_fleet
+from scheduler.errors import RunFailedError, UserError
+from scheduler.preparation import prepare
+from scheduler.report.comparison_text import comparison_csv, comparison_json, comparison_text
+from scheduler.results.comparison import Comparison
+from scheduler.simulation.profile import profile
+from scheduler.simulation.scenario import Scenario, compared
+from scheduler.simulation.workload import SimulatedJob
+from workers.model import atomic_text
+from workers.training import DivergedError
+
+JobFiles = Annotated[list[Path], typer.Argument(metavar="JOB...", help="Job files, such as examples/diabetes.yaml.")]
+ClusterFile = Annotated[
+    Path, typer.Option("--cluster", metavar="FILE", help="The cluster to simulate: a Ray cluster file.")
+]
+Copies = Annotated[int, typer.Option("--copies", min=1, max=100_000, help="Let every job come so often.")]
+PerHour = Annotated[
+    float | None,
+    typer.Option("--per-hour", min=1e-6, help="So many jobs come in an hour, at random (default: at once)."),
+]
+Drift = Annotated[
+    float, typer.Option("--drift", min=0.0, max=3.0, help="Let speeds wander: the deviation of their logarithm.")
+]
+DriftEvery = Annotated[float, typer.Option("--drift-every", min=1e-3, help="Seconds between two speeds of a node.")]
+Mtbf = Annotated[
+    float | None, typer.Option("--mtbf", min=1e-3, help="Mean seconds until a node fails (default: none).")
+]
+Mttr = Annotated[float, typer.Option("--mttr", min=1e-3, help="Mean seconds until a failed node is back.")]
+Every = Annotated[
+    float, typer.Option("--every", min=0.0, help="Ask the policy every so many seconds (default: after every event).")
+]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="How many worlds: arrivals, drift, faults.")]
+CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a line for each run, too.")]
+
+
+def jobs_of(
+    paths: Sequence[Path], workers: int | None, settings: Sequence[str] | None, console: Console
+) -> tuple[SimulatedJob, ...]:
+    """Train every job here for a moment, and return what each would be on a cluster.
+
+    Raises
+    ------
+    UserError, DataError
+        If a job file or its data is bad, or two jobs have one name.
+    RunFailedError
+        If a job's numbers overflow.
+    """
+    found: list[SimulatedJob] = []
+    for path in paths:
+        job = job_of(path, workers, None, settings)
+        if any(job.name == other.view.id for other in found):
+            raise UserError(f"{path}: there is a job '{job.name}' already; to have it several times, use --copies")
+        with console.status(f"measuring {job.name}"):
+            try:
+                found.append(profile(prepare(job)))
+            except DivergedError as error:
+                raise RunFailedError(f"{path}: {error}") from None
+    return tuple(found)
+
+
+def scenario_of(
+    jobs: tuple[SimulatedJob, ...],
+    cluster: Path,
+    copies: int,
+    per_hour: float | None,
+    drift: tuple[float, float],
+    failures: tuple[float | None, float],
+    every_s: float,
+) -> Scenario:
+    """Return the scenario that the options describe."""
+    return Scenario(
+        read_fleet(cluster),
+        jobs,
+        copies,
+        math.inf if per_hour is None else per_hour,
+        *drift,
+        math.inf if failures[0] is None else failures[0],
+        failures[1],
+        every_s,
+    )
+
+
+def shown_comparison(
+    scenario: Scenario, policies: Sequence[Policy], seeds: int, console: Console, as_json: bool, csv: Path | None
+) -> None:
+    """Simulate, with a progress bar, and print what came of it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
+        task = progress.add_task("simulating", total=seeds * len(policies))
+        names = ", ".join(job.view.id for job in scenario.jobs)
+        comparison = compared(
+            scenario,
+            policies,
+            seeds,
+            f"{names} on {scenario.fleet.source} ({len(scenario.fleet)} nodes), simulated",
+            shlex.join(["apportion", *sys.argv[1:]]),
+            _versions(),
+            lambda _: progress.advance(task),
+        )
+    _show(comparison, console, as_json, csv)
+
+
+def _show(comparison: Comparison, console: Console, as_json: bool, csv: Path | None) -> None:
+    if csv is not None:
+        with atomic_text(csv) as file:
+            file.write(comparison_csv(comparison))
+    if as_json:
+        print_json(comparison_json(comparison))
+    else:
+        console.print(comparison_text(comparison))
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "apportion": __version__,
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "scipy": version("scipy"),
+        "processor": platform.processor() or platform.machine(),
+    }

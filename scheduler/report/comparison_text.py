@@ -1,0 +1,179 @@
+"""A comparison for the terminal and for scripts: tables, small plots, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from scheduler.results.comparison import Comparison
+from scheduler.results.measures import MEASURES
+from scheduler.results.outcome import JobOutcome, RunOutcome, Status
+from scheduler.results.statistics import Estimate, estimate, main_measure, ranking, ratio, verdicts
+
+SHOWN = (
+    "makespan_s",
+    "jct_mean_s",
+    "queueing_s",
+    "unfairness_worst",
+    "round_s",
+    "imbalance",
+    "barrier_idle",
+    "cpu_utilisation",
+    "gpu_utilisation",
+    "gap_to_bound",
+    "cost",
+    "unfinished_jobs",
+)
+"""The measures of the terminal's table, where they are defined and not all 0; the rest is in JSON, CSV and HTML."""
+
+SPARKS = "▁▂▃▄▅▆▇█"
+WIDTH = 36
+MOST_COLUMNS = 5
+MOST_JOBS = 20
+
+
+def comparison_text(comparison: Comparison) -> RenderableType:
+    """Return the ranking, the verdicts, a bar for each policy, and what became of jobs that did not finish."""
+    measure = main_measure(comparison)
+    ranked = ranking(comparison, measure)
+    lines = [Text(f"- {line}") for line in verdicts(comparison)]
+    parts: list[RenderableType] = [_ranking(comparison, ranked, measure), *lines, _bars(comparison, ranked, measure)]
+    runs = [comparison.of(policy)[0] for policy in ranked]
+    if any(run.uses for run in runs):
+        parts.append(_sparklines(runs))
+    if trouble := [job for run in runs[:1] for job in run.jobs if job.status is not Status.FINISHED]:
+        parts.append(_trouble(trouble))
+    return Group(*parts)
+
+
+def estimates(comparison: Comparison, policy: str) -> dict[str, Estimate]:
+    """Return every measure of a policy over its seeds."""
+    runs = comparison.of(policy)
+    return {name: estimate([measure.of(run) for run in runs]) for name, measure in MEASURES.items()}
+
+
+def _ranking(comparison: Comparison, ranked: Sequence[str], measure: str) -> Table:
+    found = {policy: estimates(comparison, policy) for policy in ranked}
+    names = _columns(found, measure)
+    num = len(comparison.seeds)
+    title = f"{escape(comparison.title)}, {num} seed{'s' if num > 1 else ''}"
+    table = Table(title=title, title_justify="left", title_style="", header_style="bold")
+    table.add_column("policy", overflow="fold")
+    yardstick = comparison.policies[0]
+    for name in names:
+        unit = f", {MEASURES[name].unit}" if MEASURES[name].unit else ""
+        table.add_column(f"{name.removesuffix('_s').replace('_', ' ')}{unit}", justify="right")
+    table.add_column(f"{measure.removesuffix('_s').replace('_', ' ')} / {escape(yardstick)}", justify="right")
+    for policy in ranked:
+        times = ratio(comparison, yardstick, policy, measure).mean
+        cells = [shown(found[policy][name]) for name in names]
+        table.add_row(escape(policy), *cells, "-" if math.isnan(times) else f"{times:.3f}")
+    return table
+
+
+def _columns(found: Mapping[str, Mapping[str, Estimate]], measure: str) -> list[str]:
+    """Choose what to show: first what is ranked by, then what differs between policies, then what is not 0."""
+    known = [name for name in SHOWN if any(one[name].mean and not math.isnan(one[name].mean) for one in found.values())]
+    same = {name: len({shown(one[name]) for one in found.values()}) == 1 for name in known}
+    if measure == "makespan_s" and "jct_mean_s" in known:
+        known.remove("jct_mean_s")  # one job: it is the same
+    first = sorted(known, key=lambda name: (name != measure, same[name]))[:MOST_COLUMNS]
+    return [name for name in known if name in first]
+
+
+def shown(found: Estimate) -> str:
+    """Return a figure with its interval."""
+    if math.isnan(found.mean):
+        return "-"
+    return f"{found.mean:.4g}" + ("" if math.isnan(found.half) or not found.half else f" ±{found.half:.1g}")
+
+
+def _bars(comparison: Comparison, ranked: Sequence[str], measure: str) -> RenderableType:
+    means = {policy: estimates(comparison, policy)[measure].mean for policy in ranked}
+    most = max((mean for mean in means.values() if not math.isnan(mean)), default=0.0)
+    table = Table.grid(padding=(0, 1))
+    table.add_row(Text(f"\n{measure}"), "", "")
+    for policy, mean in means.items():
+        length = 0 if not most or math.isnan(mean) else round(WIDTH * mean / most)
+        table.add_row(escape(policy), Text("█" * length, style="cyan"), "-" if math.isnan(mean) else f"{mean:.4g}")
+    return table
+
+
+def _sparklines(runs: Sequence[RunOutcome]) -> RenderableType:
+    table = Table.grid(padding=(0, 1))
+    table.add_row(Text("\nCPU and GPU in use over time, first seed"), "", "")
+    for run in runs:
+        for resource in ("cpu", "gpu"):
+            if any(getattr(use.used, resource) for use in run.uses):
+                table.add_row(escape(run.policy), resource, Text(sparkline(run, resource), style="cyan"))
+    return table
+
+
+def sparkline(run: RunOutcome, resource: str) -> str:
+    """Return the used part of a resource in equal stretches of time, each by its height at its middle."""
+    marks = []
+    for column in range(WIDTH):
+        at_s = (column + 0.5) * run.ended_s / WIDTH
+        known = [use for use in run.uses if use.at_s <= at_s]
+        there = getattr(known[-1].capacity, resource) if known else 0.0
+        part = getattr(known[-1].used, resource) / there if there else 0.0
+        marks.append(SPARKS[min(int(part * len(SPARKS)), len(SPARKS) - 1)] if part > 0 else " ")
+    return "".join(marks)
+
+
+def _trouble(jobs: Sequence[JobOutcome]) -> Table:
+    """Return the jobs that did not finish, under the best policy and first seed, with the reasons."""
+    table = Table(title="Not finished (first policy, first seed)", title_justify="left", title_style="")
+    for column in ("job", "status", "why"):
+        table.add_column(column, overflow="fold")
+    for job in jobs[:MOST_JOBS]:
+        table.add_row(escape(job.id), job.status.value, escape(job.reason))
+    if len(jobs) > MOST_JOBS:
+        table.caption = f"and {len(jobs) - MOST_JOBS} more"
+    return table
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """Return all figures as plain JSON values; what is not defined is None."""
+    return {
+        "title": comparison.title,
+        "command": comparison.command,
+        "versions": dict(comparison.versions),
+        "seeds": list(comparison.seeds),
+        "ranked_by": main_measure(comparison),
+        "ranking": list(ranking(comparison, main_measure(comparison))),
+        "verdicts": list(verdicts(comparison)),
+        "policies": {
+            policy: {name: {"mean": _plain(one.mean), "half": _plain(one.half)} for name, one in found.items()}
+            for policy in comparison.policies
+            if (found := estimates(comparison, policy)) and comparison.of(policy)
+        },
+        "runs": [
+            {"policy": run.policy, "seed": run.seed, "live": run.live}
+            | {name: _plain(measure.of(run)) for name, measure in MEASURES.items()}
+            for run in comparison.runs
+        ],
+    }
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def comparison_csv(comparison: Comparison) -> str:
+    """Return one line for each run, with every measure; what is not defined is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["policy", "seed", "live", *MEASURES])
+    for run in comparison.runs:
+        values = [measure.of(run) for measure in MEASURES.values()]
+        writer.writerow([run.policy, run.seed, run.live, *("" if math.isnan(value) else value for value in values)])
+    return text.getvalue()

@@ -1,0 +1,91 @@
+"""A scenario: jobs on a fleet, of which every seed makes a world of its own. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from policies.interface import Policy
+from scheduler.results.comparison import Comparison
+from scheduler.results.outcome import RunOutcome
+from scheduler.simulation.arrivals import poisson, repeated
+from scheduler.simulation.faults import Fault, drifting, failing
+from scheduler.simulation.fleet import Fleet
+from scheduler.simulation.simulator import simulate
+from scheduler.simulation.workload import SimulatedJob, Workload
+from scheduler.simulation.world import Costs, World
+
+ON_RAY = Costs(start_s=0.3, call_s=0.0007, round_s=0.0003)
+"""What starting an actor, calling it and closing a round take on Ray 2.60, on one machine."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is the same for all policies.
+
+    Attributes
+    ----------
+    copies, per_hour
+        Every job comes so often, all at once or so many an hour.
+    drift, drift_every_s
+        Standard deviation of the logarithm of a machine's speed factor, 0 for none, and how often it is drawn anew.
+    mtbf_s, mttr_s
+        Mean time of a machine until it fails, and until it is back; infinite: none fails.
+    horizon_s
+        Until when machines drift and fail.
+    """
+
+    fleet: Fleet
+    jobs: tuple[SimulatedJob, ...]
+    copies: int = 1
+    per_hour: float = math.inf
+    drift: float = 0.0
+    drift_every_s: float = 10.0
+    mtbf_s: float = math.inf
+    mttr_s: float = 60.0
+    every_s: float = 0.0
+    costs: Costs = field(default_factory=lambda: ON_RAY)
+    horizon_s: float = 3600.0
+
+    def world(self, seed: int) -> World:
+        """Return the world of a seed: its arrivals, its drift, its faults."""
+        jobs = repeated(self.jobs, self.copies)
+        if self.per_hour < math.inf:
+            jobs = poisson(jobs, self.per_hour, seed)
+        return World(self.fleet, Workload(jobs), self._faults(seed), seed=seed, costs=self.costs, every_s=self.every_s)
+
+    def _faults(self, seed: int) -> tuple[Fault, ...]:
+        names = [machine.id for machine in self.fleet.machines]
+        found: tuple[Fault, ...] = ()
+        if self.drift:
+            found += drifting(names, self.drift, self.drift_every_s, self.horizon_s, seed)
+        if self.mtbf_s < math.inf:
+            found += failing(names, self.mtbf_s, self.mttr_s, self.horizon_s, seed)
+        return found
+
+
+def compared(
+    scenario: Scenario,
+    policies: Sequence[Policy],
+    seeds: int,
+    title: str,
+    command: str,
+    versions: dict[str, str],
+    finished: Callable[[RunOutcome], None],
+) -> Comparison:
+    """Simulate a scenario under every policy with the same seeds 0, 1, ...; ``finished`` is called after each run.
+
+    Raises
+    ------
+    UserError
+        If a policy raises, or breaks a rule.
+    """
+    runs = []
+    for seed in range(seeds):
+        world = scenario.world(seed)
+        for policy in policies:
+            runs.append(simulate(world, policy))
+            finished(runs[-1])
+    names = tuple(policy.name for policy in policies)
+    return Comparison(title, names, tuple(range(seeds)), tuple(runs), command, versions)
