@@ -37,6 +37,7 @@ from scheduler.cli.scenario import (
     scenario_of,
     shown_comparison,
 )
+from scheduler.cluster_file import read_fleet
 from scheduler.comparison import compare_policies
 from scheduler.errors import UserError
 from scheduler.job import Job
@@ -84,8 +85,9 @@ def compare(
     console = Console(stderr=as_json)
     resolved = [policy_named(name, jobs[0]) for name in names]
     if simulate:
+        fleet = read_fleet(cluster)
         found = jobs_of(jobs, workers, settings, console)
-        scenario = scenario_of(found, cluster, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
+        scenario = scenario_of(fleet, found, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
         shown_comparison(scenario, resolved, seeds, console, as_json, csv)
         return
     if len(jobs) > 1:

@@ -19,11 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from policies.interface import Policy
 from scheduler import __version__
 from scheduler.cli.arguments import job_of, print_json
-from scheduler.cluster_file import read_fleet
 from scheduler.errors import RunFailedError, UserError
 from scheduler.preparation import prepare
 from scheduler.report.comparison_text import comparison_csv, comparison_json, comparison_text
 from scheduler.results.comparison import Comparison
+from scheduler.simulation.fleet import Fleet
 from scheduler.simulation.profile import profile
 from scheduler.simulation.scenario import Scenario, compared
 from scheduler.simulation.workload import SimulatedJob
@@ -80,8 +80,8 @@ def jobs_of(
 
 
 def scenario_of(
+    fleet: Fleet,
     jobs: tuple[SimulatedJob, ...],
-    cluster: Path,
     copies: int,
     per_hour: float | None,
     drift: tuple[float, float],
@@ -90,7 +90,7 @@ def scenario_of(
 ) -> Scenario:
     """Return the scenario that the options describe."""
     return Scenario(
-        read_fleet(cluster),
+        fleet,
         jobs,
         copies,
         math.inf if per_hour is None else per_hour,

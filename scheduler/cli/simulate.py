@@ -24,6 +24,7 @@ from scheduler.cli.scenario import (
     scenario_of,
     shown_comparison,
 )
+from scheduler.cluster_file import read_fleet
 
 
 def simulate(
@@ -52,6 +53,7 @@ def simulate(
     """
     console = Console(stderr=as_json)
     chosen = policy_of(job_of(jobs[0], workers, None, settings), jobs[0], policy)
+    fleet = read_fleet(cluster)
     found = jobs_of(jobs, workers, settings, console)
-    scenario = scenario_of(found, cluster, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
+    scenario = scenario_of(fleet, found, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
     shown_comparison(scenario, [chosen], seeds, console, as_json, csv)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -45,10 +46,15 @@ def comparison_text(comparison: Comparison) -> RenderableType:
     measure = main_measure(comparison)
     ranked = ranking(comparison, measure)
     lines = [Text(f"- {line}") for line in verdicts(comparison)]
-    parts: list[RenderableType] = [_ranking(comparison, ranked, measure), *lines, _bars(comparison, ranked, measure)]
+    parts: list[RenderableType]
+    if len(ranked) == 1:
+        parts = [_title(comparison), Text(f"policy {ranked[0]}"), _all_measures(comparison, ranked[0])]
+    else:
+        parts = [_title(comparison), _ranking(comparison, ranked, measure), *lines]
+        parts += [Text(f"\n{measure}"), _bars(comparison, ranked, measure)]
     runs = [comparison.of(policy)[0] for policy in ranked]
     if any(run.uses for run in runs):
-        parts.append(_sparklines(runs))
+        parts += [Text("\nCPU and GPU in use over time, first seed"), _sparklines(runs)]
     if trouble := [job for run in runs[:1] for job in run.jobs if job.status is not Status.FINISHED]:
         parts.append(_trouble(trouble))
     return Group(*parts)
@@ -60,12 +66,27 @@ def estimates(comparison: Comparison, policy: str) -> dict[str, Estimate]:
     return {name: estimate([measure.of(run) for run in runs]) for name, measure in MEASURES.items()}
 
 
+def _title(comparison: Comparison) -> Text:
+    num = len(comparison.seeds)
+    return Text(f"{comparison.title}, {num} seed{'s' if num > 1 else ''}")
+
+
+def _all_measures(comparison: Comparison, policy: str) -> Table:
+    """Return every measure that is defined and not 0, of one policy."""
+    table = Table(header_style="bold")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    table.add_column("unit")
+    for name, one in estimates(comparison, policy).items():
+        if one.mean and not math.isnan(one.mean):
+            table.add_row(name, shown(one), MEASURES[name].unit)
+    return table
+
+
 def _ranking(comparison: Comparison, ranked: Sequence[str], measure: str) -> Table:
     found = {policy: estimates(comparison, policy) for policy in ranked}
     names = _columns(found, measure)
-    num = len(comparison.seeds)
-    title = f"{escape(comparison.title)}, {num} seed{'s' if num > 1 else ''}"
-    table = Table(title=title, title_justify="left", title_style="", header_style="bold")
+    table = Table(header_style="bold")
     table.add_column("policy", overflow="fold")
     yardstick = comparison.policies[0]
     for name in names:
@@ -93,14 +114,16 @@ def shown(found: Estimate) -> str:
     """Return a figure with its interval."""
     if math.isnan(found.mean):
         return "-"
-    return f"{found.mean:.4g}" + ("" if math.isnan(found.half) or not found.half else f" ±{found.half:.1g}")
+    if math.isnan(found.half) or not found.half:
+        return f"{found.mean:.4g}"
+    half = np.format_float_positional(found.half, precision=2, fractional=False, trim="-")
+    return f"{found.mean:.4g} ±{half}"
 
 
 def _bars(comparison: Comparison, ranked: Sequence[str], measure: str) -> RenderableType:
     means = {policy: estimates(comparison, policy)[measure].mean for policy in ranked}
     most = max((mean for mean in means.values() if not math.isnan(mean)), default=0.0)
     table = Table.grid(padding=(0, 1))
-    table.add_row(Text(f"\n{measure}"), "", "")
     for policy, mean in means.items():
         length = 0 if not most or math.isnan(mean) else round(WIDTH * mean / most)
         table.add_row(escape(policy), Text("█" * length, style="cyan"), "-" if math.isnan(mean) else f"{mean:.4g}")
@@ -109,7 +132,6 @@ def _bars(comparison: Comparison, ranked: Sequence[str], measure: str) -> Render
 
 def _sparklines(runs: Sequence[RunOutcome]) -> RenderableType:
     table = Table.grid(padding=(0, 1))
-    table.add_row(Text("\nCPU and GPU in use over time, first seed"), "", "")
     for run in runs:
         for resource in ("cpu", "gpu"):
             if any(getattr(use.used, resource) for use in run.uses):
