@@ -87,7 +87,7 @@ def devices_with_room(bundle: Resources, device_free: Floats) -> NDArray[np.bool
 def shortfalls(job: JobView, nodes: NodeTable) -> Sequence[Shortfall]:
     """Name, for every node where one more bundle of ``job`` does not fit, everything that is short there."""
     if nodes.log is not None:  # the reasons are those of now, and may be read when the view shows something else
-        nodes = replace(nodes, free=frozen(nodes.free), device_free=frozen(nodes.device_free))
+        nodes = nodes.room.table()
     return _Shortfalls(job, nodes)
 
 
