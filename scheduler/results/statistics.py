@@ -124,4 +124,8 @@ def _left(comparison: Comparison, policies: Sequence[str]) -> list[str]:
     left = {policy: over_seeds(comparison, policy, "unfinished_jobs").mean for policy in policies}
     if len(set(left.values())) < 2:
         return []
-    return [f"{policy} left {num:g} jobs a run unfinished, which no time counts" for policy, num in left.items() if num]
+    return [
+        f"{policy} leaves jobs unfinished, {num:.3g} a run on average; their times are not counted"
+        for policy, num in left.items()
+        if num
+    ]

@@ -63,7 +63,7 @@ def test_an_interval_holds_its_mean_and_shrinks_with_more_of_the_same(values: li
     one, twice = estimate(values), estimate(values * 2)
     assert one.low <= one.mean <= one.high
     assert twice.mean == pytest.approx(one.mean, abs=1e-6)
-    assert twice.half <= one.half * (1 + 1e-9)
+    assert twice.half <= one.half + 1e-6
 
 
 @pytest.mark.parametrize(
@@ -88,17 +88,16 @@ class TestVerdicts:
         assert line == "a and b are alike on makespan_s (one run: nothing is known of the spread)"
 
     def test_the_best_by_its_mean_may_lose_seed_by_seed(self) -> None:
-        # b's mean is less (34 to 40), but over seeds a takes less: 0.9 in all but one.
-        both = compared(a=[9.0] * 9 + [319.0], b=[10.0] * 9 + [250.0])
-        assert ranking(both, "makespan_s") == ("b", "a")
-        assert verdicts(both) == ("the difference between b and a on makespan_s is within noise",)
-        two = compared(a=[1.0, 900.0], b=[2.0, 850.0])
-        assert ranking(two, "makespan_s")[0] == "b"
-        assert ratio(two, "b", "a", "makespan_s").mean < 1
-        # With one run per policy and seeds that are not shared, only the shared one is compared.
+        # b is 10 % slower in nine seeds of ten, and a little faster in the longest, which makes its mean.
+        found = compared(a=[10.0] * 9 + [1000.0], b=[11.0] * 9 + [980.0])
+        assert ranking(found, "makespan_s") == ("b", "a")
+        (line,) = verdicts(found)
+        assert line.startswith("a beats b by 1.09x on makespan_s (95 % interval 1.0")
+
+    def test_only_the_seeds_that_were_finished_under_both(self) -> None:
         runs = (run("a", 0, 1.0), run("a", 1, 9.0), run("b", 0, 2.0))
         (line,) = verdicts(Comparison("t", ("a", "b"), (0, 1), runs))
-        assert line.startswith("a beats b by 2.00x")
+        assert line == "a beats b by 2.00x on makespan_s (one run: nothing is known of the spread)"
 
     def test_more_is_better(self) -> None:
         there = Resources(4.0)
@@ -119,7 +118,7 @@ class TestVerdicts:
         assert main_measure(found) == "jct_mean_s"
         assert verdicts(found) == (
             "quits beats stays by 5.00x on jct_mean_s (one run: nothing is known of the spread)",
-            "quits left 1 jobs a run unfinished, which no time counts",
+            "quits leaves jobs unfinished, 1 a run on average; their times are not counted",
         )
 
     def test_nothing_to_say(self) -> None:
