@@ -91,6 +91,10 @@ bench-decisions: setup  ## Time decisions of policies as clusters and jobs grow
 bench-worlds: setup  ## Simulate 10,000 small random worlds with faults, and check that everything adds up
 	@$(BIN)/python -m benchmarks.worlds $(OPTIONS)
 
+.PHONY: bench-simulator
+bench-simulator: setup  ## Time the simulator on the OpenB trace and on large fleets (OPTIONS="--cases thousand")
+	@$(BIN)/python -m benchmarks.simulator $(OPTIONS)
+
 .PHONY: docs-metrics
 docs-metrics: setup  ## Write docs/metrics.md from the definitions of the measures
 	@$(BIN)/python -m scheduler.report.measures_page > docs/metrics.md

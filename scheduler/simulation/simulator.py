@@ -246,7 +246,10 @@ class _Simulation:
     def _decide_or_wait(self, now_s: float) -> None:
         """Ask the policy now, or at the next tick where it is asked at ticks."""
         every_s = self._world.every_s
-        if not every_s:
+        if not self._ledger.num_waiting and not self._policy.needs_running:  # there is nothing to decide
+            self._changed = False
+            self._note_use(now_s)
+        elif not every_s:
             self._decide()
         elif not self._awaits_tick:
             self._awaits_tick = True
@@ -278,10 +281,12 @@ class _Simulation:
         for name in dict.fromkeys(lease.job for lease in (*plan.revokes, *plan.grants)):
             self._records[name].preemptions += not self._ledger.leases(name)
             self._reseat(name)
-        self._uses.add(
-            now_s, self._cluster.used, self._cluster.capacity, self._ledger.num_waiting, self._ledger.num_running
-        )
+        self._note_use(now_s)
         return plan
+
+    def _note_use(self, now_s: float) -> None:
+        cluster, ledger = self._cluster, self._ledger
+        self._uses.add(now_s, cluster.used, cluster.capacity, ledger.num_waiting, ledger.num_running)
 
     def _tell_progress(self, now_s: float) -> None:
         """Enter what has become known of the jobs: work done, service attained, the rates of now."""
