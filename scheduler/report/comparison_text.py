@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,8 @@ from rich.text import Text
 
 from scheduler.results.comparison import Comparison
 from scheduler.results.measures import MEASURES
-from scheduler.results.outcome import JobOutcome, RunOutcome, Status
-from scheduler.results.statistics import Estimate, estimate, main_measure, ranking, ratio, verdicts
+from scheduler.results.outcome import RunOutcome, Status
+from scheduler.results.statistics import Estimate, main_measure, over_seeds, ranking, ratio, verdicts
 
 SHOWN = (
     "makespan_s",
@@ -42,7 +43,7 @@ MOST_JOBS = 20
 
 
 def comparison_text(comparison: Comparison) -> RenderableType:
-    """Return the ranking, the verdicts, a bar for each policy, and what became of jobs that did not finish."""
+    """Return the ranking, the verdicts, a bar for each policy, and the first run that left jobs unfinished."""
     measure = main_measure(comparison)
     ranked = ranking(comparison, measure)
     lines = [Text(f"- {line}") for line in verdicts(comparison)]
@@ -55,20 +56,19 @@ def comparison_text(comparison: Comparison) -> RenderableType:
     runs = [comparison.of(policy)[0] for policy in ranked]
     if any(run.uses for run in runs):
         parts += [Text("\nCPU and GPU in use over time, first seed"), _sparklines(runs)]
-    if trouble := [job for run in runs[:1] for job in run.jobs if job.status is not Status.FINISHED]:
-        parts.append(_trouble(trouble))
+    for run in [run for run in runs if any(job.status is not Status.FINISHED for job in run.jobs)][:1]:
+        parts += [Text(f"\nNot finished under {run.policy}, seed {run.seed}"), _trouble(run)]
     return Group(*parts)
 
 
 def estimates(comparison: Comparison, policy: str) -> dict[str, Estimate]:
     """Return every measure of a policy over its seeds."""
-    runs = comparison.of(policy)
-    return {name: estimate([measure.of(run) for run in runs]) for name, measure in MEASURES.items()}
+    return {name: over_seeds(comparison, policy, name) for name in MEASURES}
 
 
 def _title(comparison: Comparison) -> Text:
     num = len(comparison.seeds)
-    return Text(f"{comparison.title}, {num} seed{'s' if num > 1 else ''}")
+    return Text(f"{comparison.title}, {num} seed{'s' if num != 1 else ''}")
 
 
 def _all_measures(comparison: Comparison, policy: str) -> Table:
@@ -121,7 +121,7 @@ def shown(found: Estimate) -> str:
 
 
 def _bars(comparison: Comparison, ranked: Sequence[str], measure: str) -> RenderableType:
-    means = {policy: estimates(comparison, policy)[measure].mean for policy in ranked}
+    means = {policy: over_seeds(comparison, policy, measure).mean for policy in ranked}
     most = max((mean for mean in means.values() if not math.isnan(mean)), default=0.0)
     table = Table.grid(padding=(0, 1))
     for policy, mean in means.items():
@@ -142,18 +142,19 @@ def _sparklines(runs: Sequence[RunOutcome]) -> RenderableType:
 def sparkline(run: RunOutcome, resource: str) -> str:
     """Return the used part of a resource in equal stretches of time, each by its height at its middle."""
     marks = []
+    changes_s = [use.at_s for use in run.uses]
     for column in range(WIDTH):
-        at_s = (column + 0.5) * run.ended_s / WIDTH
-        known = [use for use in run.uses if use.at_s <= at_s]
-        there = getattr(known[-1].capacity, resource) if known else 0.0
-        part = getattr(known[-1].used, resource) / there if there else 0.0
+        known = bisect_right(changes_s, (column + 0.5) * run.ended_s / WIDTH)
+        there = getattr(run.uses[known - 1].capacity, resource) if known else 0.0
+        part = getattr(run.uses[known - 1].used, resource) / there if there else 0.0
         marks.append(SPARKS[min(int(part * len(SPARKS)), len(SPARKS) - 1)] if part > 0 else " ")
     return "".join(marks)
 
 
-def _trouble(jobs: Sequence[JobOutcome]) -> Table:
-    """Return the jobs that did not finish, under the best policy and first seed, with the reasons."""
-    table = Table(title="Not finished (first policy, first seed)", title_justify="left", title_style="")
+def _trouble(run: RunOutcome) -> Table:
+    """Return the jobs of a run that did not finish, with the reasons."""
+    jobs = [job for job in run.jobs if job.status is not Status.FINISHED]
+    table = Table(header_style="bold")
     for column in ("job", "status", "why"):
         table.add_column(column, overflow="fold")
     for job in jobs[:MOST_JOBS]:

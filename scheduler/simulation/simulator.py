@@ -358,13 +358,14 @@ class _Simulation:
         )
 
     def _lower_bound_s(self) -> float:
-        """Return before when no schedule can end: the longest job, and the area of all of them."""
-        alone = [r.view.submitted_s + r.alone_s for r in self._records.values() if not math.isnan(r.alone_s)]
+        """Return before when no schedule can end: the longest job that fits, and the area of all of them."""
+        fitting = [record for record in self._records.values() if record.status is not Status.NEVER_FITS]
+        alone = [record.view.submitted_s + record.alone_s for record in fitting if not math.isnan(record.alone_s)]
         if not alone:
             return math.nan
         capacity = self._world.fleet.table().capacity.sum(axis=0)
         there = capacity > 0
-        first_s = min(record.view.submitted_s for record in self._records.values())
+        first_s = min(record.view.submitted_s for record in fitting)
         return max(*alone, first_s + float((self._area[there] / capacity[there]).max(initial=0.0)))
 
 

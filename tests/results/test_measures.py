@@ -78,6 +78,53 @@ def test_use_is_a_mean_over_time() -> None:
     assert measured("gpus_allocated", outcome) == 1.0
 
 
+def test_gpus_are_counted_at_their_most_and_stranded_where_they_were_counted() -> None:
+    there, none = Resources(4.0, 8.0), Resources(0.0)
+    uses = (
+        Use(0.0, Resources(1.0, 6.0), there, 0, 1, stranded_gpus=2.0),
+        Use(3.0, Resources(1.0, 2.0), there, 0, 1, stranded_gpus=1.0),
+        Use(4.0, none, there, 0, 0),
+        Use(7.0, none, there, 0, 0, stranded_gpus=100.0),  # when the run had ended
+    )
+    outcome = run(job("a", 0.0, 6.0), uses=uses)
+    assert measured("gpus_allocated", outcome) == 6.0
+    assert measured("stranded_gpus", outcome) == (2.0 * 3 + 1.0 * 1) / 4
+    assert measured("gpu_utilisation", outcome) == pytest.approx(100 * (6.0 * 3 + 2.0 * 1) / (8.0 * 6))
+
+
+def learned(submitted_s: float, *losses: float | None) -> JobOutcome:
+    rounds = [RoundOutcome(submitted_s + number + 1, 1.0, (1.0,), loss=loss) for number, loss in enumerate(losses)]
+    return job("a", submitted_s, submitted_s + len(losses), rounds=tuple(rounds))
+
+
+@pytest.mark.parametrize(
+    ("losses", "target_s"),
+    [
+        ((10.0, 2.1, 2.0), 2.0),  # 2.1 is 5 % above 2
+        ((10.0, 2.11, 2.0), 3.0),
+        ((-1.0, -1.96, -2.0), 2.0),  # a part of its size, also below 0
+        ((10.0, None, 1.0, math.nan, 5.0), 3.0),  # it was not measured each round, and need not end at its best
+        ((0.0, 0.0), 1.0),
+        ((None, None), math.nan),
+    ],
+)
+def test_the_target_is_near_the_least_loss(losses: tuple[float | None, ...], target_s: float) -> None:
+    assert measured("to_target_loss_s", run(learned(5.0, *losses))) == pytest.approx(target_s, nan_ok=True)
+
+
+def test_the_target_is_of_jobs_that_finished() -> None:
+    stopped = replace(learned(0.0, 9.0, 8.0), status=Status.UNFINISHED)
+    assert measured("to_target_loss_s", run(learned(0.0, 2.0, 1.0), stopped)) == 2.0
+
+
+def test_the_gap_counts_from_the_first_submission_and_all_that_fits() -> None:
+    outcome = run(job("a", 100.0, 104.0), job("b", 100.0, 112.0), lower_bound_s=110.0)
+    assert measured("gap_to_bound", outcome) == pytest.approx(20.0)
+    for status, known in ((Status.NEVER_FITS, True), (Status.FAILED, False), (Status.UNFINISHED, False)):
+        more = replace(outcome, jobs=(*outcome.jobs, JobOutcome("c", 100.0, CPU, status=status)))
+        assert math.isnan(measured("gap_to_bound", more)) is not known
+
+
 def test_rounds() -> None:
     rounds = (
         RoundOutcome(4.0, 4.0, (4.0, 2.0)),

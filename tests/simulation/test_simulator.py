@@ -161,8 +161,10 @@ class TestLearning:
 
 class TestScheduling:
     def test_a_job_that_can_never_fit_is_named_and_the_rest_goes_on(self) -> None:
-        outcome = run([fluid("big", fewest=3, most=3), fluid("small")], [machine("m"), machine("n")])
+        big = fluid("big", work=1000.0, fewest=3, most=3)
+        outcome = run([big, fluid("small")], [machine("m"), machine("n")])
         assert [job.status for job in outcome.jobs] == [Status.NEVER_FITS, Status.FINISHED]
+        assert outcome.lower_bound_s == 10.0  # it is no part of the bound
         assert "3 workers are needed at the least, the whole cluster has room for 2" in outcome.jobs[0].reason
         assert outcome.jobs[1].ended_s == 10.0
 
