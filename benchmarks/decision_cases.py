@@ -24,6 +24,7 @@ from policies.interface import (
     frozen,
 )
 from policies.place.best_fit import BestFit
+from scheduler.simulation.traces import openb
 
 GIB = 2.0**30
 IN_USE = 0.6
@@ -47,7 +48,7 @@ def _rough_mix() -> tuple[NodeTable, tuple[JobView, ...]]:
     nodes = NodeTable.of(
         [f"node-{number}" for number in range(len(kinds))],
         [[cpu, gpu, gib * GIB] for _, cpu, gpu, gib, _ in kinds],
-        labels={openb_trace.LABEL: [model for *_, model in kinds]},
+        labels={openb.LABEL: [model for *_, model in kinds]},
     )
     shares = np.array([share for share, _, _ in POD_MIX])
     drawn = np.random.default_rng(0).choice(len(POD_MIX), 8000, p=shares / shares.sum())
@@ -58,7 +59,7 @@ def _rough_mix() -> tuple[NodeTable, tuple[JobView, ...]]:
 def in_use(nodes: NodeTable, pods: Sequence[JobView]) -> NodeTable:
     """Return ``nodes`` with pods on them by best fit, until ``IN_USE`` of their GPUs are."""
     room, memo, place = Room(nodes), Memo(), BestFit()
-    for pod in openb_trace.arrivals(pods, 0.0, seed=0):
+    for pod in openb.arrivals(pods, 0.0, seed=0):
         if room.free[:, 1].sum() <= (1 - IN_USE) * nodes.capacity[:, 1].sum():
             break
         answer = place.place(Claim(pod, 1, 1), PlaceView(room.view()), memo)

@@ -1,88 +1,34 @@
-"""The jobs of Gavel's evaluation, made as its generator makes them, and their replay in rounds.
-
-The generator is that of the repository stanford-futuredata/gavel at commit c4fa400, published with Narayanan et al.,
-OSDI 2020: the same draws from Python's ``random`` in the same order, so that a seed gives the same jobs. Durations are
-those on a V100, 10^1.5 to 10^3 minutes for four jobs in five and 10^3 to 10^4 for the fifth.
-"""
+"""The jobs of Gavel's evaluation (``scheduler.simulation.traces.gavel``), and their replay in rounds."""
 
 from __future__ import annotations
 
-import json
-import random
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import inf, log
+from math import inf
 
 from benchmarks import public_data
 from policies.feasibility import Room
-from policies.interface import ClusterSnapshot, Floats, Grant, JobView, NodeTable, Policy, Resources, frozen
+from policies.interface import ClusterSnapshot, Grant, JobView, NodeTable, Policy
 from policies.referee import violations
-
-KINDS = ("v100", "p100", "k80")
-PER_KIND = 36
-"""GPUs of each kind; every GPU is a node of its own."""
+from scheduler.simulation.traces import gavel
+from scheduler.simulation.traces.gavel import BUNDLE
 
 ROUND_S = 360.0
-BUNDLE = Resources(gpu=1.0)
-
-MODELS = (
-    *((f"ResNet-18 (batch size {size})", True) for size in (16, 32, 64, 128, 256)),
-    *((f"ResNet-50 (batch size {size})", True) for size in (16, 32, 64, 128)),
-    *((f"Transformer (batch size {size})", True) for size in (16, 32, 64, 128, 256)),
-    *((f"LM (batch size {size})", True) for size in (5, 10, 20, 40, 80)),
-    *((f"Recommendation (batch size {size})", False) for size in (512, 1024, 2048, 4096, 8192)),
-    ("A3C", False),
-    ("CycleGAN", False),
-)
-"""What is trained, and whether several GPUs may train it."""
-
-Rates = Mapping[str, Floats]
 
 
 def nodes() -> NodeTable:
     """Return the cluster: one GPU a node."""
-    kinds = [kind for kind in KINDS for _ in range(PER_KIND)]
-    ids = [f"{kind}-{number:02d}" for kind in KINDS for number in range(PER_KIND)]
-    return NodeTable.of(ids, [[0.0, 1.0, 0.0]] * len(kinds), kinds=kinds)
+    return gavel.fleet().table()
 
 
-def read_rates() -> dict[tuple[str, int], Rates]:
+def read_rates() -> dict[tuple[str, int], gavel.Rates]:
     """Return the steps per second of each model with so many GPUs, by kind; as ``JobView.rates`` has them."""
-    path = public_data.path("gavel", "simulation_throughputs.json")
-    measured = json.loads(path.read_text(encoding="utf-8"))
-    found: dict[tuple[str, int], dict[str, Floats]] = {}
-    for kind in KINDS:
-        for name, beside in measured[kind].items():
-            match = re.fullmatch(r"\('(.*)', (\d+)\)", name)
-            if match:
-                gpus = int(match[2])
-                found.setdefault((match[1], gpus), {})[kind] = frozen([0.0] * (gpus - 1) + [beside["null"]])
-    return dict(found)
+    return gavel.read_rates(public_data.path("gavel", "simulation_throughputs.json"))
 
 
 def jobs(seed: int, per_hour: float = inf, several_gpus: bool = True) -> Iterator[JobView]:
     """Make jobs without end, in the order of their arrival; all at once without a rate."""
-    rates, draw, arrival = read_rates(), random.Random(seed + 2), random.Random(seed + 3)  # noqa: S311
-    number, now_s = 0, 0.0
-    while True:
-        gpus = _gpus(draw.uniform(0, 1))
-        long = draw.random() >= 0.8
-        duration_s = 60 * 10 ** (draw.uniform(3, 4) if long else draw.uniform(1.5, 3))
-        gpus = gpus if several_gpus else 1
-        model, scales = draw.choice(MODELS)
-        while gpus > 1 and not scales:
-            model, scales = draw.choice(MODELS)
-        mine = rates[model, gpus]
-        work = duration_s * float(mine["v100"][-1])
-        yield JobView(f"job-{number:05d}", now_s, BUNDLE, gpus, gpus, work=work, rates=mine)
-        number += 1
-        now_s += 3600 * -log(1.0 - arrival.random()) / per_hour
-
-
-def _gpus(drawn: float) -> int:
-    """Return how many GPUs a job has: 1, 2, 4 or 8, at 70, 10, 15 and 5 %."""
-    return 1 if drawn < 0.7 else 2 if drawn < 0.8 else 4 if drawn < 0.95 else 8
+    return gavel.jobs(read_rates(), seed, per_hour, several_gpus)
 
 
 @dataclass(frozen=True)

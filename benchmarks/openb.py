@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.machine import facts
-from benchmarks.openb_trace import VARIANTS, arrivals, read_nodes, read_pods, replay
+from benchmarks.openb_trace import VARIANTS, read_nodes, read_pods, replay
 from policies.composed import Composed, demand_of
 from policies.interface import GPU, Place
 from policies.presets import PLACES, resolve
+from scheduler.simulation.traces.openb import arrivals
 
 LOADS = (1.0, 1.3)
 

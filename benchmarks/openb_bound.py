@@ -15,9 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.openb import LOADS
-from benchmarks.openb_trace import VARIANTS, arrivals, read_nodes, read_pods
+from benchmarks.openb_trace import VARIANTS, read_nodes, read_pods
 from policies.interface import GPU, Floats, JobView
 from policies.place.filling import UNITS, best_use
+from scheduler.simulation.traces.openb import arrivals
 
 
 def prices(pods: Sequence[JobView]) -> Floats:

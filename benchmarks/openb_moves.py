@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.openb import place_of
-from benchmarks.openb_trace import VARIANTS, arrivals, read_nodes, read_pods
+from benchmarks.openb_trace import VARIANTS, read_nodes, read_pods
 from policies.composed import demand_of
 from policies.feasibility import Room
 from policies.interface import (
@@ -35,6 +35,7 @@ from policies.interface import (
     Unplaced,
 )
 from policies.joint.relocate import Relocate
+from scheduler.simulation.traces.openb import arrivals
 
 
 @dataclass(frozen=True)

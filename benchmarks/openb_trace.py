@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,13 +20,9 @@ from policies.interface import (
     NodeTable,
     Place,
     PlaceView,
-    Resources,
     Unplaced,
 )
-
-MIB = 2.0**20
-LABEL = "gpu-model"
-"""The label with a node's GPU model, on which a pod may insist."""
+from scheduler.simulation.traces import openb
 
 VARIANTS: dict[str, tuple[float, Callable[[JobView], bool]]] = {
     "multi-gpu": (0.40, lambda pod: pod.bundle.gpu > 1),
@@ -37,28 +33,14 @@ VARIANTS: dict[str, tuple[float, Callable[[JobView], bool]]] = {
 
 
 def read_nodes() -> NodeTable:
-    """Return the nodes, all free: CPU, GPU, memory, and the GPU's model as a label and as the kind."""
-    found = public_data.rows("openb", "openb_node_list_gpu_node.csv")
-    models = [row["model"] for row in found]
-    return NodeTable.of(
-        [row["sn"] for row in found],
-        [[float(row["cpu_milli"]) / 1000, float(row["gpu"]), float(row["memory_mib"]) * MIB] for row in found],
-        kinds=models,
-        labels={LABEL: models},
-    )
+    """Return the nodes, all free."""
+    return openb.read_fleet(public_data.path("openb", "openb_node_list_gpu_node.csv")).table()
 
 
 def read_pods(variant: str | None = None) -> tuple[JobView, ...]:
     """Return the pods as jobs of one worker; of a ``variant``, as many GPUs' worth drawn from the trace anew."""
-    pods = tuple(_pod(row) for row in public_data.rows("openb", "openb_pod_list_default.csv"))
+    pods = openb.read_pods(public_data.path("openb", "openb_pod_list_default.csv"))
     return pods if variant is None else resampled(pods, *VARIANTS[variant])
-
-
-def _pod(row: dict[str, str]) -> JobView:
-    gpu = int(row["num_gpu"]) * int(row["gpu_milli"]) / 1000
-    models = tuple(model for model in row["gpu_spec"].split("|") if model)
-    bundle = Resources(int(row["cpu_milli"]) / 1000, gpu, int(row["memory_mib"]) * MIB)
-    return JobView(row["name"], 0.0, bundle, 1, 1, selector={LABEL: models} if models else {})
 
 
 def resampled(
@@ -72,29 +54,7 @@ def resampled(
     picked = np.array([pod.bundle.gpu > 0 and chosen(pod) for pod in pods])
     now = gpu[picked].sum() / gpu.sum()
     weights = np.where(gpu == 0, 1.0, np.where(picked, share / now, (1 - share) / (1 - now)))
-    return tuple(_drawn(pods, gpu.sum(), np.random.default_rng(seed), weights / weights.sum()))
-
-
-def arrivals(pods: Sequence[JobView], num_gpus: float, seed: int) -> tuple[JobView, ...]:
-    """Return all pods, shuffled, and then pods drawn with replacement until ``num_gpus`` GPUs are asked for."""
-    random = np.random.default_rng(seed)
-    shuffled = [pods[row] for row in random.permutation(len(pods))]
-    more = _drawn(pods, num_gpus - sum(pod.bundle.gpu for pod in pods), random, None)
-    return (*shuffled, *more)
-
-
-def _drawn(
-    pods: Sequence[JobView], num_gpus: float, random: np.random.Generator, weights: Floats | None
-) -> Iterator[JobView]:
-    """Draw pods, each under a name of its own, until they ask for ``num_gpus`` GPUs."""
-    number = 0
-    while num_gpus > 0:
-        for row in random.choice(len(pods), 1000, p=weights).tolist():
-            if num_gpus <= 0:
-                return
-            yield replace(pods[row], id=f"{pods[row].id}-{number}")
-            num_gpus -= pods[row].bundle.gpu
-            number += 1
+    return tuple(openb.drawn(pods, gpu.sum(), np.random.default_rng(seed), weights / weights.sum()))
 
 
 @dataclass(frozen=True)

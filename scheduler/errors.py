@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from workers.errors import did_you_mean
+
+MOST_MISTAKES = 20
 
 
 class UserError(Exception):
@@ -18,6 +21,27 @@ class RunFailedError(Exception):
 
 class LostActorError(RunFailedError):
     """A worker or the parameter server died: the same run on other actors can go well."""
+
+
+class Mistakes:
+    """The mistakes of one file, gathered to be told at once: the first 20, and how many more there are."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._found: list[str] = []
+        self._num = 0
+
+    def add(self, line: int, field: str, what: str) -> None:
+        """Note a mistake in a line (from 1); ``field`` may be empty."""
+        self._num += 1
+        if len(self._found) < MOST_MISTAKES:
+            self._found.append(f"{self.path}:{line}: {f'{field}: ' if field else ''}{what}")
+
+    def tell(self) -> None:
+        """Raise ``UserError`` with what was noted; nothing happens if that is nothing."""
+        if self._num:
+            more = [f"... and {self._num - len(self._found)} more"] if self._num > len(self._found) else []
+            raise UserError("\n".join([*self._found, *more]))
 
 
 def unknown(kind: str, got: str, choices: Iterable[str]) -> str:

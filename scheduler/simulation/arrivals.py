@@ -39,3 +39,9 @@ def poisson(jobs: Sequence[SimulatedJob], per_hour: float, seed: int) -> tuple[S
 def bursts(jobs: Sequence[SimulatedJob], size: int, every_s: float) -> tuple[SimulatedJob, ...]:
     """Let ``size`` jobs come together, again and again every ``every_s``."""
     return tuple(at(job, number // size * every_s) for number, job in enumerate(jobs))
+
+
+def listed(jobs: Sequence[SimulatedJob], times_s: Sequence[float]) -> tuple[SimulatedJob, ...]:
+    """Let the jobs come at these times, one for each job, and return them in the order of their arrival."""
+    coming = [at(job, time_s) for job, time_s in zip(jobs, times_s, strict=True)]
+    return tuple(sorted(coming, key=lambda job: job.view.submitted_s))

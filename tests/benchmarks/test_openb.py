@@ -10,6 +10,7 @@ import pytest
 from benchmarks import openb, openb_trace, public_data
 from policies.composed import demand_of
 from policies.interface import GPU, JobView, NodeTable, Resources
+from scheduler.simulation.traces.openb import arrivals
 
 NODES = NodeTable.of(["a", "b"], [[8.0, 2.0, 100.0]] * 2)
 PODS = tuple(
@@ -42,12 +43,12 @@ def test_the_trace_is_the_published_one(trace: Path) -> None:
 def test_all_pods_arrive_in_an_order_of_the_seed_and_then_more() -> None:
     asked = sum(pod.bundle.gpu for pod in PODS)
     for seed in (0, 1):
-        jobs = openb_trace.arrivals(PODS, asked + 10, seed)
+        jobs = arrivals(PODS, asked + 10, seed)
         assert sorted(job.id for job in jobs[: len(PODS)]) == sorted(pod.id for pod in PODS)
         assert len({job.id for job in jobs}) == len(jobs) > len(PODS)
         assert asked + 10 <= sum(job.bundle.gpu for job in jobs) < asked + 12
-        assert jobs == openb_trace.arrivals(PODS, asked + 10, seed)
-    assert openb_trace.arrivals(PODS, 0, 0) != openb_trace.arrivals(PODS, 0, 1)
+        assert jobs == arrivals(PODS, asked + 10, seed)
+    assert arrivals(PODS, 0, 0) != arrivals(PODS, 0, 1)
 
 
 def test_a_variant_asks_for_as_many_gpus_of_other_sizes() -> None:

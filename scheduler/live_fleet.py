@@ -1,0 +1,37 @@
+"""A fleet like a cluster that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from policies.interface import Resources
+from scheduler import node_labels
+from scheduler.errors import UserError
+from scheduler.inventory import LogicalView
+from scheduler.simulation.fleet import Fleet, Machine
+
+
+def fleet_like(views: Sequence[LogicalView], source: str = "the connected cluster") -> Fleet:
+    """Return a machine for every node that has CPU or GPU, with all of it free; hints are read from its labels.
+
+    Raises
+    ------
+    UserError
+        If no node has any.
+    """
+    machines = tuple(
+        Machine(
+            view.id,
+            Resources(*view.capacity),
+            kind=node_labels.kind(view.labels),
+            speed=node_labels.speed(view.id, view.labels),
+            s_per_byte=node_labels.s_per_byte(view.id, view.labels),
+            price_per_hour=node_labels.price_per_hour(view.id, view.labels),
+            labels=view.labels,
+        )
+        for view in views
+        if view.capacity[0] > 0 or view.capacity[1] > 0
+    )
+    if not machines:
+        raise UserError(f"{source}: none of its {len(views)} nodes has CPU or GPU: there is nothing to simulate")
+    return Fleet(machines, source)

@@ -1,0 +1,233 @@
+"""Shockwave's traces: jobs whose batch size grows as they learn, published with Zheng et al., NSDI 2023.
+
+A line has twelve fields with tabs between them. How the batch size grows is not in the trace but in the repository
+uw-mad-dash/shockwave (``scheduler/utils.py`` at commit e07dd20), from which ``ACCORDION``, ``GNS`` and the sizes of
+data sets are taken. There the last epoch of a job in mode ``gns`` falls back to the first batch size in the durations
+that are worked out beforehand, but not in the simulation; here it does not.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from policies.interface import JobView, Resources
+from scheduler.errors import Mistakes, UserError, shown, unknown
+from scheduler.simulation.fleet import Fleet, Machine
+from scheduler.simulation.traces.gavel import BUNDLE, Rates, gang_rate, read_rates
+from scheduler.simulation.workload import Phase, SimulatedJob, Workload
+
+KIND = "v100"
+THROUGHPUTS = "tacc_throughputs.json"
+"""The file with the throughputs that belong to a trace, beside it."""
+
+FIELDS = (
+    *("job_type", "command", "working_directory", "num_steps_arg", "needs_data_dir", "total_steps"),
+    *("scale_factor", "mode", "priority_weight", "SLO", "duration", "arrival_time"),
+)
+
+MODES = ("static", "accordion", "gns")
+
+SAMPLES = {
+    "ResNet-18": 50_000,
+    "ResNet-50": 100_000,
+    "Transformer": 10_000,
+    "LM": 59_675,
+    "Recommendation": 117_907,
+    "A3C": 4,
+    "CycleGAN": 6_287,
+}
+"""Model -> samples of an epoch."""
+
+LARGEST = {"ResNet-18": 256, "ResNet-50": 128, "Transformer": 128, "LM": 80, "Recommendation": 8192}
+"""Model -> the largest batch size."""
+
+GNS = {
+    ("ResNet-18", 16, 1): (31, 41, 51, 71),
+    ("ResNet-18", 32, 1): (21, 31, 51),
+    ("ResNet-18", 64, 1): (11, 31),
+    ("ResNet-18", 128, 1): (11,),
+    ("ResNet-18", 16, 2): (21, 31, 91, 111),
+    ("ResNet-18", 32, 2): (11, 21, 41),
+    ("ResNet-18", 64, 2): (21, 41),
+    ("ResNet-18", 128, 2): (41,),
+    ("ResNet-18", 16, 4): (11, 21, 81, 91),
+    ("ResNet-18", 32, 4): (21, 31, 61),
+    ("ResNet-18", 64, 4): (11, 61),
+    ("ResNet-18", 128, 4): (11,),
+    ("ResNet-50", 64, 1): (101,),
+    ("ResNet-50", 32, 2): (101, 111),
+    ("ResNet-50", 64, 2): (81,),
+    ("ResNet-50", 32, 4): (131, 221),
+    ("ResNet-50", 64, 4): (191,),
+    ("LM", 5, 1): (31, 41, 61, 71),
+    ("LM", 10, 1): (11, 21, 41),
+    ("LM", 20, 1): (11, 41),
+    ("LM", 40, 1): (11,),
+    ("LM", 5, 2): (31, 51, 61, 71),
+    ("LM", 10, 2): (11, 31, 41),
+    ("LM", 20, 2): (31, 41),
+    ("LM", 40, 2): (11,),
+    ("LM", 5, 4): (11, 31, 71, 91),
+    ("LM", 10, 4): (11, 31, 61),
+    ("LM", 20, 4): (11, 61),
+    ("LM", 40, 4): (61,),
+    ("Recommendation", 512, 1): (21, 41, 71, 91),
+    ("Recommendation", 1024, 1): (21, 51, 91),
+    ("Recommendation", 2048, 1): (21, 41),
+    ("Recommendation", 4096, 1): (41,),
+}
+"""Model, first batch size, GPUs -> the epochs (from 0) at which the batch size doubles."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What is read of a line."""
+
+    model: str
+    batch: int
+    gpus: int
+    mode: str
+    steps: int
+    duration_s: float
+    slo: float
+    at_s: float
+
+
+def fleet(num_gpus: int = 32, gpus_per_node: int = 4) -> Fleet:
+    """Return the cluster of the published table: V100s, four a node."""
+    capacity = Resources(gpu=float(gpus_per_node))
+    names = [f"node-{number}" for number in range(num_gpus // gpus_per_node)]
+    return Fleet(tuple(Machine(name, capacity, kind=KIND) for name in names), "Shockwave")
+
+
+def read_workload(path: Path, throughputs: Path | None = None) -> Workload:
+    """Return the jobs; their work is counted in epochs, with a phase for every batch size.
+
+    A job has one worker for each GPU, and all or none of them. Priorities are not read: they are all alike.
+
+    Parameters
+    ----------
+    throughputs
+        Steps per second by model and GPUs, in Gavel's format; without it, ``THROUGHPUTS`` beside the trace.
+
+    Raises
+    ------
+    UserError
+        With the first 20 mistakes of the trace, or what is wrong with the throughputs.
+    """
+    rates = read_rates(throughputs or path.with_name(THROUGHPUTS), (KIND,))
+    mistakes = Mistakes(path)
+    jobs: list[SimulatedJob] = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    for number, text in enumerate(lines, 1):
+        line = _parsed(text, number, mistakes) if text.strip() else None
+        if line is not None:
+            phases = _phases(line, rates, number, mistakes)
+            if phases:
+                jobs.append(_job(f"job-{len(jobs):03d}", line, phases))
+    mistakes.tell()
+    if not jobs:
+        raise UserError(f"{path}: has no job: there is nothing to simulate")
+    return Workload(tuple(sorted(jobs, key=lambda job: job.view.submitted_s)), str(path))
+
+
+def batch_sizes(model: str, batch: int, gpus: int, mode: str, epochs: int) -> list[int]:
+    """Return the batch size of each epoch."""
+    if mode == "accordion" and model in ("ResNet-18", "ResNet-50", "LM", "Recommendation"):
+        small = (_is_critical(model, batch, epoch) or epoch <= epochs * 0.3 for epoch in range(epochs))
+        return [batch if one else LARGEST[model] for one in small]
+    if mode == "gns":
+        doublings = GNS.get((model, batch, gpus), ())
+        most = LARGEST.get(model, batch)
+        return [min(batch * 2 ** sum(epoch >= at for at in doublings), most) for epoch in range(epochs)]
+    return [batch] * epochs
+
+
+def _is_critical(model: str, batch: int, epoch: int) -> bool:
+    """Say whether Accordion keeps the batch small in an epoch: gradients change fast then."""
+    if model == "ResNet-18":
+        return epoch < (20 if batch == 256 else 10) or 150 <= epoch < 160 or 250 <= epoch < 260
+    if model == "ResNet-50":
+        return epoch < 600 and epoch % 30 < 10
+    if model == "LM":
+        return epoch < 10
+    first = {512: 30, 1024: 30, 2048: 40}.get(batch, 10)
+    return epoch < first or 60 <= epoch < 70 or 80 <= epoch < 90
+
+
+def _parsed(text: str, number: int, mistakes: Mistakes) -> _Line | None:
+    fields = text.split("\t")
+    if len(fields) != len(FIELDS):
+        mistakes.add(number, "", f"must have {len(FIELDS)} fields with tabs between them, got {len(fields)}")
+        return None
+    found = dict(zip(FIELDS, fields, strict=True))
+    job_type = re.fullmatch(r"(\S+)(?: \(batch size ([1-9]\d{0,6})\))?", found["job_type"])
+    if not job_type or job_type[1] not in SAMPLES:
+        name = found["job_type"].split(" ")[0]
+        mistakes.add(number, "job_type", f"must be such as 'LM (batch size 5)'; {unknown('model', name, SAMPLES)}")
+        return None
+    if found["mode"] not in MODES:
+        mistakes.add(number, "mode", unknown("mode", found["mode"], MODES))
+        return None
+    numbers = {name: _number(found, name, number, mistakes) for name in ("total_steps", "scale_factor", "duration")}
+    at_s = _number(found, "arrival_time", number, mistakes, above=False)
+    slo = _number(found, "SLO", number, mistakes, least=-math.inf)
+    if at_s is None or slo is None or None in numbers.values():
+        return None
+    steps, gpus, duration_s = (float(one or 0) for one in numbers.values())
+    return _Line(job_type[1], int(job_type[2] or 1), int(gpus), found["mode"], int(steps), duration_s, slo, at_s)
+
+
+def _number(
+    fields: Mapping[str, str], name: str, line: int, mistakes: Mistakes, least: float = 0.0, above: bool = True
+) -> float | None:
+    try:
+        found = float(fields[name])
+    except ValueError:
+        found = math.nan
+    whole = name not in ("total_steps", "scale_factor") or found == found // 1
+    if whole and math.isfinite(found) and (found > least if above else found >= least):
+        return found
+    bound = "" if least == -math.inf else f" above {least:g}" if above else f" of at least {least:g}"
+    kind = "whole" if name in ("total_steps", "scale_factor") else "finite"
+    mistakes.add(line, name, f"must be a {kind} number{bound}, got {shown(fields[name])}")
+    return None
+
+
+def _phases(line: _Line, rates: Mapping[tuple[str, int], Rates], number: int, mistakes: Mistakes) -> tuple[Phase, ...]:
+    """Return a phase for every run of epochs with one batch size; none if a throughput is not known."""
+    samples = SAMPLES[line.model]
+    epochs = math.ceil(line.steps / math.ceil(samples / line.batch))
+    phases = []
+    for batch, run in groupby(batch_sizes(line.model, line.batch, line.gpus, line.mode, epochs)):
+        name = line.model if line.model in ("A3C", "CycleGAN") else f"{line.model} (batch size {batch})"
+        steps_per_s = float(rates.get((name, line.gpus), {KIND: [0.0]})[KIND][-1])
+        if steps_per_s <= 0:
+            mistakes.add(number, "job_type", f"no throughput above 0 is known of {name} with {line.gpus} GPUs")
+            return ()
+        phases.append(Phase(float(len(list(run))), {KIND: gang_rate(steps_per_s * batch / samples, line.gpus)}))
+    return tuple(phases)
+
+
+def _job(name: str, line: _Line, phases: tuple[Phase, ...]) -> SimulatedJob:
+    view = JobView(
+        name,
+        line.at_s,
+        BUNDLE,
+        line.gpus,
+        line.gpus,
+        deadline_s=line.at_s + line.slo * line.duration_s if line.slo > 0 else math.inf,
+        work=sum(phase.work for phase in phases),
+        rates=phases[0].rates,
+    )
+    return SimulatedJob(view, phases=phases)
