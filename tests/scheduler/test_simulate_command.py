@@ -52,7 +52,7 @@ def apportion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 def test_a_simulation_shows_every_measure(apportion: Run) -> None:
     code, out, _ = apportion("simulate", "a.yaml", "--copies", "3")
     assert code == 0
-    assert "a on cluster.yaml (2 nodes), simulated, 1 seed" in out
+    assert "a.yaml on cluster.yaml (2 nodes), simulated, 1 seed" in out
     assert all(word in out for word in ("makespan_s", "jct_mean_s", "queueing_s", "cpu_utilisation"))
 
 
@@ -108,10 +108,13 @@ def test_what_never_fits_is_told_and_the_rest_goes_on(apportion: Run) -> None:
         (("simulate", "a.yaml", "--cluster", "nope.yaml"), "nope.yaml: no such file"),
         (("simulate", "a.yaml", "--cluster", "a.yaml"), "a.yaml:1: available_node_types: is missing"),
         (("simulate", "a.yaml", "--policy", "eqaul"), "equal"),
+        (("simulate",), "name at least one job file, or a trace with --trace"),
+        (("compare", "--trace", "t.jsonl"), "a live comparison runs one job file, got 0"),
+        (("simulate", "--trace", "a.yaml"), "looks like no trace that can be read"),
         (("simulate", "a.yaml", "a.yaml"), "there is a job 'a' already; to have it several times, use --copies"),
         (
             ("compare", "a.yaml", "big.yaml"),
-            "a live comparison runs one job, got 2; to compare on several, add --simulate",
+            "a live comparison runs one job file, got 2; for several, or a trace, add --simulate",
         ),
     ],
 )
@@ -120,6 +123,24 @@ def test_bad_input(apportion: Run, arguments: tuple[str, ...], reason: str) -> N
     assert (code, out) == (2, "")
     assert reason in err
     assert "Traceback" not in err
+
+
+def test_a_trace_is_recorded_and_replayed_to_the_same_figures(apportion: Run) -> None:
+    arguments = ("--copies", "5", "--per-hour", "2e5", "--json")
+    code, first, _ = apportion("simulate", "a.yaml", "--record", "t.jsonl", *arguments)
+    assert code == 0
+    code, second, _ = apportion("simulate", "--trace", "t.jsonl", "--json")
+    assert code == 0
+    one, two = (json.loads(out)["runs"][0] for out in (first, second))
+    clocks = {"decision_p50_s", "decision_p99_s"}
+    assert {k: v for k, v in one.items() if k not in clocks} == {k: v for k, v in two.items() if k not in clocks}
+
+
+def test_machines_may_come_from_a_csv(apportion: Run) -> None:
+    Path("machines.csv").write_text("kind,count,cpu,speed\nold,2,1,0.5\nnew,1,2,2\n")
+    code, out, _ = apportion("simulate", "a.yaml", "--cluster", "machines.csv")
+    assert code == 0
+    assert "a.yaml on machines.csv (3 nodes)" in out
 
 
 @pytest.mark.parametrize("option", ["--copies", "--seeds", "--drift", "--mtbf", "--per-hour", "--every"])
