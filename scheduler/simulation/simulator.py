@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import inspect
 import math
 import time
 from collections.abc import Callable
@@ -67,7 +68,9 @@ class _Simulation:
 
     def __init__(self, world: World, policy: Policy, keep_timeline: bool, watch: Watch | None) -> None:
         self._world, self._policy, self._keeps, self._watch = world, policy, keep_timeline, watch
-        self._cluster, self._ledger, self._memo = SimulatedCluster(world.fleet), Ledger(), Memo()
+        self._cluster, self._ledger = SimulatedCluster(world.fleet), Ledger()
+        takes_memo = "memo" in inspect.signature(policy.plan).parameters  # a user's own need not
+        self._memo = Memo() if takes_memo else None
         self._ideal = Ideal(world)
         self._demand = demand_of(tuple(job.view for job in world.workload.jobs))
         self._due: list[tuple[float, _Rank, int, Any]] = []

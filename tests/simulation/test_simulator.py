@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from policies.interface import JobView, Resources, ShardTable, frozen
+from policies.interface import ClusterPlan, ClusterSnapshot, JobView, Resources, ShardTable, frozen
 from policies.presets import resolve
 from scheduler.errors import UserError
 from scheduler.results.outcome import Activity, RunOutcome, Status
@@ -196,6 +196,15 @@ class TestScheduling:
     def test_a_job_without_end_is_unfinished(self) -> None:
         outcome = run([fluid("a", math.inf), fluid("b")], [machine("m")])
         assert [job.status for job in outcome.jobs] == [Status.UNFINISHED] * 2
+
+    def test_a_policy_of_a_users_own_need_not_take_a_memo(self) -> None:
+        policy, known = resolve("equal"), resolve("equal")
+
+        def plan(snapshot: ClusterSnapshot) -> ClusterPlan:
+            return known.plan(snapshot)
+
+        policy.plan = plan  # type: ignore[method-assign, assignment]
+        assert ends(simulate(World(Fleet((machine("m"),)), Workload((fluid(),))), policy)) == {"j": 10.0}
 
     def test_a_policy_that_breaks_a_rule_ends_the_simulation(self) -> None:
         policy = resolve("equal")
