@@ -24,6 +24,7 @@ from policies.interface import (
     PlaceView,
     Policy,
     PolicyError,
+    Reservations,
     Shortfall,
     Slot,
     Unplaced,
@@ -88,7 +89,7 @@ class _Turns:
         self._turns = order.rank(snapshot)
         self._nodes = nodes
         self._running = Running(self._nodes, self._turns if order.preemptive else (), snapshot)
-        self._reservations = None if order.preemptive else order.reservations(snapshot)
+        self._reservations = None if order.preemptive else _reservations(order, snapshot)
         self._first_blocked: JobView | None = None
         self._refusals: dict[object, Unplaced] = {}
         self._refused_at = 0
@@ -192,6 +193,14 @@ class _Turns:
         self._grants += [
             Grant(job.id, number, ids[slot.node], slot.devices) for number, slot in zip(free, more, strict=False)
         ]
+
+
+def _reservations(order: Order, snapshot: ClusterSnapshot) -> Reservations | None:
+    """Ask the order, if it reserves at all, on nodes that stay as they are: it may look at them later in the plan."""
+    if type(order).reservations is Order.reservations:
+        return None
+    room = snapshot.nodes.room
+    return order.reservations(snapshot if room is None else replace(snapshot, nodes=room.table()))
 
 
 def demand_of(jobs: tuple[JobView, ...]) -> Demand:

@@ -155,9 +155,9 @@ def resolve(spec: str | Mapping[str, Any], search: Sequence[Path] = ()) -> Polic
     spec
         The name of a preset or of a joint policy; or names of an order, a place and a balance, in this order and joined
         by ``+``, such as ``las+fgd`` or ``drf+adaptive-pull``; or a mapping of ``order``, ``place`` and ``balance``
-        (what is left out is ``fifo``, ``spread`` and ``equal``), or of ``joint`` and what it is to use of ``place`` and ``balance``,
-        each a name, ``module:Class``, or ``{either: {option: value}}``; or ``module:Class``, a policy of the
-        user's own, or an order, place or balance of theirs, with the rest as above.
+        (what is left out is ``fifo``, ``spread`` and ``equal``), or of ``joint`` and what it is to use of ``place``
+        and ``balance``, each a name, ``module:Class``, or ``{either: {option: value}}``; or ``module:Class``, a policy
+        of the user's own, or an order, place or balance of theirs, with the rest as above.
     search
         Folders in which modules are looked up first, such as the job file's.
 

@@ -157,9 +157,7 @@ def test_mapping() -> None:
         ({"balanse": "equal"}, ["unknown part of a policy 'balanse'; did you mean 'balance'?"]),
         (
             "tetris",
-            [
-                "unknown policy 'tetris'; as place it is written {place: tetris}, or joined to others as in fifo+spread+equal; "
-            ],
+            ["unknown policy 'tetris'; as place it is written {place: tetris}, or joined to others as in fifo+"],
         ),
         ({"balance": {"equal": {"speed": 1}}}, ["equal has no options, but got speed"]),
         ({"balance": {"equal": {3: 1}}}, ["equal has no options, but got 3"]),
