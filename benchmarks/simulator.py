@@ -14,16 +14,16 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import openb_trace
+from benchmarks import public_data
 from benchmarks.machine import facts
-from policies.interface import GPU, JobView, Resources, frozen
+from policies.interface import JobView, Resources, frozen
 from policies.presets import resolve
 from scheduler.simulation.fleet import Fleet, Machine
 from scheduler.simulation.simulator import simulate
+from scheduler.simulation.traces import openb
 from scheduler.simulation.workload import SimulatedJob, Workload
 from scheduler.simulation.world import World
 
@@ -33,16 +33,12 @@ LOAD = 0.6
 """Which part of the GPUs is asked for, once as many jobs end as come."""
 
 
-def openb() -> World:
+def openb_world() -> World:
     """Return the OpenB trace up to 130 % of the GPUs, in which nobody leaves and who does not fit goes away."""
-    nodes, pods = openb_trace.read_nodes(), openb_trace.read_pods()
-    arrivals = openb_trace.arrivals(pods, 1.3 * nodes.capacity[:, GPU].sum(), 0)
-    machines = tuple(
-        Machine(name, Resources(*nodes.capacity[row].tolist()), kind, labels={openb_trace.LABEL: kind})
-        for row, (name, kind) in enumerate(zip(nodes.ids, nodes.kinds, strict=True))
-    )
-    jobs = tuple(SimulatedJob(replace(pod, submitted_s=float(number))) for number, pod in enumerate(arrivals))
-    return World(Fleet(machines, "OpenB"), Workload(jobs, "OpenB"), patience_s=0.0)
+    fleet = openb.read_fleet(public_data.path("openb", "openb_node_list_gpu_node.csv"))
+    pods = openb.read_pods(public_data.path("openb", "openb_pod_list_default.csv"))
+    arrivals = openb.arrivals(pods, 1.3 * sum(machine.capacity.gpu for machine in fleet.machines), 0)
+    return World(fleet, openb.one_by_one(arrivals), patience_s=0.0)
 
 
 def synthetic(num_jobs: int, num_nodes: int) -> World:
@@ -66,7 +62,7 @@ def synthetic(num_jobs: int, num_nodes: int) -> World:
 
 
 CASES: Mapping[str, tuple[Callable[[], World], str]] = {
-    "openb": (openb, "8,152 pods and the inflation to 130 % on 1,213 nodes"),
+    "openb": (openb_world, "8,152 pods and the inflation to 130 % on 1,213 nodes"),
     "thousand": (lambda: synthetic(10_000, 1_000), "10,000 jobs on 1,000 nodes"),
     "ten-thousand": (lambda: synthetic(100_000, 10_000), "100,000 jobs on 10,000 nodes"),
 }
