@@ -18,6 +18,9 @@ GIB = 2.0**30
 LABEL = "label:"
 """How the columns begin whose values are labels."""
 
+MOST_GPUS = 1024
+"""Of one machine: tables have a column for each GPU that a machine has."""
+
 COLUMNS = ("id", "kind", "count", "cpu", "gpu", "memory_gib", "speed", "mbit_per_s", "price_per_hour")
 
 SUFFIXES = (".yaml", ".yml", ".csv")
@@ -75,11 +78,10 @@ def read_fleet_csv(path: Path) -> Fleet:
 
 def _machine(row: located_csv.Row) -> Machine:
     """Return the machine that a row describes; its id may be empty."""
-    cpu, gpu = row.number("cpu", default=0.0), row.number("gpu", default=0.0)
-    if not cpu and not gpu:
+    noted = len(row.mistakes)
+    cpu, gpu = row.number("cpu", default=0.0), float(row.count("gpu", default=0, most=MOST_GPUS))
+    if not cpu and not gpu and len(row.mistakes) == noted:
         row.mistakes.add(row.line, "cpu", "a machine has CPU or GPU above 0, got none of either")
-    if gpu != int(gpu):
-        row.mistakes.add(row.line, "gpu", f"a machine has whole GPUs, got {gpu:g}")
     mbit_per_s = row.number("mbit_per_s", LEAST[MBIT_PER_S], default=math.inf)
     return Machine(
         row.text("id", ""),

@@ -110,7 +110,7 @@ def test_philly_jobs_are_gangs_in_the_order_of_their_arrival(tmp_path: Path) -> 
 def test_philly_mistakes(tmp_path: Path) -> None:
     bad = JOBS.replace("b,9,4,100", "b,-9,1.5,0") + "b,1,1,1,,,,\n,1,1,inf,,,,\n"
     assert refusal(lambda: philly.read_workload(written(tmp_path, "j.csv", bad)), tmp_path) == [
-        "j.csv:2: gpus: must be a whole number of at least 0, got '1.5'",
+        "j.csv:2: gpus: must be a whole number of at least 0 and at most 100,000, got '1.5'",
         "j.csv:2: submitted_s: must be a finite number of at least 0, got '-9'",
         "j.csv:2: duration_s: must be a finite number above 0, got '0'",
         "j.csv:4: job_id: there is a job 'b' already; give this one another name",
@@ -154,6 +154,7 @@ def test_shockwave_mistakes(tmp_path: Path) -> None:
         + line(mode="gnss")
         + line(steps=-1, gpus=1.5)
         + line(gpus=4)
+        + line(steps=10**12)
         + "a\tb\n"
         + line().replace("12.5", "-1")
     )
@@ -164,8 +165,9 @@ def test_shockwave_mistakes(tmp_path: Path) -> None:
         "s.trace:4: total_steps: must be a whole number above 0, got '-1'",
         "s.trace:4: scale_factor: must be a whole number above 0, got '1.5'",
         "s.trace:5: job_type: no throughput above 0 is known of LM (batch size 40) with 4 GPUs",
-        "s.trace:6: must have 12 fields with tabs between them, got 2",
-        "s.trace:7: arrival_time: must be a finite number of at least 0, got '-1'",
+        "s.trace:6: total_steps: makes over 100,000 epochs, got 1000000000000",
+        "s.trace:7: must have 12 fields with tabs between them, got 2",
+        "s.trace:8: arrival_time: must be a finite number of at least 0, got '-1'",
     ]
     assert refusal(lambda: shockwave_of(tmp_path, "\n"), tmp_path)[0].startswith("s.trace: has no job")
 
@@ -174,6 +176,8 @@ def test_shockwave_mistakes(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ('{"v100": {,', "r.json:1: column 11: not valid JSON"),
+        ("[" * 100_000, "r.json: cannot be read"),
+        ("[" + "1" * 5000 + "]", "r.json: cannot be read"),
         ("[]", "r.json: must be an object of kinds"),
         ('{"v10": {}}', "r.json: unknown kind 'v100'. Did you mean 'v10'?"),
         ('{"v100": 3}', "r.json: v100: must be an object of models, got 3"),

@@ -16,6 +16,9 @@ from scheduler.simulation.workload import SimulatedJob, Workload
 
 MIB = 2.0**20
 
+MOST_GPUS = 1024
+"""Of one node: tables have a column for each GPU that a node has."""
+
 LABEL = "gpu-model"
 """The label with a node's GPU model, on which a pod may insist."""
 
@@ -41,7 +44,9 @@ def read_fleet(path: Path) -> Fleet:
         name, model = row.text("sn"), row.text("model", "")
         if name in machines:
             mistakes.add(row.line, "sn", f"there is a node {shown(name)} already")
-        capacity = Resources(row.number("cpu_milli") / 1000, float(row.count("gpu")), row.number("memory_mib") * MIB)
+        capacity = Resources(
+            row.number("cpu_milli") / 1000, float(row.count("gpu", most=MOST_GPUS)), row.number("memory_mib") * MIB
+        )
         machines[name] = Machine(name, capacity, kind=model, labels={LABEL: model})
     mistakes.tell()
     return Fleet(tuple(machines.values()), str(path))

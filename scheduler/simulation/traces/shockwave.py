@@ -30,6 +30,8 @@ FIELDS = (
     *("scale_factor", "mode", "priority_weight", "SLO", "duration", "arrival_time"),
 )
 
+MOST_EPOCHS = 100_000
+
 MODES = ("static", "accordion", "gns")
 
 SAMPLES = {
@@ -208,6 +210,9 @@ def _phases(line: _Line, rates: Mapping[tuple[str, int], Rates], number: int, mi
     """Return a phase for every run of epochs with one batch size; none if a throughput is not known."""
     samples = SAMPLES[line.model]
     left = line.steps * line.batch / samples
+    if left > MOST_EPOCHS:
+        mistakes.add(number, "total_steps", f"makes over {MOST_EPOCHS:,} epochs, got {line.steps}")
+        return ()
     phases = []
     for batch, run in groupby(batch_sizes(line.model, line.batch, line.gpus, line.mode, math.ceil(left))):
         name = line.model if line.model in ("A3C", "CycleGAN") else f"{line.model} (batch size {batch})"
