@@ -12,14 +12,11 @@ from scheduler import located_csv
 from scheduler.cluster_file import MEMORY_PER_CPU, MOST_MACHINES, read_fleet
 from scheduler.errors import Mistakes, UserError, shown, unknown
 from scheduler.node_labels import LEAST, MBIT_PER_S, SPEED
-from scheduler.simulation.fleet import Fleet, Machine
+from scheduler.simulation.fleet import MOST_GPUS, Fleet, Machine
 
 GIB = 2.0**30
 LABEL = "label:"
 """How the columns begin whose values are labels."""
-
-MOST_GPUS = 1024
-"""Of one machine: tables have a column for each GPU that a machine has."""
 
 COLUMNS = ("id", "kind", "count", "cpu", "gpu", "memory_gib", "speed", "mbit_per_s", "price_per_hour")
 

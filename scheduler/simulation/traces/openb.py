@@ -11,13 +11,10 @@ import numpy as np
 from policies.interface import Floats, JobView, Resources, frozen
 from scheduler import located_csv
 from scheduler.errors import Mistakes, shown
-from scheduler.simulation.fleet import Fleet, Machine
+from scheduler.simulation.fleet import MOST_GPUS, Fleet, Machine
 from scheduler.simulation.workload import SimulatedJob, Workload
 
 MIB = 2.0**20
-
-MOST_GPUS = 1024
-"""Of one node: tables have a column for each GPU that a node has."""
 
 LABEL = "gpu-model"
 """The label with a node's GPU model, on which a pod may insist."""
