@@ -87,6 +87,18 @@ bench-balance: setup  ## Compare balances with the lower bound, and on two jobs 
 bench-decisions: setup  ## Time decisions of policies as clusters and jobs grow
 	@$(BIN)/python -m benchmarks.decisions $(OPTIONS)
 
+.PHONY: bench-worlds
+bench-worlds: setup  ## Simulate 10,000 small random worlds with faults, and check that everything adds up
+	@$(BIN)/python -m benchmarks.worlds $(OPTIONS)
+
+.PHONY: bench-simulator
+bench-simulator: setup  ## Time the simulator on the OpenB trace and on large fleets (OPTIONS="--cases thousand")
+	@$(BIN)/python -m benchmarks.simulator $(OPTIONS)
+
+.PHONY: docs-metrics
+docs-metrics: setup  ## Write docs/metrics.md from the definitions of the measures
+	@$(BIN)/python -m scheduler.report.measures_page > docs/metrics.md
+
 .PHONY: docs-policies
 docs-policies: setup  ## Write docs/policies.md from the docstrings of the policies
 	@$(BIN)/python -m scheduler.report.catalogue > docs/policies.md

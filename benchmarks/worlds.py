@@ -27,7 +27,6 @@ from scheduler.simulation.world import Costs, World
 
 GIB = 2.0**30
 KINDS = ("slow", "fast")
-TIMED = ("policies.joint", "las", "gittins")
 
 
 def random_world(seed: int) -> tuple[World, Policy]:
@@ -130,7 +129,7 @@ def _wrongs_of(job: JobOutcome, world: World) -> Iterator[str]:
         yield f"{job.id} waits for ever, although its patience is {world.patience_s}"
 
 
-def _overlaps(intervals: tuple[Interval, ...]) -> Iterator[str]:
+def _overlaps(intervals: tuple[Interval, ...]) -> list[str]:
     last: dict[tuple[str, int, str], Interval] = {}
     found = []
     for one in intervals:
@@ -139,12 +138,12 @@ def _overlaps(intervals: tuple[Interval, ...]) -> Iterator[str]:
         if one.to_s <= one.from_s or (before is not None and one.from_s < before.to_s - 1e-9):
             found.append(f"{one} overlaps {before}")
         last[key] = one
-    return found  # type: ignore[return-value]
+    return found
 
 
 def _overfull(world: World, outcome: RunOutcome) -> list[str]:
     """Add up at every moment what is held on each machine, dead ones included."""
-    bundles = {job.id: job.bundle.vector() for job in outcome.jobs}
+    bundles = {job.view.id: job.view.bundle.vector() for job in world.workload.jobs}
     found = []
     for machine in world.fleet.machines:
         mine = [one for one in outcome.intervals if one.node == machine.id]

@@ -69,18 +69,24 @@ class Composed(Policy):
         PolicyError
             If the placement answers with a row that is no node.
         """
-        return _Turns(self.order, self.place, snapshot, memo).plan()
+        nodes = LiveNodes(snapshot.nodes, in_place=True)
+        try:
+            return _Turns(self.order, self.place, snapshot, nodes, memo).plan()
+        finally:
+            nodes.undo()
 
 
 class _Turns:
     """One plan in the making: claims are heard one after another."""
 
-    def __init__(self, order: Order, place: Place, snapshot: ClusterSnapshot, memo: Memo | None) -> None:
+    def __init__(
+        self, order: Order, place: Place, snapshot: ClusterSnapshot, nodes: LiveNodes, memo: Memo | None
+    ) -> None:
         self._order, self._place, self._snapshot, self._memo = order, place, snapshot, memo
         self._demand = snapshot.demand if len(snapshot.demand) else demand_of(snapshot.jobs)
         self._held = snapshot.held()
         self._turns = order.rank(snapshot)
-        self._nodes = LiveNodes(snapshot.nodes)
+        self._nodes = nodes
         self._running = Running(self._nodes, self._turns if order.preemptive else (), snapshot)
         self._reservations = None if order.preemptive else order.reservations(snapshot)
         self._first_blocked: JobView | None = None

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from policies.balance.equal import Equal
 from policies.composed import Composed, demand_of
 from policies.conformance import Conformance, quick, same
 from policies.conformance_place import check_reasons
+from policies.feasibility import Room
 from policies.interface import (
     Balance,
     Claim,
@@ -168,6 +170,16 @@ class PolicyConformance(Conformance):
         assert same(plan, policy.plan(snapshot)), "a memo changes the plan"
         later = _later(plan, snapshot, 10.0)
         assert same(policy.plan(later, memo), policy.plan(later)), "a memo changes the next plan"
+
+    @quick
+    @given(snapshot=cluster_snapshots() | crowded_snapshots())
+    def test_a_live_view_is_left_as_it_was(self, snapshot: ClusterSnapshot) -> None:
+        """On nodes that somebody else goes on changing: the plan of a table, and nothing of it stays behind."""
+        room = Room(snapshot.nodes)
+        live = replace(snapshot, nodes=room.view())
+        assert same(self.policy().plan(live), self.policy().plan(snapshot)), "a live view changes the plan"
+        for name in ("free", "device_free", "gpu_leases"):
+            assert np.array_equal(getattr(room, name), getattr(snapshot.nodes, name)), f"the plan is left in {name}"
 
     @quick
     @given(snapshot=cluster_snapshots(), data=st.data())

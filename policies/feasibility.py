@@ -87,7 +87,7 @@ def devices_with_room(bundle: Resources, device_free: Floats) -> NDArray[np.bool
 def shortfalls(job: JobView, nodes: NodeTable) -> Sequence[Shortfall]:
     """Name, for every node where one more bundle of ``job`` does not fit, everything that is short there."""
     if nodes.log is not None:  # the reasons are those of now, and may be read when the view shows something else
-        nodes = replace(nodes, free=frozen(nodes.free), device_free=frozen(nodes.device_free))
+        nodes = nodes.room.table()
     return _Shortfalls(job, nodes)
 
 
@@ -161,6 +161,8 @@ class Room:
         for array in (self._view.free, self._view.device_free, self._view.gpu_leases):
             array.flags.writeable = False
         object.__setattr__(self._view, "log", self._log)
+        object.__setattr__(self._view, "room", self)
+        self._before: dict[int, tuple[Floats, Floats, Ints]] | None = None
 
     def row(self, node: str) -> int | None:
         """Return the row of a node by its id, or None."""
@@ -181,7 +183,22 @@ class Room:
         left = self.device_free[row, list(devices)] + TOLERANCE >= min(bundle.gpu, 1.0)
         return bool((self.free[row] + TOLERANCE >= bundle.vector()).all() and left.all())
 
+    def draft(self) -> None:
+        """Let what is held and released from now on be forgotten at ``undo``; once at a time."""
+        if self._before is not None:
+            raise RuntimeError("there is a draft already")
+        self._before = {}
+
+    def undo(self) -> None:
+        """Put every row back to what it was at ``draft``, to the last bit."""
+        for row, (free, device_free, gpu_leases) in (self._before or {}).items():
+            self.free[row], self.device_free[row], self.gpu_leases[row] = free, device_free, gpu_leases
+            self._log.append(row)
+        self._before = None
+
     def _move(self, bundle: Resources, row: int, devices: Sequence[int], sign: int) -> None:
+        if self._before is not None and row not in self._before:
+            self._before[row] = (self.free[row].copy(), self.device_free[row].copy(), self.gpu_leases[row].copy())
         self.free[row] -= sign * bundle.vector()
         self.gpu_leases[row, bundle.gpu_class] += sign
         if devices:

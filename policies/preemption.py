@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
+
 from policies.feasibility import TOLERANCE, Room, slots
 from policies.interface import Claim, ClusterSnapshot, Floats, Grant, JobView, NodeTable, Slot, Unplaced
 
 
 class LiveNodes:
-    """The nodes while a plan is made.
+    """The nodes while a plan is made: a copy, or with ``in_place`` the room that a live view shows, until ``undo``.
 
     Attributes
     ----------
@@ -19,11 +21,19 @@ class LiveNodes:
         Grows with everything that is held or released.
     """
 
-    def __init__(self, nodes: NodeTable) -> None:
+    def __init__(self, nodes: NodeTable, in_place: bool = False) -> None:
         self.num_changes = 0
-        self._room = Room(nodes)
+        self._lent = in_place and nodes.room is not None
+        self._room: Room = nodes.room if self._lent else Room(nodes)
+        if self._lent:
+            self._room.draft()
         self._table: NodeTable | None = None
         self._most: Floats | None = None
+
+    def undo(self) -> None:
+        """Give a room that was lent back as it was."""
+        if self._lent:
+            self._room.undo()
 
     def view(self) -> NodeTable:
         """Return the nodes as they are, without a copy: it shows what is held later, too."""
@@ -65,7 +75,8 @@ class LiveNodes:
     def lacks(self, job: JobView) -> bool:
         """Say whether no node has enough of some resource for one bundle; quick, and False proves nothing."""
         if self._most is None:
-            self._most = self.view().free.max(axis=0, initial=0.0)
+            free = self.view().free
+            self._most = np.array([free[:, column].max(initial=0.0) for column in range(3)])  # faster than by rows
         cpu, gpu, memory = self._most.tolist()
         bundle = job.bundle
         return bool(bundle.cpu > cpu + TOLERANCE or bundle.gpu > gpu + TOLERANCE or bundle.memory > memory + TOLERANCE)
@@ -119,7 +130,9 @@ class Running:
             nodes.release(job, _slots(held[most:]))
             if held[:most] and isinstance(turn, Claim):
                 self._jobs[job.id] = RunningJob(turn, held[:most])
-        self._heard = LiveNodes(nodes.view())  # with those only who have had their turn
+        # with those only who have had their turn: where nobody runs, that is everybody
+        self._heard = LiveNodes(nodes.view()) if self._jobs else nodes
+        self._places = (nodes, self._heard) if self._jobs else (nodes,)
         for claim, held in self._jobs.values():
             self._heard.release(claim.job, _slots(held))
 
@@ -135,12 +148,12 @@ class Running:
 
     def drop(self, job: JobView, kept: tuple[Held, ...]) -> None:
         """Take away what a job kept."""
-        for nodes in (self._nodes, self._heard):
+        for nodes in self._places:
             nodes.release(job, _slots(kept))
 
     def add(self, job: JobView, more: Iterable[Slot]) -> None:
         """Give more slots to a job whose turn it is."""
-        for nodes in (self._nodes, self._heard):
+        for nodes in self._places:
             nodes.hold(job, more)
 
     def evict_for(self, claim: Claim) -> list[RunningJob] | None:

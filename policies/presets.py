@@ -153,8 +153,9 @@ def resolve(spec: str | Mapping[str, Any], search: Sequence[Path] = ()) -> Polic
     Parameters
     ----------
     spec
-        The name of a preset or of a joint policy; or a mapping of ``order``, ``place`` and ``balance`` (what is left
-        out is ``fifo``, ``spread`` and ``equal``), or of ``joint`` and what it is to use of ``place`` and ``balance``,
+        The name of a preset or of a joint policy; or names of an order, a place and a balance, in this order and joined
+        by ``+``, such as ``las+fgd`` or ``drf+adaptive-pull``; or a mapping of ``order``, ``place`` and ``balance``
+        (what is left out is ``fifo``, ``spread`` and ``equal``), or of ``joint`` and what it is to use of ``place`` and ``balance``,
         each a name, ``module:Class``, or ``{either: {option: value}}``; or ``module:Class``, a policy of the
         user's own, or an order, place or balance of theirs, with the rest as above.
     search
@@ -172,6 +173,8 @@ def resolve(spec: str | Mapping[str, Any], search: Sequence[Path] = ()) -> Polic
         raise PolicyError(f"policy must be a name or a mapping of {', '.join(FAMILIES)}, but got {spec!r}")
     if ":" in spec:
         return _own(spec, search)
+    if "+" in spec:
+        return _composed(_parts(spec), search)
     if spec in JOINTS:
         return _composed({"joint": spec}, search)
     if spec not in PRESETS:
@@ -179,10 +182,26 @@ def resolve(spec: str | Mapping[str, Any], search: Sequence[Path] = ()) -> Polic
     return _composed(PRESETS[spec], search, name=spec)
 
 
+def _parts(spec: str) -> dict[str, str]:
+    """Return the family of each of the names that are joined by ``+``."""
+    found: dict[str, str] = {}
+    left = list(DEFAULTS)
+    for name in spec.split("+"):
+        family = next((family for family in left if name in FAMILIES[family][1]), None)
+        if family is None:
+            raise unknown(" or ".join(left) or "part of a policy", name, [one for f in left for one in FAMILIES[f][1]])
+        found[family] = name
+        left = left[left.index(family) + 1 :]
+    return found
+
+
 def _hint(name: str) -> str:
     """Say how a member is written that names no preset by itself."""
     families = [family for family, (_, members) in FAMILIES.items() if name in members]
-    return "; ".join(f"as {family} it is written {{{family}: {name}}}" for family in families)
+    return "; ".join(
+        f"as {family} it is written {{{family}: {name}}}, or joined to others as in fifo+spread+equal"
+        for family in families
+    )
 
 
 def _own(spec: str, search: Sequence[Path]) -> Policy:

@@ -96,6 +96,8 @@ class NodeTable:
     log
         Of a live view (``Room.view``): the rows that changed, one entry a change; shared by all views of one room, and
         None on any other table, also on one that is made from a view.
+    room
+        Of a live view: the ``Room`` that it shows, None on any other table.
     """
 
     ids: tuple[str, ...]
@@ -109,6 +111,7 @@ class NodeTable:
     price_per_hour: Floats
     labels: Mapping[str, tuple[str, ...]]
     log: Sequence[int] | None = field(default=None, init=False, repr=False)
+    room: Any = field(default=None, init=False, repr=False)
 
     def __len__(self) -> int:
         """Count the nodes."""

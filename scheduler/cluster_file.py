@@ -66,7 +66,8 @@ def read_fleet(path: Path) -> Fleet:
     left = found.max_workers
     for name, kind in found.available_node_types.items():
         is_head = name == found.head_node_type
-        allowed = found.max_workers if kind.max_workers is None else kind.max_workers
+        by_default = 0 if is_head else found.max_workers  # as Ray has it
+        allowed = by_default if kind.max_workers is None else kind.max_workers
         workers = min(allowed, left)
         left -= workers
         machines += [_machine(name, number, kind) for number in range(workers + is_head)]

@@ -31,8 +31,16 @@ from workers.solvers import SOLVERS
 
 ROOT = Path(__file__).parent.parent
 OWN = ROOT / "examples" / "policy_of_my_own"
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/learning.md", "docs/convergence.md", "docs/policies.md")
-COMMANDS = ("run", "compare", "nodes", "policies", "predict", "export")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/learning.md",
+    "docs/convergence.md",
+    "docs/policies.md",
+    "docs/metrics.md",
+)
+COMMANDS = ("run", "compare", "simulate", "nodes", "policies", "predict", "export")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 

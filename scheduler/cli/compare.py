@@ -32,8 +32,10 @@ from scheduler.cli.scenario import (
     Mtbf,
     Mttr,
     PerHour,
+    RecordFile,
     Seeds,
-    jobs_of,
+    TraceFile,
+    read_inputs,
     scenario_of,
     shown_comparison,
 )
@@ -52,11 +54,12 @@ Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Turns that every
 
 
 def compare(
-    jobs: JobFiles,
+    jobs: JobFiles = None,
     policies: Names = "equal,speed-proportional",
     simulate: Simulated = False,
     repeats: Repeats = 3,
-    cluster: ClusterFile = Path("cluster.yaml"),
+    trace: TraceFile = None,
+    cluster: ClusterFile = None,
     copies: Copies = 1,
     per_hour: PerHour = None,
     drift: Drift = 0.0,
@@ -65,6 +68,7 @@ def compare(
     mttr: Mttr = 60.0,
     every: Every = 0.0,
     seeds: Seeds = 1,
+    record: RecordFile = None,
     csv: CsvFile = None,
     workers: Workers = None,
     address: Address = None,
@@ -81,16 +85,18 @@ def compare(
     names = list(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
     if not names:
         raise typer.BadParameter("name at least one policy", param_hint="--policies")
-    console = Console(stderr=as_json)
-    resolved = [policy_named(name, jobs[0]) for name in names]
+    console, paths = Console(stderr=as_json), jobs or []
+    resolved = [policy_named(name, paths[0] if paths else Path()) for name in names]
     if simulate:
-        found = jobs_of(jobs, workers, settings, console)
-        scenario = scenario_of(found, cluster, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
-        shown_comparison(scenario, resolved, seeds, console, as_json, csv)
+        told = read_inputs(paths, trace, cluster, workers, settings, console)
+        scenario = scenario_of(told, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
+        shown_comparison(scenario, resolved, seeds, console, as_json, csv, record)
         return
-    if len(jobs) > 1:
-        raise UserError(f"a live comparison runs one job, got {len(jobs)}; to compare on several, add --simulate")
-    _live(job_of(jobs[0], workers, None, settings), resolved, repeats, RunOptions(address, cpus), console, as_json)
+    if len(paths) != 1 or trace is not None:
+        raise UserError(
+            f"a live comparison runs one job file, got {len(paths)}; for several, or a trace, add --simulate"
+        )
+    _live(job_of(paths[0], workers, None, settings), resolved, repeats, RunOptions(address, cpus), console, as_json)
 
 
 def _live(

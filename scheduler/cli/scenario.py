@@ -6,6 +6,7 @@ import math
 import platform
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,20 +20,37 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from policies.interface import Policy
 from scheduler import __version__
 from scheduler.cli.arguments import job_of, print_json
-from scheduler.cluster_file import read_fleet
 from scheduler.errors import RunFailedError, UserError
+from scheduler.fleet_files import load_fleet
 from scheduler.preparation import prepare
 from scheduler.report.comparison_text import comparison_csv, comparison_json, comparison_text
 from scheduler.results.comparison import Comparison
 from scheduler.simulation.profile import profile
 from scheduler.simulation.scenario import Scenario, compared
-from scheduler.simulation.workload import SimulatedJob
+from scheduler.simulation.traces.load import load_trace
+from scheduler.simulation.traces.trace import Trace
+from scheduler.simulation.traces.trace_file import write_trace
+from scheduler.simulation.workload import SimulatedJob, Workload
 from workers.model import atomic_text
 from workers.training import DivergedError
 
-JobFiles = Annotated[list[Path], typer.Argument(metavar="JOB...", help="Job files, such as examples/diabetes.yaml.")]
+JobFiles = Annotated[
+    list[Path] | None, typer.Argument(metavar="JOB...", help="Job files, such as examples/diabetes.yaml.")
+]
 ClusterFile = Annotated[
-    Path, typer.Option("--cluster", metavar="FILE", help="The cluster to simulate: a Ray cluster file.")
+    Path | None,
+    typer.Option(
+        "--cluster",
+        metavar="FILE",
+        help="What to simulate: a Ray cluster file, or a CSV of machines (default: the trace's, or cluster.yaml).",
+    ),
+]
+TraceFile = Annotated[
+    Path | None,
+    typer.Option("--trace", metavar="FILE", help="Jobs from a trace: ours, OpenB, Shockwave, Philly-like, Alibaba."),
+]
+RecordFile = Annotated[
+    Path | None, typer.Option("--record", metavar="FILE", help="Write the jobs of the first seed as a trace, too.")
 ]
 Copies = Annotated[int, typer.Option("--copies", min=1, max=100_000, help="Let every job come so often.")]
 PerHour = Annotated[
@@ -52,6 +70,9 @@ Every = Annotated[
 ]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="How many worlds: arrivals, drift, faults.")]
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a line for each run, too.")]
+
+
+DEFAULT_CLUSTER = Path("cluster.yaml")
 
 
 def jobs_of(
@@ -79,9 +100,33 @@ def jobs_of(
     return tuple(found)
 
 
+def read_inputs(
+    paths: Sequence[Path],
+    trace: Path | None,
+    cluster: Path | None,
+    workers: int | None,
+    settings: Sequence[str] | None,
+    console: Console,
+) -> Trace:
+    """Return the jobs of files and of a trace, and the cluster that they are to run on.
+
+    Raises
+    ------
+    UserError, DataError
+        If there are no jobs, or a file is bad.
+    """
+    if not paths and trace is None:
+        raise UserError("name at least one job file, or a trace with --trace")
+    told = Trace(Workload(())) if trace is None else load_trace(trace)
+    fleet = told.fleet if cluster is None and told.fleet is not None else load_fleet(cluster or DEFAULT_CLUSTER)
+    jobs = told.workload.jobs + jobs_of(paths, workers, settings, console)
+    if twice := sorted(name for name, num in Counter(job.view.id for job in jobs).items() if num > 1):
+        raise UserError(f"{trace}: has jobs of the same names as the job files: {', '.join(twice)}")
+    return Trace(Workload(jobs, ", ".join(map(str, (*paths, *([trace] if trace else []))))), fleet, told.faults)
+
+
 def scenario_of(
-    jobs: tuple[SimulatedJob, ...],
-    cluster: Path,
+    told: Trace,
     copies: int,
     per_hour: float | None,
     drift: tuple[float, float],
@@ -89,31 +134,42 @@ def scenario_of(
     every_s: float,
 ) -> Scenario:
     """Return the scenario that the options describe."""
+    if told.fleet is None:
+        raise AssertionError("read_inputs() names a fleet")
     return Scenario(
-        read_fleet(cluster),
-        jobs,
+        told.fleet,
+        told.workload.jobs,
         copies,
         math.inf if per_hour is None else per_hour,
         *drift,
         math.inf if failures[0] is None else failures[0],
         failures[1],
         every_s,
+        told=told.faults,
+        source=told.workload.source,
     )
 
 
 def shown_comparison(
-    scenario: Scenario, policies: Sequence[Policy], seeds: int, console: Console, as_json: bool, csv: Path | None
+    scenario: Scenario,
+    policies: Sequence[Policy],
+    seeds: int,
+    console: Console,
+    as_json: bool,
+    csv: Path | None,
+    record: Path | None,
 ) -> None:
     """Simulate, with a progress bar, and print what came of it."""
+    if record is not None:
+        write_trace(scenario.world(0).workload, record)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
         task = progress.add_task("simulating", total=seeds * len(policies))
-        names = ", ".join(job.view.id for job in scenario.jobs)
         comparison = compared(
             scenario,
             policies,
             seeds,
-            f"{names} on {scenario.fleet.source} ({len(scenario.fleet)} nodes), simulated",
+            f"{scenario.source} on {scenario.fleet.source} ({len(scenario.fleet)} nodes), simulated",
             shlex.join(["apportion", *sys.argv[1:]]),
             _versions(),
             lambda _: progress.advance(task),

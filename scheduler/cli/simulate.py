@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scheduler.cli.arguments import AsJson, Settings, Workers, job_of, policy_of
+from scheduler.cli.arguments import AsJson, Settings, Workers, job_of, policy_named, policy_of
 from scheduler.cli.run import PolicyName
 from scheduler.cli.scenario import (
     ClusterFile,
@@ -19,17 +19,20 @@ from scheduler.cli.scenario import (
     Mtbf,
     Mttr,
     PerHour,
+    RecordFile,
     Seeds,
-    jobs_of,
+    TraceFile,
+    read_inputs,
     scenario_of,
     shown_comparison,
 )
 
 
 def simulate(
-    jobs: JobFiles,
+    jobs: JobFiles = None,
     policy: PolicyName = None,
-    cluster: ClusterFile = Path("cluster.yaml"),
+    trace: TraceFile = None,
+    cluster: ClusterFile = None,
     copies: Copies = 1,
     per_hour: PerHour = None,
     drift: Drift = 0.0,
@@ -40,18 +43,24 @@ def simulate(
     seeds: Seeds = 1,
     workers: Workers = None,
     settings: Settings = None,
+    record: RecordFile = None,
     csv: CsvFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Simulate jobs on a cluster that is not there, under one policy.
 
     Each job is trained here for a moment to learn its rounds and what they cost; the cluster's nodes are as fast as
-    the labels of its file say, where 1 is this machine.
+    the labels of its file say, where 1 is this machine. Jobs may also come from a trace.
+
+    Example: apportion simulate --trace jobs.jsonl --cluster cluster.yaml --policy drf
 
     Example: apportion simulate examples/diabetes.yaml --cluster cluster.yaml --copies 20 --policy adaptive-pull
     """
-    console = Console(stderr=as_json)
-    chosen = policy_of(job_of(jobs[0], workers, None, settings), jobs[0], policy)
-    found = jobs_of(jobs, workers, settings, console)
-    scenario = scenario_of(found, cluster, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
-    shown_comparison(scenario, [chosen], seeds, console, as_json, csv)
+    console, paths = Console(stderr=as_json), jobs or []
+    if paths:
+        chosen = policy_of(job_of(paths[0], workers, None, settings), paths[0], policy)
+    else:
+        chosen = policy_named(policy or "equal", Path())
+    told = read_inputs(paths, trace, cluster, workers, settings, console)
+    scenario = scenario_of(told, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
+    shown_comparison(scenario, [chosen], seeds, console, as_json, csv, record)

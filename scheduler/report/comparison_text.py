@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -15,8 +17,8 @@ from rich.text import Text
 
 from scheduler.results.comparison import Comparison
 from scheduler.results.measures import MEASURES
-from scheduler.results.outcome import JobOutcome, RunOutcome, Status
-from scheduler.results.statistics import Estimate, estimate, main_measure, ranking, ratio, verdicts
+from scheduler.results.outcome import RunOutcome, Status
+from scheduler.results.statistics import Estimate, main_measure, over_seeds, ranking, ratio, verdicts
 
 SHOWN = (
     "makespan_s",
@@ -41,31 +43,50 @@ MOST_JOBS = 20
 
 
 def comparison_text(comparison: Comparison) -> RenderableType:
-    """Return the ranking, the verdicts, a bar for each policy, and what became of jobs that did not finish."""
+    """Return the ranking, the verdicts, a bar for each policy, and the first run that left jobs unfinished."""
     measure = main_measure(comparison)
     ranked = ranking(comparison, measure)
     lines = [Text(f"- {line}") for line in verdicts(comparison)]
-    parts: list[RenderableType] = [_ranking(comparison, ranked, measure), *lines, _bars(comparison, ranked, measure)]
+    parts: list[RenderableType]
+    if len(ranked) == 1:
+        parts = [_title(comparison), Text(f"policy {ranked[0]}"), _all_measures(comparison, ranked[0])]
+    else:
+        parts = [_title(comparison), _ranking(comparison, ranked, measure), *lines]
+        parts += [Text(f"\n{measure}"), _bars(comparison, ranked, measure)]
     runs = [comparison.of(policy)[0] for policy in ranked]
     if any(run.uses for run in runs):
-        parts.append(_sparklines(runs))
-    if trouble := [job for run in runs[:1] for job in run.jobs if job.status is not Status.FINISHED]:
-        parts.append(_trouble(trouble))
+        parts += [Text("\nCPU and GPU in use over time, first seed"), _sparklines(runs)]
+    for run in [run for run in runs if any(job.status is not Status.FINISHED for job in run.jobs)][:1]:
+        parts += [Text(f"\nNot finished under {run.policy}, seed {run.seed}"), _trouble(run)]
     return Group(*parts)
 
 
 def estimates(comparison: Comparison, policy: str) -> dict[str, Estimate]:
     """Return every measure of a policy over its seeds."""
-    runs = comparison.of(policy)
-    return {name: estimate([measure.of(run) for run in runs]) for name, measure in MEASURES.items()}
+    return {name: over_seeds(comparison, policy, name) for name in MEASURES}
+
+
+def _title(comparison: Comparison) -> Text:
+    num = len(comparison.seeds)
+    return Text(f"{comparison.title}, {num} seed{'s' if num != 1 else ''}")
+
+
+def _all_measures(comparison: Comparison, policy: str) -> Table:
+    """Return every measure that is defined and not 0, of one policy."""
+    table = Table(header_style="bold")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    table.add_column("unit")
+    for name, one in estimates(comparison, policy).items():
+        if one.mean and not math.isnan(one.mean):
+            table.add_row(name, shown(one), MEASURES[name].unit)
+    return table
 
 
 def _ranking(comparison: Comparison, ranked: Sequence[str], measure: str) -> Table:
     found = {policy: estimates(comparison, policy) for policy in ranked}
     names = _columns(found, measure)
-    num = len(comparison.seeds)
-    title = f"{escape(comparison.title)}, {num} seed{'s' if num > 1 else ''}"
-    table = Table(title=title, title_justify="left", title_style="", header_style="bold")
+    table = Table(header_style="bold")
     table.add_column("policy", overflow="fold")
     yardstick = comparison.policies[0]
     for name in names:
@@ -93,14 +114,16 @@ def shown(found: Estimate) -> str:
     """Return a figure with its interval."""
     if math.isnan(found.mean):
         return "-"
-    return f"{found.mean:.4g}" + ("" if math.isnan(found.half) or not found.half else f" ±{found.half:.1g}")
+    if math.isnan(found.half) or not found.half:
+        return f"{found.mean:.4g}"
+    half = np.format_float_positional(found.half, precision=2, fractional=False, trim="-")
+    return f"{found.mean:.4g} ±{half}"
 
 
 def _bars(comparison: Comparison, ranked: Sequence[str], measure: str) -> RenderableType:
-    means = {policy: estimates(comparison, policy)[measure].mean for policy in ranked}
+    means = {policy: over_seeds(comparison, policy, measure).mean for policy in ranked}
     most = max((mean for mean in means.values() if not math.isnan(mean)), default=0.0)
     table = Table.grid(padding=(0, 1))
-    table.add_row(Text(f"\n{measure}"), "", "")
     for policy, mean in means.items():
         length = 0 if not most or math.isnan(mean) else round(WIDTH * mean / most)
         table.add_row(escape(policy), Text("█" * length, style="cyan"), "-" if math.isnan(mean) else f"{mean:.4g}")
@@ -109,7 +132,6 @@ def _bars(comparison: Comparison, ranked: Sequence[str], measure: str) -> Render
 
 def _sparklines(runs: Sequence[RunOutcome]) -> RenderableType:
     table = Table.grid(padding=(0, 1))
-    table.add_row(Text("\nCPU and GPU in use over time, first seed"), "", "")
     for run in runs:
         for resource in ("cpu", "gpu"):
             if any(getattr(use.used, resource) for use in run.uses):
@@ -120,18 +142,19 @@ def _sparklines(runs: Sequence[RunOutcome]) -> RenderableType:
 def sparkline(run: RunOutcome, resource: str) -> str:
     """Return the used part of a resource in equal stretches of time, each by its height at its middle."""
     marks = []
+    changes_s = [use.at_s for use in run.uses]
     for column in range(WIDTH):
-        at_s = (column + 0.5) * run.ended_s / WIDTH
-        known = [use for use in run.uses if use.at_s <= at_s]
-        there = getattr(known[-1].capacity, resource) if known else 0.0
-        part = getattr(known[-1].used, resource) / there if there else 0.0
+        known = bisect_right(changes_s, (column + 0.5) * run.ended_s / WIDTH)
+        there = getattr(run.uses[known - 1].capacity, resource) if known else 0.0
+        part = getattr(run.uses[known - 1].used, resource) / there if there else 0.0
         marks.append(SPARKS[min(int(part * len(SPARKS)), len(SPARKS) - 1)] if part > 0 else " ")
     return "".join(marks)
 
 
-def _trouble(jobs: Sequence[JobOutcome]) -> Table:
-    """Return the jobs that did not finish, under the best policy and first seed, with the reasons."""
-    table = Table(title="Not finished (first policy, first seed)", title_justify="left", title_style="")
+def _trouble(run: RunOutcome) -> Table:
+    """Return the jobs of a run that did not finish, with the reasons."""
+    jobs = [job for job in run.jobs if job.status is not Status.FINISHED]
+    table = Table(header_style="bold")
     for column in ("job", "status", "why"):
         table.add_column(column, overflow="fold")
     for job in jobs[:MOST_JOBS]:

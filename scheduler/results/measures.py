@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +14,9 @@ from scheduler.results.outcome import JobOutcome, RoundOutcome, RunOutcome, Stat
 
 UNFAIR = 1.05
 """From which finish-time fairness on a job is called unfair, as in Zheng et al., NSDI 2023."""
+
+NEAR = 0.05
+"""How far above the least loss of a job the target is, as a part of it."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +76,27 @@ def _jain(run: RunOutcome) -> float:
     return math.fsum(speeds) ** 2 / (len(speeds) * squares) if squares else math.nan
 
 
+def _lasts_s(run: RunOutcome) -> list[float]:
+    """Return how long each entry of ``uses`` holds, until the run ended."""
+    ends_s = [*(use.at_s for use in run.uses), run.ended_s]
+    return [max(min(later_s, run.ended_s) - at_s, 0.0) for at_s, later_s in itertools.pairwise(ends_s)]
+
+
 def _integrals(run: RunOutcome) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]:
     """Return what was used, and what there was, in resource-seconds, each of shape ``(3,)``."""
-    until = [use.at_s for use in run.uses[1:]] + [run.ended_s]
     used, there = np.zeros(3), np.zeros(3)
-    for use, end_s in zip(run.uses, until, strict=False):
-        lasts_s = max(min(end_s, run.ended_s) - use.at_s, 0.0)
+    for use, lasts_s in zip(run.uses, _lasts_s(run), strict=True):
         used += use.used.vector() * lasts_s
         there += use.capacity.vector() * lasts_s
     return used, there
+
+
+def _stranded(run: RunOutcome) -> float:
+    """Return the mean over the time in which it was counted."""
+    stranded = [use.stranded_gpus for use in run.uses]
+    counted = [(gpus, lasts_s) for gpus, lasts_s in zip(stranded, _lasts_s(run), strict=True) if not math.isnan(gpus)]
+    there_s = math.fsum(lasts_s for _, lasts_s in counted)
+    return math.fsum(gpus * lasts_s for gpus, lasts_s in counted) / there_s if there_s else math.nan
 
 
 def _utilisation(resource: int) -> Callable[[RunOutcome], float]:
@@ -113,7 +129,19 @@ def _round_s(run: RunOutcome) -> float:
 
 
 def _gap(run: RunOutcome) -> float:
-    return 100 * (run.ended_s / run.lower_bound_s - 1) if run.lower_bound_s > 0 else math.nan
+    """Return NaN also where work was left, since the bound is of all work that fits."""
+    if any(job.status in (Status.FAILED, Status.UNFINISHED) for job in run.jobs) or not run.jobs:
+        return math.nan
+    least_s = run.lower_bound_s - min(job.submitted_s for job in run.jobs)
+    return 100 * (_makespan_s(run) / least_s - 1) if least_s > 0 else math.nan
+
+
+def _to_target_s(job: JobOutcome) -> float:
+    losses = [(done.loss, done.ended_s) for done in job.rounds if done.loss is not None and math.isfinite(done.loss)]
+    if not losses:
+        return math.nan
+    least = min(loss for loss, _ in losses)
+    return min(at_s for loss, at_s in losses if loss <= least + NEAR * abs(least)) - job.submitted_s
 
 
 def _goodput(run: RunOutcome) -> float:
@@ -203,8 +231,24 @@ _ALL = (
         "gpus_allocated",
         "GPUs",
         "higher",
-        "GPUs granted at the end of the run.",
-        lambda run: run.uses[-1].used.gpu if run.uses else math.nan,
+        "Most GPUs granted at a time.",
+        lambda run: max((use.used.gpu for use in run.uses), default=math.nan),
+    ),
+    Measure(
+        "stranded_gpus",
+        "GPUs",
+        "lower",
+        "Fragmentation: free GPUs on which no bundle fits that waits or runs, mean over the time in which it was "
+        "counted.",
+        _stranded,
+    ),
+    Measure(
+        "to_target_loss_s",
+        "s",
+        "lower",
+        f"Mean time from submission to the first round with a loss at most {100 * NEAR:g} % above the job's least, "
+        "of jobs that finished.",
+        lambda run: _mean(_to_target_s(job) for job in _finished(run)),
     ),
     Measure("round_s", "s", "lower", "Median seconds of a round of learning.", _round_s),
     Measure(
@@ -219,8 +263,8 @@ _ALL = (
         "gap_to_bound",
         "%",
         "lower",
-        "How much later the last job ended than the bound that no schedule can beat: the longest job alone, and all "
-        "work at its best rate on the whole cluster.",
+        "Makespan over the least that nodes of constant speed allow, less 100 %: the last job to end were it alone, "
+        "and all work at its best rate on the whole cluster. Not defined where a job that fits did not finish.",
         _gap,
     ),
     Measure(

@@ -14,6 +14,9 @@ from scheduler.results.measures import MEASURES
 
 LEVEL = 0.95
 
+LEAST = 1e-3
+"""A smaller part is no difference, however narrow the interval."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -54,10 +57,12 @@ class Ratio:
 
     @property
     def differs(self) -> bool:
-        """Whether the interval leaves out 1; without an interval, whether the ratio is not 1 to 0.1 %."""
-        if math.isnan(self.low):
-            return abs(self.mean - 1) > 1e-3
-        return self.low > 1 or self.high < 1
+        """Whether the ratio is not 1 to 0.1 %, and its interval, where there is one, leaves out 1."""
+        return abs(self.mean - 1) > LEAST and not self.low <= 1 <= self.high
+
+    def inverse(self) -> Ratio:
+        """Return the ratio the other way round."""
+        return Ratio(1 / self.mean, 1 / self.high, 1 / self.low)
 
 
 def ratio(comparison: Comparison, policy: str, other: str, measure: str) -> Ratio:
@@ -71,6 +76,11 @@ def ratio(comparison: Comparison, policy: str, other: str, measure: str) -> Rati
     return Ratio(math.exp(found.mean), math.exp(found.low), math.exp(found.high))
 
 
+def over_seeds(comparison: Comparison, policy: str, measure: str) -> Estimate:
+    """Return the mean of a measure over a policy's runs, with its interval."""
+    return estimate([MEASURES[measure].of(run) for run in comparison.of(policy)])
+
+
 def main_measure(comparison: Comparison) -> str:
     """Return what the policies are ranked by: the mean completion time of several jobs, of one job the makespan."""
     several = any(len(run.jobs) > 1 for run in comparison.runs)
@@ -80,28 +90,42 @@ def main_measure(comparison: Comparison) -> str:
 def ranking(comparison: Comparison, measure: str) -> tuple[str, ...]:
     """Return the policies that have runs, the best first; those of which it is not known last."""
     sign = -1.0 if MEASURES[measure].better == "higher" else 1.0
-    means = {
-        policy: estimate([MEASURES[measure].of(run) for run in comparison.of(policy)]).mean
-        for policy in comparison.policies
-        if comparison.of(policy)
-    }
+    policies = [policy for policy in comparison.policies if comparison.of(policy)]
+    means = {policy: over_seeds(comparison, policy, measure).mean for policy in policies}
     return tuple(sorted(means, key=lambda policy: (math.isnan(means[policy]), sign * means[policy])))
 
 
 def verdicts(comparison: Comparison, measure: str | None = None) -> tuple[str, ...]:
-    """Say in words what the best policy gains over each other, and what lies within noise."""
+    """Say in words what the best policy gains over each other, what lies within noise, and who left jobs unfinished."""
     chosen = measure or main_measure(comparison)
     best, *others = ranking(comparison, chosen) or ("",)
-    return tuple(_verdict(best, other, ratio(comparison, best, other, chosen), chosen) for other in others)
+    said = [_verdict(best, other, ratio(comparison, best, other, chosen), chosen) for other in others]
+    return (*said, *_left(comparison, (best, *others)))
 
 
 def _verdict(best: str, other: str, found: Ratio, measure: str) -> str:
-    lower = MEASURES[measure].better != "higher"
     if math.isnan(found.mean):
-        return f"{best} and {other} cannot be compared on {measure}: no seed has a figure for both"
-    times, low, high = (found.mean, found.low, found.high) if lower else (1 / found.mean, 1 / found.high, 1 / found.low)
+        return f"{best} and {other} cannot be compared on {measure}: no seed has a figure over 0 for both"
     if not found.differs:
+        if math.isnan(found.low):
+            return f"{best} and {other} are alike on {measure} (one run: nothing is known of the spread)"
         return f"the difference between {best} and {other} on {measure} is within noise"
-    if math.isnan(low):
-        return f"{best} beats {other} by {times:.2f}x on {measure} (one run: nothing is known of the spread)"
-    return f"{best} beats {other} by {times:.2f}x on {measure} (95 % interval {low:.2f}x to {high:.2f}x)"
+    times = found.inverse() if MEASURES[measure].better == "higher" else found
+    if times.mean < 1:  # the best by its mean over seeds may lose seed by seed
+        best, other, times = other, best, times.inverse()
+    if math.isnan(times.low):
+        return f"{best} beats {other} by {times.mean:.2f}x on {measure} (one run: nothing is known of the spread)"
+    interval = f"95 % interval {times.low:.2f}x to {times.high:.2f}x"
+    return f"{best} beats {other} by {times.mean:.2f}x on {measure} ({interval})"
+
+
+def _left(comparison: Comparison, policies: Sequence[str]) -> list[str]:
+    """Say who left jobs unfinished, where policies differ in it: their times are of fewer jobs."""
+    left = {policy: over_seeds(comparison, policy, "unfinished_jobs").mean for policy in policies}
+    if len(set(left.values())) < 2:
+        return []
+    return [
+        f"{policy} leaves jobs unfinished, {num:.3g} a run on average; their times are not counted"
+        for policy, num in left.items()
+        if num
+    ]

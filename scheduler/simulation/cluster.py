@@ -34,9 +34,9 @@ class SimulatedCluster:
         self.used: Floats = np.zeros(3)
 
     def observe(self) -> NodeTable:
-        """Return the machines that are there, with what is free now."""
+        """Return the machines that are there, with what is free now: a live view, where all of them are."""
         if not self._num_down:
-            return self._room.table()
+            return self._room.view()
         rows = np.flatnonzero(self._up)
         return replace(
             self._here,

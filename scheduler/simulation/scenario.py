@@ -34,6 +34,10 @@ class Scenario:
         Mean time of a machine until it fails, and until it is back; infinite: none fails.
     horizon_s
         Until when machines drift and fail.
+    told
+        Faults that are known, as those of a trace; the same in every world.
+    source
+        Where the jobs come from.
     """
 
     fleet: Fleet
@@ -47,6 +51,8 @@ class Scenario:
     every_s: float = 0.0
     costs: Costs = field(default_factory=lambda: ON_RAY)
     horizon_s: float = 3600.0
+    told: tuple[Fault, ...] = ()
+    source: str = ""
 
     def world(self, seed: int) -> World:
         """Return the world of a seed: its arrivals, its drift, its faults."""
@@ -57,7 +63,7 @@ class Scenario:
 
     def _faults(self, seed: int) -> tuple[Fault, ...]:
         names = [machine.id for machine in self.fleet.machines]
-        found: tuple[Fault, ...] = ()
+        found = self.told
         if self.drift:
             found += drifting(names, self.drift, self.drift_every_s, self.horizon_s, seed)
         if self.mtbf_s < math.inf:

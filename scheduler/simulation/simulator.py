@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import inspect
 import math
 import time
 from collections.abc import Callable
@@ -67,7 +68,9 @@ class _Simulation:
 
     def __init__(self, world: World, policy: Policy, keep_timeline: bool, watch: Watch | None) -> None:
         self._world, self._policy, self._keeps, self._watch = world, policy, keep_timeline, watch
-        self._cluster, self._ledger, self._memo = SimulatedCluster(world.fleet), Ledger(), Memo()
+        self._cluster, self._ledger = SimulatedCluster(world.fleet), Ledger()
+        takes_memo = "memo" in inspect.signature(policy.plan).parameters  # a user's own need not
+        self._memo = Memo() if takes_memo else None
         self._ideal = Ideal(world)
         self._demand = demand_of(tuple(job.view for job in world.workload.jobs))
         self._due: list[tuple[float, _Rank, int, Any]] = []
@@ -246,7 +249,10 @@ class _Simulation:
     def _decide_or_wait(self, now_s: float) -> None:
         """Ask the policy now, or at the next tick where it is asked at ticks."""
         every_s = self._world.every_s
-        if not every_s:
+        if not self._ledger.num_waiting and not self._policy.needs_running:  # there is nothing to decide
+            self._changed = False
+            self._note_use(now_s)
+        elif not every_s:
             self._decide()
         elif not self._awaits_tick:
             self._awaits_tick = True
@@ -278,10 +284,12 @@ class _Simulation:
         for name in dict.fromkeys(lease.job for lease in (*plan.revokes, *plan.grants)):
             self._records[name].preemptions += not self._ledger.leases(name)
             self._reseat(name)
-        self._uses.add(
-            now_s, self._cluster.used, self._cluster.capacity, self._ledger.num_waiting, self._ledger.num_running
-        )
+        self._note_use(now_s)
         return plan
+
+    def _note_use(self, now_s: float) -> None:
+        cluster, ledger = self._cluster, self._ledger
+        self._uses.add(now_s, cluster.used, cluster.capacity, ledger.num_waiting, ledger.num_running)
 
     def _tell_progress(self, now_s: float) -> None:
         """Enter what has become known of the jobs: work done, service attained, the rates of now."""
@@ -353,13 +361,14 @@ class _Simulation:
         )
 
     def _lower_bound_s(self) -> float:
-        """Return before when no schedule can end: the longest job, and the area of all of them."""
-        alone = [r.view.submitted_s + r.alone_s for r in self._records.values() if not math.isnan(r.alone_s)]
+        """Return before when no schedule can end: the longest job that fits, and the area of all of them."""
+        fitting = [record for record in self._records.values() if record.status is not Status.NEVER_FITS]
+        alone = [record.view.submitted_s + record.alone_s for record in fitting if not math.isnan(record.alone_s)]
         if not alone:
             return math.nan
         capacity = self._world.fleet.table().capacity.sum(axis=0)
         there = capacity > 0
-        first_s = min(record.view.submitted_s for record in self._records.values())
+        first_s = min(record.view.submitted_s for record in fitting)
         return max(*alone, first_s + float((self._area[there] / capacity[there]).max(initial=0.0)))
 
 

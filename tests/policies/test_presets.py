@@ -88,6 +88,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("las+fgd+pull", "las+fgd+pull"),
+        ("drf+adaptive-pull", "drf+spread+adaptive-pull"),
+        ("random+random", "fifo+random+random"),
+        ("las+random", "las+random+equal"),
+    ],
+)
+def test_names_may_be_joined(spec: str, name: str) -> None:
+    assert resolve(spec).name == name
+
+
+def test_joined_names_are_an_order_a_place_and_a_balance() -> None:
+    assert refused("fgd+las").startswith("unknown balance 'las'; choose from: equal")
+    assert "unknown order or place or balance 'lsa'" in refused("lsa+fgd")
+    assert "unknown part of a policy 'equal'" in refused("fifo+spread+equal+equal")
+
+
 def test_each_balance_is_a_preset() -> None:
     assert list(PRESETS) == list(BALANCES)
     assert list(PRESETS)[:3] == ["equal", "round-robin", "random"]
@@ -136,7 +155,12 @@ def test_mapping() -> None:
         ("xyzzy", ["unknown policy 'xyzzy'; choose from: equal"]),
         ({"place": "spred"}, ["unknown place 'spred'; did you mean 'spread'? choose from: spread, pack"]),
         ({"balanse": "equal"}, ["unknown part of a policy 'balanse'; did you mean 'balance'?"]),
-        ("tetris", ["unknown policy 'tetris'; as place it is written {place: tetris}; choose from: equal"]),
+        (
+            "tetris",
+            [
+                "unknown policy 'tetris'; as place it is written {place: tetris}, or joined to others as in fifo+spread+equal; "
+            ],
+        ),
         ({"balance": {"equal": {"speed": 1}}}, ["equal has no options, but got speed"]),
         ({"balance": {"equal": {3: 1}}}, ["equal has no options, but got 3"]),
         (

@@ -18,7 +18,6 @@ head_node_type: head
 available_node_types:
   head:
     resources: {CPU: 2}
-    max_workers: 0
   fast:
     resources: {CPU: 8, GPU: 2, memory: 1000}
     max_workers: 2
@@ -60,8 +59,8 @@ def test_all_errors_are_told_at_once_with_line_and_field(tmp_path: Path) -> None
     bad = GOOD.replace("CPU: 8", "CPU: -8").replace('"2"', '"quick"').replace("_type: head", "_type: haed")
     assert refusal(bad, tmp_path) == [
         "c.yaml:2: head_node_type: names no node type: head, fast, rest, got 'haed'",
-        "c.yaml:8: available_node_types.fast.resources.CPU: must be a finite number of at least 0, got -8",
-        "c.yaml:10: available_node_types.fast.labels.apportion.dev/speed: must be a finite number of at least 0.001 "
+        "c.yaml:7: available_node_types.fast.resources.CPU: must be a finite number of at least 0, got -8",
+        "c.yaml:9: available_node_types.fast.labels.apportion.dev/speed: must be a finite number of at least 0.001 "
         "in quotes, got 'quick'",
     ]
 
@@ -73,9 +72,9 @@ def test_all_errors_are_told_at_once_with_line_and_field(tmp_path: Path) -> None
         (("max_workers: 5", "max_workers: -1"), "c.yaml:1: max_workers: must be greater than or equal to 0, got -1"),
         (("max_workers: 5", "max_workers: many"), "c.yaml:1: max_workers: must be a valid integer, got 'many'"),
         (("max_workers: 5", "max_workers: 300000"), "c.yaml:1: max_workers: must be at most 200,000, got 300000"),
-        (("GPU: 2", "GPU: 2000"), "c.yaml:8: available_node_types.fast.resources.GPU: must be at most 1,024, got 2000"),
-        (('"2"', "2"), "c.yaml:10: available_node_types.fast.labels.apportion.dev/speed: must be a text (quote "),
-        (("    resources: {CPU: 1}", "    resources: 3"), "c.yaml:12: available_node_types.rest.resources: must be a "),
+        (("GPU: 2", "GPU: 2000"), "c.yaml:7: available_node_types.fast.resources.GPU: must be at most 1,024, got 2000"),
+        (('"2"', "2"), "c.yaml:9: available_node_types.fast.labels.apportion.dev/speed: must be a text (quote "),
+        (("    resources: {CPU: 1}", "    resources: 3"), "c.yaml:11: available_node_types.rest.resources: must be a "),
     ],
 )
 def test_what_is_wrong_is_named(change: tuple[str, str], expected: str, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from workers.model import Model
 from workers.objectives import OBJECTIVES
 
 HOME = Path(__file__).resolve().parents[2]
-COMMANDS = ("run", "compare", "nodes", "policies", "predict")
+COMMANDS = ("run", "compare", "simulate", "nodes", "policies", "predict")
 JOB = "name: j\ndata: {bundled: diabetes}\nmodel: {objective: squared}\n"
 
 

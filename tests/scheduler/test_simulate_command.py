@@ -1,0 +1,150 @@
+"""``apportion simulate`` and ``apportion compare --simulate``, without Ray."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scheduler.cli import main as program
+
+JOB = """\
+name: {name}
+data: {{bundled: diabetes}}
+model: {{objective: squared}}
+training: {{solver: gradient-descent, rounds: 5, learning_rate: 0.1}}
+shards: 4
+workers: {{count: {workers}, bundle: {{cpu: 1, memory: 64MiB}}}}
+"""
+
+CLUSTER = """\
+max_workers: 2
+head_node_type: head
+available_node_types:
+  head: {resources: {CPU: 0}}
+  node: {resources: {CPU: 1}}
+"""
+
+Run = Callable[..., tuple[object, str, str]]
+
+
+@pytest.fixture
+def apportion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    Path("a.yaml").write_text(JOB.format(name="a", workers=2))
+    Path("big.yaml").write_text(JOB.format(name="big", workers=3))
+    Path("cluster.yaml").write_text(CLUSTER)
+
+    def run(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["apportion", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            program.main()
+        return caught.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_simulation_shows_every_measure(apportion: Run) -> None:
+    code, out, _ = apportion("simulate", "a.yaml", "--copies", "3")
+    assert code == 0
+    assert "a.yaml on cluster.yaml (2 nodes), simulated, 1 seed" in out
+    assert all(word in out for word in ("makespan_s", "jct_mean_s", "queueing_s", "cpu_utilisation"))
+
+
+def test_policies_are_compared_in_the_same_worlds(apportion: Run) -> None:
+    arguments = (
+        "--policies",
+        "equal,round-robin,equal",
+        "--simulate",
+        "--drift",
+        "0.5",
+        "--seeds",
+        "3",
+        "--csv",
+        "r.csv",
+    )
+    code, out, _ = apportion("compare", "a.yaml", *arguments, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["seeds"], list(found["policies"])) == ([0, 1, 2], ["equal", "round-robin"])
+    assert found["command"].startswith("apportion compare a.yaml --policies equal,round-robin,equal")
+    assert {run["live"] for run in found["runs"]} == {False}
+    makespans = {
+        policy: [run["makespan_s"] for run in found["runs"] if run["policy"] == policy] for policy in found["policies"]
+    }
+    assert makespans["equal"] == makespans["round-robin"]  # four equal shards on two workers
+    assert len(set(makespans["equal"])) == 3
+    assert found["verdicts"] == ["the difference between equal and round-robin on makespan_s is within noise"]
+    rows = list(csv.DictReader(Path("r.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["policy"], row["seed"]) for row in rows] == [(p, s) for s in "012" for p in ("equal", "round-robin")]
+    assert float(rows[0]["makespan_s"]) == makespans["equal"][0]
+
+
+def test_a_table_for_the_terminal(apportion: Run) -> None:
+    code, out, _ = apportion("compare", "a.yaml", "--simulate", "--copies", "4", "--per-hour", "1e5")
+    assert code == 0
+    assert "are alike on" in out or "beats" in out
+    assert "█" in out
+    assert "CPU and GPU in use over time" in out
+
+
+def test_what_never_fits_is_told_and_the_rest_goes_on(apportion: Run) -> None:
+    code, out, _ = apportion("simulate", "a.yaml", "big.yaml")
+    assert code == 0
+    assert "never fits" in out
+    assert "3 workers are needed at the least" in out
+    assert "makespan_s" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("simulate", "nope.yaml"), "nope.yaml: no such file"),
+        (("simulate", "a.yaml", "--cluster", "nope.yaml"), "nope.yaml: no such file"),
+        (("simulate", "a.yaml", "--cluster", "a.yaml"), "a.yaml:1: available_node_types: is missing"),
+        (("simulate", "a.yaml", "--policy", "eqaul"), "equal"),
+        (("simulate",), "name at least one job file, or a trace with --trace"),
+        (("compare", "--trace", "t.jsonl"), "a live comparison runs one job file, got 0"),
+        (("simulate", "--trace", "a.yaml"), "looks like no trace that can be read"),
+        (("simulate", "a.yaml", "a.yaml"), "there is a job 'a' already; to have it several times, use --copies"),
+        (
+            ("compare", "a.yaml", "big.yaml"),
+            "a live comparison runs one job file, got 2; for several, or a trace, add --simulate",
+        ),
+    ],
+)
+def test_bad_input(apportion: Run, arguments: tuple[str, ...], reason: str) -> None:
+    code, out, err = apportion(*arguments)
+    assert (code, out) == (2, "")
+    assert reason in err
+    assert "Traceback" not in err
+
+
+def test_a_trace_is_recorded_and_replayed_to_the_same_figures(apportion: Run) -> None:
+    arguments = ("--copies", "5", "--per-hour", "2e5", "--json")
+    code, first, _ = apportion("simulate", "a.yaml", "--record", "t.jsonl", *arguments)
+    assert code == 0
+    code, second, _ = apportion("simulate", "--trace", "t.jsonl", "--json")
+    assert code == 0
+    one, two = (json.loads(out)["runs"][0] for out in (first, second))
+    clocks = {"decision_p50_s", "decision_p99_s"}
+    assert {k: v for k, v in one.items() if k not in clocks} == {k: v for k, v in two.items() if k not in clocks}
+
+
+def test_machines_may_come_from_a_csv(apportion: Run) -> None:
+    Path("machines.csv").write_text("kind,count,cpu,speed\nold,2,1,0.5\nnew,1,2,2\n")
+    code, out, _ = apportion("simulate", "a.yaml", "--cluster", "machines.csv")
+    assert code == 0
+    assert "a.yaml on machines.csv (3 nodes)" in out
+
+
+@pytest.mark.parametrize("option", ["--copies", "--seeds", "--drift", "--mtbf", "--per-hour", "--every"])
+def test_numbers_have_bounds(apportion: Run, option: str) -> None:
+    code, _, err = apportion("simulate", "a.yaml", option, "-1")
+    assert code == 2
+    assert option in err
