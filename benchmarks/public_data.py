@@ -12,6 +12,10 @@ DATA = Path(os.environ.get("APPORTION_DATA", Path(__file__).resolve().parents[1]
 SOURCES = {
     "openb": "files openb_node_list_gpu_node.csv and openb_pod_list_default.csv of the folder data/csv of "
     "https://github.com/hkust-adsl/kubernetes-scheduler-simulator (Apache-2.0)",
+    "shockwave": "a trace of the folder scheduler/traces/reproduce and file scheduler/tacc_throughputs.json of "
+    "https://github.com/uw-mad-dash/shockwave (MIT)",
+    "alibaba-minibatch": "files job_*_norm.csv of the folder cluster-trace-gpu-v2020/mini-batch-time/data of "
+    "https://github.com/alibaba/clusterdata (CC BY 4.0)",
     "gavel": "file simulation_throughputs.json of the folder scheduler of "
     "https://github.com/stanford-futuredata/gavel (MIT)",
 }

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from policies.interface import Resources
 from scheduler import located_yaml, node_labels
 from scheduler.errors import UserError, shown
-from scheduler.simulation.fleet import Fleet, Machine
+from scheduler.simulation.fleet import MOST_GPUS, Fleet, Machine
 
 MEMORY_PER_CPU = 4 * 2.0**30
 """What a node type is taken to have for each CPU where the file does not say it: Ray itself would look on the node."""
@@ -105,6 +105,8 @@ def _wrong(document: located_yaml.LocatedYaml, found: _ClusterFile) -> Iterator[
             if not 0 <= amount < math.inf:
                 where = _at(document, *place, "resources", resource)
                 yield f"{where} must be a finite number of at least 0, got {amount:g}"
+            elif resource == "GPU" and amount > MOST_GPUS:
+                yield f"{_at(document, *place, 'resources', resource)} must be at most {MOST_GPUS:,}, got {amount:g}"
         for label, least in node_labels.LEAST.items():
             if label in kind.labels and node_labels.number(kind.labels[label], least) is None:
                 where, got = _at(document, *place, "labels", label), shown(kind.labels[label])

@@ -31,6 +31,10 @@ class Mistakes:
         self._found: list[str] = []
         self._num = 0
 
+    def __len__(self) -> int:
+        """Count all that was noted."""
+        return self._num
+
     def add(self, line: int, field: str, what: str) -> None:
         """Note a mistake in a line (from 1); ``field`` may be empty."""
         self._num += 1

@@ -12,7 +12,7 @@ from scheduler import located_csv
 from scheduler.cluster_file import MEMORY_PER_CPU, MOST_MACHINES, read_fleet
 from scheduler.errors import Mistakes, UserError, shown, unknown
 from scheduler.node_labels import LEAST, MBIT_PER_S, SPEED
-from scheduler.simulation.fleet import Fleet, Machine
+from scheduler.simulation.fleet import MOST_GPUS, Fleet, Machine
 
 GIB = 2.0**30
 LABEL = "label:"
@@ -75,11 +75,10 @@ def read_fleet_csv(path: Path) -> Fleet:
 
 def _machine(row: located_csv.Row) -> Machine:
     """Return the machine that a row describes; its id may be empty."""
-    cpu, gpu = row.number("cpu", default=0.0), row.number("gpu", default=0.0)
-    if not cpu and not gpu:
+    noted = len(row.mistakes)
+    cpu, gpu = row.number("cpu", default=0.0), float(row.count("gpu", default=0, most=MOST_GPUS))
+    if not cpu and not gpu and len(row.mistakes) == noted:
         row.mistakes.add(row.line, "cpu", "a machine has CPU or GPU above 0, got none of either")
-    if gpu != int(gpu):
-        row.mistakes.add(row.line, "gpu", f"a machine has whole GPUs, got {gpu:g}")
     mbit_per_s = row.number("mbit_per_s", LEAST[MBIT_PER_S], default=math.inf)
     return Machine(
         row.text("id", ""),

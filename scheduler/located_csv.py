@@ -28,7 +28,14 @@ class Row:
             self.mistakes.add(self.line, column, "is empty; every row has it")
         return default or ""
 
-    def number(self, column: str, least: float = 0.0, default: float | None = None, above: bool = False) -> float:
+    def number(
+        self,
+        column: str,
+        least: float = 0.0,
+        default: float | None = None,
+        above: bool = False,
+        most: float = math.inf,
+    ) -> float:
         """Return a finite number of at least ``least``, or ``above`` it; all else is a mistake, and ``least``."""
         text = self.text(column, "" if default is not None else None)
         if not text:
@@ -37,13 +44,13 @@ class Row:
             found = float(text)
         except ValueError:
             found = math.nan
-        if not (least < found if above else least <= found) or math.isinf(found):
-            bound = f"above {least:g}" if above else f"of at least {least:g}"
-            self.mistakes.add(self.line, column, f"must be a finite number {bound}, got {shown(text)}")
-            return least
-        return found
+        if math.isfinite(found) and (found > least if above else found >= least) and found <= most:
+            return found
+        bound = f"above {least:g}" if above else f"of at least {least:g}"
+        self._out_of_bounds(column, f"a finite number {bound}", most, text)
+        return least
 
-    def count(self, column: str, least: int = 0, default: int | None = None) -> int:
+    def count(self, column: str, least: int = 0, default: int | None = None, most: float = math.inf) -> int:
         """Return a whole number of at least ``least``; all else is a mistake, and ``least``."""
         text = self.text(column, "" if default is not None else None)
         if not text:
@@ -52,10 +59,14 @@ class Row:
             found = int(text)
         except ValueError:
             found = least - 1
-        if found < least:
-            self.mistakes.add(self.line, column, f"must be a whole number of at least {least}, got {shown(text)}")
-            return least
-        return found
+        if least <= found <= most:
+            return found
+        self._out_of_bounds(column, f"a whole number of at least {least}", most, text)
+        return least
+
+    def _out_of_bounds(self, column: str, bound: str, most: float, text: str) -> None:
+        limit = "" if most == math.inf else f" and at most {most:,g}"
+        self.mistakes.add(self.line, column, f"must be {bound}{limit}, got {shown(text)}")
 
 
 def columns(path: Path) -> tuple[str, ...]:

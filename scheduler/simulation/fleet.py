@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from policies.interface import NodeTable, Resources
 from scheduler import node_labels
 
+MOST_GPUS = 1024
+"""Of one machine: tables have a column for each GPU that a machine has."""
+
 
 @dataclass(frozen=True)
 class Machine:

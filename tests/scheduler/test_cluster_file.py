@@ -72,6 +72,7 @@ def test_all_errors_are_told_at_once_with_line_and_field(tmp_path: Path) -> None
         (("max_workers: 5", "max_workers: -1"), "c.yaml:1: max_workers: must be greater than or equal to 0, got -1"),
         (("max_workers: 5", "max_workers: many"), "c.yaml:1: max_workers: must be a valid integer, got 'many'"),
         (("max_workers: 5", "max_workers: 300000"), "c.yaml:1: max_workers: must be at most 200,000, got 300000"),
+        (("GPU: 2", "GPU: 2000"), "c.yaml:7: available_node_types.fast.resources.GPU: must be at most 1,024, got 2000"),
         (('"2"', "2"), "c.yaml:9: available_node_types.fast.labels.apportion.dev/speed: must be a text (quote "),
         (("    resources: {CPU: 1}", "    resources: 3"), "c.yaml:11: available_node_types.rest.resources: must be a "),
     ],

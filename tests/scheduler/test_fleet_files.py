@@ -65,7 +65,7 @@ def test_all_errors_are_told_at_once_with_line_and_column(tmp_path: Path) -> Non
         "f.csv:3: cpu: must be a finite number of at least 0, got '-2'",
         "f.csv:3: speed: must be a finite number of at least 0.001, got '0'",
         "f.csv:4: cpu: must be a finite number of at least 0, got 'nan'",
-        "f.csv:4: gpu: a machine has whole GPUs, got 1.5",
+        "f.csv:4: gpu: must be a whole number of at least 0 and at most 1,024, got '1.5'",
         "f.csv:5: id: is empty, and so is 'kind'; give one of them",
         "f.csv:6: count: a machine with an 'id' is one; leave one of them out, got 2",
         "f.csv:6: id: there is a machine 'x' already; give this one another",
@@ -76,7 +76,7 @@ def test_all_errors_are_told_at_once_with_line_and_column(tmp_path: Path) -> Non
 
 def test_no_more_than_twenty_mistakes_are_told(tmp_path: Path) -> None:
     lines = refusal("kind,cpu\n" + "a,-1\n" * 30, tmp_path)
-    assert (len(lines), lines[-1]) == (21, "... and 40 more")  # a bad number, and nothing to compute on
+    assert (len(lines), lines[-1]) == (21, "... and 10 more")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,7 @@ def test_no_more_than_twenty_mistakes_are_told(tmp_path: Path) -> None:
         ("kind,count,cpu\na,0,1\n", "f.csv: every 'count' is 0: there is nothing to simulate"),
         ("kind,count,cpu\na,200001,1\n", "f.csv:2: count: a fleet has at most 200,000 machines, got 200001 more"),
         ("kind\na\n", "f.csv:2: cpu: a machine has CPU or GPU above 0, got none of either"),
+        ("kind,gpu\na,1000000000\n", "f.csv:2: gpu: must be a whole number of at least 0 and at most 1,024, got '1"),
         ('kind,cpu\na,"1\n', "f.csv:2: not valid CSV: "),
     ],
 )

@@ -175,6 +175,10 @@ def test_what_is_wrong_with_the_header_is_named(text: str, expected: str, tmp_pa
     assert line.startswith(expected)
 
 
+def test_a_line_nested_too_deeply_is_named(tmp_path: Path) -> None:
+    assert refusal(HEADER + "[" * 100_000, tmp_path)[0].startswith("t.jsonl:2: column ")
+
+
 def test_a_broken_file_of_many_lines_tells_the_first_twenty(tmp_path: Path) -> None:
     found = refusal(HEADER + "{\n" * 100, tmp_path)
     assert (len(found), found[-1]) == (21, "... and 80 more")

@@ -83,7 +83,7 @@ def _measured(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: column {error.colno}: not valid JSON: {error.msg}") from None
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if not isinstance(found, dict):
         raise UserError(f"{path}: must be an object of kinds, such as 'v100', got {shown(found)}")

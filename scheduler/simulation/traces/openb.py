@@ -11,7 +11,7 @@ import numpy as np
 from policies.interface import Floats, JobView, Resources, frozen
 from scheduler import located_csv
 from scheduler.errors import Mistakes, shown
-from scheduler.simulation.fleet import Fleet, Machine
+from scheduler.simulation.fleet import MOST_GPUS, Fleet, Machine
 from scheduler.simulation.workload import SimulatedJob, Workload
 
 MIB = 2.0**20
@@ -41,7 +41,9 @@ def read_fleet(path: Path) -> Fleet:
         name, model = row.text("sn"), row.text("model", "")
         if name in machines:
             mistakes.add(row.line, "sn", f"there is a node {shown(name)} already")
-        capacity = Resources(row.number("cpu_milli") / 1000, float(row.count("gpu")), row.number("memory_mib") * MIB)
+        capacity = Resources(
+            row.number("cpu_milli") / 1000, float(row.count("gpu", most=MOST_GPUS)), row.number("memory_mib") * MIB
+        )
         machines[name] = Machine(name, capacity, kind=model, labels={LABEL: model})
     mistakes.tell()
     return Fleet(tuple(machines.values()), str(path))

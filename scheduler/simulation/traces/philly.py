@@ -12,6 +12,9 @@ from scheduler.simulation.workload import SimulatedJob, Workload
 
 GIB = 2.0**30
 
+MOST_GPUS = 100_000
+"""Of one job."""
+
 COLUMNS = ("job_id", "submitted_s", "gpus", "duration_s")
 OPTIONAL = ("cpu", "memory_gib", "tenant", "status")
 
@@ -33,7 +36,7 @@ def read_workload(path: Path) -> Workload:
         name = row.text("job_id")
         if name in jobs:
             mistakes.add(row.line, "job_id", f"there is a job {shown(name)} already; give this one another name")
-        gpus = row.count("gpus")
+        gpus = row.count("gpus", most=MOST_GPUS)
         workers = max(gpus, 1)
         cpu = row.number("cpu", default=0.0 if gpus else 1.0) / workers
         bundle = Resources(cpu, 1.0 if gpus else 0.0, row.number("memory_gib", default=0.0) * GIB / workers)

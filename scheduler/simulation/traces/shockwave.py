@@ -1,9 +1,9 @@
 """Shockwave's traces: jobs whose batch size grows as they learn, published with Zheng et al., NSDI 2023.
 
 A line has twelve fields with tabs between them. How the batch size grows is not in the trace but in the repository
-uw-mad-dash/shockwave (``scheduler/utils.py`` at commit e07dd20), from which ``ACCORDION``, ``GNS`` and the sizes of
-data sets are taken. There the last epoch of a job in mode ``gns`` falls back to the first batch size in the durations
-that are worked out beforehand, but not in the simulation; here it does not.
+uw-mad-dash/shockwave (``scheduler/utils.py`` at commit e07dd20): from there are the epochs at which it changes, and the
+samples of the data sets. The durations that are worked out there count whole epochs, and in mode ``gns`` the last one
+at the first batch size; here a job has the samples of its steps, so a static one takes its steps over its throughput.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ FIELDS = (
     *("job_type", "command", "working_directory", "num_steps_arg", "needs_data_dir", "total_steps"),
     *("scale_factor", "mode", "priority_weight", "SLO", "duration", "arrival_time"),
 )
+
+MOST_EPOCHS = 100_000
 
 MODES = ("static", "accordion", "gns")
 
@@ -106,7 +108,7 @@ def fleet(num_gpus: int = 32, gpus_per_node: int = 4) -> Fleet:
 
 
 def read_workload(path: Path, throughputs: Path | None = None) -> Workload:
-    """Return the jobs; their work is counted in epochs, with a phase for every batch size.
+    """Return the jobs; their work is counted in epochs of so many samples, with a phase for every batch size.
 
     A job has one worker for each GPU, and all or none of them. Priorities are not read: they are all alike.
 
@@ -207,15 +209,20 @@ def _number(
 def _phases(line: _Line, rates: Mapping[tuple[str, int], Rates], number: int, mistakes: Mistakes) -> tuple[Phase, ...]:
     """Return a phase for every run of epochs with one batch size; none if a throughput is not known."""
     samples = SAMPLES[line.model]
-    epochs = math.ceil(line.steps / math.ceil(samples / line.batch))
+    left = line.steps * line.batch / samples
+    if left > MOST_EPOCHS:
+        mistakes.add(number, "total_steps", f"makes over {MOST_EPOCHS:,} epochs, got {line.steps}")
+        return ()
     phases = []
-    for batch, run in groupby(batch_sizes(line.model, line.batch, line.gpus, line.mode, epochs)):
+    for batch, run in groupby(batch_sizes(line.model, line.batch, line.gpus, line.mode, math.ceil(left))):
         name = line.model if line.model in ("A3C", "CycleGAN") else f"{line.model} (batch size {batch})"
         steps_per_s = float(rates.get((name, line.gpus), {KIND: [0.0]})[KIND][-1])
         if steps_per_s <= 0:
             mistakes.add(number, "job_type", f"no throughput above 0 is known of {name} with {line.gpus} GPUs")
             return ()
-        phases.append(Phase(float(len(list(run))), {KIND: gang_rate(steps_per_s * batch / samples, line.gpus)}))
+        work = min(float(len(list(run))), left)  # the last epoch may be a part of one
+        left -= work
+        phases.append(Phase(work, {KIND: gang_rate(steps_per_s * batch / samples, line.gpus)}))
     return tuple(phases)
 
 

@@ -144,6 +144,8 @@ def _column(text: str) -> int:
         json.loads(text)
     except json.JSONDecodeError as error:
         return error.colno
+    except (ValueError, RecursionError):  # a number or a nesting that is too long
+        return 1
     return 1
 
 
