@@ -95,7 +95,9 @@ def _ranking(comparison: Comparison) -> str:
     ranked = ranking(comparison, main_measure(comparison))
     found = {policy: estimates(comparison, policy) for policy in ranked}
     first = main_measure(comparison)
-    known = [name for name in MEASURES if any(one[name].mean and not math.isnan(one[name].mean) for one in found.values())]
+    known = [
+        name for name in MEASURES if any(one[name].mean and not math.isnan(one[name].mean) for one in found.values())
+    ]
     names = sorted(known, key=lambda name: name != first)
     headers = ["policy", *(f"{name.removesuffix('_s')} {MEASURES[name].unit}".strip() for name in names)]
     rows = ([(policy, None), *((shown(one[name]), one[name].mean) for name in names)] for policy, one in found.items())
