@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
@@ -31,7 +31,7 @@ ACTIVITY_COLORS: Mapping[Activity, str] = {
 
 
 def _figure(data: list[Figure], x: str, y: str, **layout: Any) -> Figure:
-    axes = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}, "automargin": True}}
+    axes = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}, "automargin": True, "rangemode": "tozero"}}
     return {"data": data, "layout": axes | layout}
 
 
@@ -69,7 +69,10 @@ def _jct(comparison: Comparison) -> Figure:
             # Quantiles, so that the file stays small whatever the number of jobs.
             parts = np.linspace(0, 1, min(len(jcts), 400) + 1)[1:]
             times = jcts[np.ceil(parts * len(jcts)).astype(int) - 1]
-            data.append(_line(policy, times, 100 * parts, number) | {"line": {"shape": "hv", "color": _color(number)}})
+            data.append(
+                _line(policy, zip(times.tolist(), (100 * parts).tolist(), strict=True), number)
+                | {"line": {"shape": "hv", "color": _color(number)}}
+            )
     return _figure(data, "completion time, s", "jobs completed, %")
 
 
@@ -77,9 +80,10 @@ def _color(number: int) -> str:
     return COLORS[number % len(COLORS)]
 
 
-def _line(name: str, x: Any, y: Any, number: int) -> Figure:
+def _line(name: str, points: Iterable[tuple[float, float]], number: int) -> Figure:
     line = {"color": _color(number)}
-    values = {"x": np.asarray(x).tolist(), "y": np.asarray(y).tolist()}
+    x, y = zip(*points, strict=True)
+    values = {"x": list(x), "y": list(y)}
     return {"type": "scatter", "mode": "lines", "name": escape(name), "line": line} | values
 
 
@@ -137,7 +141,7 @@ def _utilisation(runs: list[RunOutcome], resource: int) -> Figure:
         if known:
             known.append((run.ended_s, known[-1][1]))
             line = {"shape": "hv", "color": _color(number)}
-            data.append(_line(run.policy, *zip(*known, strict=True), number) | {"line": line})
+            data.append(_line(run.policy, known, number) | {"line": line})
     return _figure(data, "time, s", "granted, %")
 
 
@@ -179,5 +183,9 @@ def _loss(runs: list[RunOutcome], *, over_time: bool) -> Figure:
                 for at, done in enumerate(job.rounds, 1)
                 if done.loss is not None
             ]
-            data.append(_line(f"{run.policy}: {job.id}", *zip(*points, strict=True), number))
+            # One entry of the legend for each policy; hovering tells the jobs apart.
+            first = not data or data[-1]["legendgroup"] != str(number)
+            where = f"{escape(run.policy)}: {escape(job.id)}<br>%{{y:.6g}}<extra></extra>"
+            group = {"legendgroup": str(number), "showlegend": first, "hovertemplate": where}
+            data.append(_line(run.policy, points, number) | group)
     return _figure(data, "time, s" if over_time else "round", "loss") | {"note": "At most five jobs of each policy."}

@@ -16,7 +16,7 @@ function draw(place) {
     xaxis: { ...figure.layout.xaxis, ...axis }, yaxis: { ...figure.layout.yaxis, ...axis },
   };
   document.getElementById(`${place}-note`).textContent = figure.note || "";
-  return Plotly.react(place, figure.data, layout, { responsive: true, displaylogo: false });
+  return Plotly.react(place, figure.data, layout, { responsive: true, displaylogo: false, displayModeBar: innerWidth < 600 ? false : "hover" });
 }
 
 function sort(head) {
