@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
@@ -174,14 +175,19 @@ def _heat(run: RunOutcome, resource: int) -> Figure:
     return figure | {"note": f"{left} nodes have none of it, or are left out." if left else ""}
 
 
+def _finite(loss: float | None) -> bool:
+    """Say whether a loss can be drawn: JSON knows no NaN, as of a job that diverged."""
+    return loss is not None and math.isfinite(loss)
+
+
 def _loss(runs: list[RunOutcome], *, over_time: bool) -> Figure:
-    data = []
+    data: list[Figure] = []
     for number, run in enumerate(runs):
-        for job in [job for job in run.jobs if any(done.loss is not None for done in job.rounds)][:5]:
+        for job in [job for job in run.jobs if any(_finite(done.loss) for done in job.rounds)][:5]:
             points = [
                 (done.ended_s if over_time else at, done.loss)
                 for at, done in enumerate(job.rounds, 1)
-                if done.loss is not None
+                if done.loss is not None and _finite(done.loss)
             ]
             # One entry of the legend for each policy; hovering tells the jobs apart.
             first = not data or data[-1]["legendgroup"] != str(number)
