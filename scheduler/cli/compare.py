@@ -28,6 +28,7 @@ from scheduler.cli.scenario import (
     Drift,
     DriftEvery,
     Every,
+    HtmlFile,
     JobFiles,
     Mtbf,
     Mttr,
@@ -70,6 +71,7 @@ def compare(
     seeds: Seeds = 1,
     record: RecordFile = None,
     csv: CsvFile = None,
+    html: HtmlFile = None,
     workers: Workers = None,
     address: Address = None,
     cpus: Cpus = None,
@@ -90,7 +92,7 @@ def compare(
     if simulate:
         told = read_inputs(paths, trace, cluster, workers, settings, console)
         scenario = scenario_of(told, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
-        shown_comparison(scenario, resolved, seeds, console, as_json, csv, record)
+        shown_comparison(scenario, resolved, seeds, console, as_json, csv, html, record)
         return
     if len(paths) != 1 or trace is not None:
         raise UserError(

@@ -24,7 +24,7 @@ from scheduler.errors import RunFailedError, UserError
 from scheduler.fleet_files import load_fleet
 from scheduler.preparation import prepare
 from scheduler.report.comparison_text import comparison_csv, comparison_json, comparison_text
-from scheduler.results.comparison import Comparison
+from scheduler.report.html import write_report
 from scheduler.simulation.profile import profile
 from scheduler.simulation.scenario import Scenario, compared
 from scheduler.simulation.traces.load import load_trace
@@ -69,6 +69,12 @@ Every = Annotated[
     float, typer.Option("--every", min=0.0, help="Ask the policy every so many seconds (default: after every event).")
 ]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="How many worlds: arrivals, drift, faults.")]
+HtmlFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="FILE", help="Write a report that opens offline, too (pip install 'apportion[report]')."
+    ),
+]
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a line for each run, too.")]
 
 
@@ -157,6 +163,7 @@ def shown_comparison(
     console: Console,
     as_json: bool,
     csv: Path | None,
+    html: Path | None,
     record: Path | None,
 ) -> None:
     """Simulate, with a progress bar, and print what came of it."""
@@ -174,13 +181,11 @@ def shown_comparison(
             _versions(),
             lambda _: progress.advance(task),
         )
-    _show(comparison, console, as_json, csv)
-
-
-def _show(comparison: Comparison, console: Console, as_json: bool, csv: Path | None) -> None:
     if csv is not None:
         with atomic_text(csv) as file:
             file.write(comparison_csv(comparison))
+    if html is not None:
+        write_report(comparison, html)
     if as_json:
         print_json(comparison_json(comparison))
     else:

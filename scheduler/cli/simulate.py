@@ -15,6 +15,7 @@ from scheduler.cli.scenario import (
     Drift,
     DriftEvery,
     Every,
+    HtmlFile,
     JobFiles,
     Mtbf,
     Mttr,
@@ -45,6 +46,7 @@ def simulate(
     settings: Settings = None,
     record: RecordFile = None,
     csv: CsvFile = None,
+    html: HtmlFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Simulate jobs on a cluster that is not there, under one policy.
@@ -63,4 +65,4 @@ def simulate(
         chosen = policy_named(policy or "equal", Path())
     told = read_inputs(paths, trace, cluster, workers, settings, console)
     scenario = scenario_of(told, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
-    shown_comparison(scenario, [chosen], seeds, console, as_json, csv, record)
+    shown_comparison(scenario, [chosen], seeds, console, as_json, csv, html, record)
