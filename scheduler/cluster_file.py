@@ -78,18 +78,10 @@ def read_fleet(path: Path) -> Fleet:
 
 
 def _machine(name: str, number: int, kind: _NodeType) -> Machine:
-    amounts, labels = kind.resources, dict(kind.labels)
+    amounts = kind.resources
     cpu = amounts.get("CPU", 0.0)
-    machine = f"{name}-{number}"
-    return Machine(
-        machine,
-        Resources(cpu, amounts.get("GPU", 0.0), amounts.get("memory", cpu * MEMORY_PER_CPU)),
-        kind=node_labels.kind(labels) or name,
-        speed=node_labels.speed(machine, labels),
-        s_per_byte=node_labels.s_per_byte(machine, labels),
-        price_per_hour=node_labels.price_per_hour(machine, labels),
-        labels=labels,
-    )
+    capacity = Resources(cpu, amounts.get("GPU", 0.0), amounts.get("memory", cpu * MEMORY_PER_CPU))
+    return Machine.labelled(f"{name}-{number}", capacity, dict(kind.labels), name)
 
 
 def _wrong(document: located_yaml.LocatedYaml, found: _ClusterFile) -> Iterator[str]:

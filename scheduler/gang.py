@@ -14,6 +14,7 @@ import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from policies.interface import Floats, Grant, JobView, NodeTable, Policy
+from policies.tables import rows_of
 from scheduler.errors import RunFailedError, UserError
 from scheduler.ledger import Ledger
 from scheduler.loop import StalePlanError, checked_plan, step
@@ -128,6 +129,6 @@ def _would_fit_if_free(cluster: RayCluster, ledger: Ledger, policy: Policy) -> b
 
 def _parts_of_nodes(nodes: NodeTable, grants: Sequence[Grant]) -> Floats:
     """Return each worker's part of its node, shape ``(workers, 3)``: what the node has over the workers there."""
-    row = {node: number for number, node in enumerate(nodes.ids)}
+    row = rows_of(nodes.ids)
     num_there = Counter(grant.node for grant in grants)
     return np.array([nodes.capacity[row[grant.node]] / num_there[grant.node] for grant in grants])

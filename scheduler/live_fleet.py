@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from policies.interface import Resources
-from scheduler import node_labels
 from scheduler.errors import UserError
 from scheduler.inventory import LogicalView
 from scheduler.simulation.fleet import Fleet, Machine
@@ -20,15 +19,7 @@ def fleet_like(views: Sequence[LogicalView], source: str = "the connected cluste
         If no node has any.
     """
     machines = tuple(
-        Machine(
-            view.id,
-            Resources(*view.capacity),
-            kind=node_labels.kind(view.labels),
-            speed=node_labels.speed(view.id, view.labels),
-            s_per_byte=node_labels.s_per_byte(view.id, view.labels),
-            price_per_hour=node_labels.price_per_hour(view.id, view.labels),
-            labels=view.labels,
-        )
+        Machine.labelled(view.id, Resources(*view.capacity), view.labels)
         for view in views
         if view.capacity[0] > 0 or view.capacity[1] > 0
     )

@@ -20,6 +20,7 @@ from policies.interface import (
     Slot,
     Unplaced,
 )
+from policies.tables import rows_of
 
 Running = Mapping[int, tuple[JobView, tuple[Grant, ...]]]
 """Row of a job -> the job and its leases."""
@@ -63,7 +64,7 @@ class Seats:
 
     def __init__(self, table: NodeTable, place: Asked) -> None:
         self._place, self._room, self._memo = place, Room(table), Memo()
-        self._row_of = {node: row for row, node in enumerate(table.ids)}
+        self._row_of = rows_of(table.ids)
         self.taken: dict[int, tuple[Slot, ...]] = {}
         self.missed: set[Hashable] = set()
 

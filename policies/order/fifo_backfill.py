@@ -20,6 +20,7 @@ from policies.interface import (
 )
 from policies.order.timeline import LATE, WIDTH, Timeline, ending
 from policies.order.turns import by_submission, kinds_of, longest_s, waiting, whole
+from policies.tables import rows_of
 
 
 class FifoBackfill(Order):
@@ -159,7 +160,7 @@ class _Backfill(Reservations):
     def _releases(self) -> list[tuple[JobView, Slot, float]]:
         """Say when which slot of the running jobs will be free."""
         nodes, found = self._snapshot.nodes, []
-        rows = {node: row for row, node in enumerate(nodes.ids)}
+        rows = rows_of(nodes.ids)
         held = self._snapshot.held()
         for job in self._snapshot.jobs:
             slots = [Slot(rows[lease.node], lease.devices) for lease in held.get(job.id, ()) if lease.node in rows]

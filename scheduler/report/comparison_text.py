@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,11 @@ def estimates(comparison: Comparison, policy: str) -> dict[str, Estimate]:
     return {name: over_seeds(comparison, policy, name) for name in MEASURES}
 
 
+def told(found: Sequence[Mapping[str, Estimate]], names: Iterable[str] = MEASURES) -> list[str]:
+    """Return those of the measures that are defined and not 0 for some policy."""
+    return [name for name in names if any(one[name].mean and not math.isnan(one[name].mean) for one in found)]
+
+
 def _title(comparison: Comparison) -> Text:
     num = len(comparison.seeds)
     return Text(f"{comparison.title}, {num} seed{'s' if num != 1 else ''}")
@@ -77,9 +82,9 @@ def _all_measures(comparison: Comparison, policy: str) -> Table:
     table.add_column("measure")
     table.add_column("value", justify="right")
     table.add_column("unit")
-    for name, one in estimates(comparison, policy).items():
-        if one.mean and not math.isnan(one.mean):
-            table.add_row(name, shown(one), MEASURES[name].unit)
+    found = estimates(comparison, policy)
+    for name in told([found]):
+        table.add_row(name, shown(found[name]), MEASURES[name].unit)
     return table
 
 
@@ -102,7 +107,7 @@ def _ranking(comparison: Comparison, ranked: Sequence[str], measure: str) -> Tab
 
 def _columns(found: Mapping[str, Mapping[str, Estimate]], measure: str) -> list[str]:
     """Choose what to show: first what is ranked by, then what differs between policies, then what is not 0."""
-    known = [name for name in SHOWN if any(one[name].mean and not math.isnan(one[name].mean) for one in found.values())]
+    known = told(list(found.values()), SHOWN)
     same = {name: len({shown(one[name]) for one in found.values()}) == 1 for name in known}
     if measure == "makespan_s" and "jct_mean_s" in known:
         known.remove("jct_mean_s")  # one job: it is the same

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -68,10 +67,9 @@ class SimulatedCluster:
         """Say whether a machine is there."""
         return bool(self._up[self._row(machine)])
 
-    def set_up(self, machines: Iterable[str], up: bool) -> None:
-        """Let machines join or leave; those who hold leases there must give them back."""
-        for machine in machines:
-            self._up[self._row(machine)] = up
+    def set_up(self, machine: str, up: bool) -> None:
+        """Let a machine join or leave; those who hold leases there must give them back."""
+        self._up[self._row(machine)] = up
         self._look_who_is_there()
 
     def _look_who_is_there(self) -> None:

@@ -42,6 +42,19 @@ class Machine:
     labels: Mapping[str, str] = field(default_factory=dict)
     joins_s: float = 0.0
 
+    @classmethod
+    def labelled(cls, name: str, capacity: Resources, labels: Mapping[str, str], kind: str = "") -> Machine:
+        """Return a machine of which its labels tell the rest; it is of ``kind`` where they tell none."""
+        return cls(
+            name,
+            capacity,
+            kind=node_labels.kind(labels) or kind,
+            speed=node_labels.speed(name, labels),
+            s_per_byte=node_labels.s_per_byte(name, labels),
+            price_per_hour=node_labels.price_per_hour(name, labels),
+            labels=labels,
+        )
+
 
 @dataclass(frozen=True)
 class Fleet:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf, isnan
+from math import inf
 
 from policies.interface import Floats
 from scheduler.results.outcome import Activity, Interval
 from scheduler.simulation.running import Running, Seat
 from scheduler.simulation.speeds import Steps, slowest
-from scheduler.simulation.workload import Phase, SimulatedJob
+from scheduler.simulation.workload import SimulatedJob
 
 
 class FluidRun(Running):
@@ -17,10 +17,8 @@ class FluidRun(Running):
 
     def __init__(self, job: SimulatedJob) -> None:
         super().__init__()
-        view = job.view
-        self._name = view.id
-        self._phases = list(job.phases) or [Phase(inf if isnan(view.work) else view.work, view.rates)]
-        self._view = view
+        self._name = job.view.id
+        self._phases = list(job.parts)
         self._done = 0.0
         self._left = self._phases[0].work
         self._seats: tuple[Seat, ...] = ()
@@ -76,8 +74,8 @@ class FluidRun(Running):
             return
         self._flows_s = max(now_s, *(seat.ready_s for seat in seats))
         self._rate = slowest([seat.speed for seat in seats])
-        rates, kinds = self._phases[0].rates, {seat.machine.kind for seat in seats}
-        self._factor = min(_rate(rates, len(seats), kind) for kind in kinds)
+        kinds = {seat.machine.kind for seat in seats}
+        self._factor = min(self._phases[0].rate(len(seats), kind) for kind in kinds)
 
     def _flow(self, now_s: float) -> None:
         """Let work flow until now."""
@@ -98,11 +96,3 @@ class FluidRun(Running):
                 if to_s > from_s:
                     self.intervals.append(Interval(seat.machine.id, self._name, seat.worker, activity, from_s, to_s))
         self._since_s = now_s
-
-
-def _rate(rates: Mapping[str, Floats], workers: int, kind: str) -> float:
-    """Return the work per second; without any rates a worker does 1."""
-    if not rates:
-        return float(workers)
-    known = rates.get(kind, rates.get(""))
-    return float(known[min(workers, len(known)) - 1]) if known is not None and len(known) else 0.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from math import inf, isnan, nan
+from collections.abc import Hashable
+from math import inf, nan
 
 import numpy as np
 
@@ -43,23 +43,23 @@ class Ideal:
         if job.learning is not None:
             return self._learning_s(job.view, job.learning)
         workers = max(min(job.view.max_workers, self.num_slots(job.view)), 1)
-        return sum(_over(phase.work, self._rate(phase, workers)) for phase in _phases(job))
+        return sum(_over(phase.work, self._rate(phase, workers)) for phase in job.parts)
 
     def least_worker_s(self, job: SimulatedJob) -> float:
         """Return the worker-seconds that a job takes where they bring most; NaN where it has no end."""
         view, learning = job.view, job.learning
         if learning is not None:
             best = max(self._best.values(), default=nan)
-            return learning.rounds * float(learning.shards.work.sum()) * learning.s_per_work / best
+            return learning.rounds * learning.work * learning.s_per_work / best
         most = [
             max(self._rate(phase, num) / num for num in range(view.min_workers, view.max_workers + 1))
-            for phase in _phases(job)
+            for phase in job.parts
         ]
-        return sum(_over(phase.work, rate) for phase, rate in zip(_phases(job), most, strict=True))
+        return sum(_over(phase.work, rate) for phase, rate in zip(job.parts, most, strict=True))
 
     def _rate(self, phase: Phase, workers: int) -> float:
         """Return the best rate of so many workers on machines of one kind."""
-        return max((_known(phase.rates, workers, kind) * best for kind, best in self._best.items()), default=0.0)
+        return max((phase.rate(workers, kind) * best for kind, best in self._best.items()), default=0.0)
 
     def _learning_s(self, view: JobView, learning: Learning) -> float:
         room = self._slots_of(view)
@@ -73,22 +73,9 @@ class Ideal:
         costs = self._world.costs
         fixed_s = learning.s_per_call / float(self._speeds.max()) + costs.call_s + costs.round_s
         travels_s = (learning.message_bytes + learning.update_bytes) * s_per_byte
-        work = float(learning.shards.work.sum()) * learning.s_per_work
+        work = learning.work * learning.s_per_work
         return learning.rounds * (work / together + fixed_s + travels_s)
 
 
-def _phases(job: SimulatedJob) -> tuple[Phase, ...]:
-    return job.phases or (Phase(job.view.work, job.view.rates),)
-
-
-def _known(rates: Mapping[str, Floats], workers: int, kind: str) -> float:
-    if not rates:
-        return float(workers)
-    known = rates.get(kind, rates.get(""))
-    if known is None or not len(known):
-        return 0.0
-    return float(known[min(workers, len(known)) - 1])
-
-
 def _over(work: float, rate: float) -> float:
-    return nan if isnan(work) or work == inf or rate <= 0 else work / rate
+    return nan if work == inf or rate <= 0 else work / rate

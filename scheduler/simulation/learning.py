@@ -126,7 +126,7 @@ class LearningRun(Running):
     def done_by(self, now_s: float) -> float:
         """Return the work of the rounds that were committed."""
         del now_s
-        return self._store.num_committed * float(self._learning.shards.work.sum())
+        return self._store.num_committed * self._learning.work
 
     @property
     def is_done(self) -> bool:

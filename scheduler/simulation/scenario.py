@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from policies.interface import Policy
 from scheduler.results.comparison import Comparison
@@ -49,7 +49,7 @@ class Scenario:
     mtbf_s: float = math.inf
     mttr_s: float = 60.0
     every_s: float = 0.0
-    costs: Costs = field(default_factory=lambda: ON_RAY)
+    costs: Costs = ON_RAY
     horizon_s: float = 3600.0
     told: tuple[Fault, ...] = ()
     source: str = ""

@@ -220,11 +220,11 @@ class _Simulation:
         """Let something happen to a machine."""
         now_s, name = self._cluster.clock_s, fault.machine
         if fault.kind is FaultKind.LEAVE and self._cluster.is_up(name):
-            self._cluster.set_up([name], up=False)
+            self._cluster.set_up(name, up=False)
             self._down_since_s[name] = now_s
             self._lose_leases(name)
         elif fault.kind is FaultKind.JOIN and not self._cluster.is_up(name):
-            self._cluster.set_up([name], up=True)
+            self._cluster.set_up(name, up=True)
             self._intervals.append(dead(name, self._down_since_s.pop(name), now_s))
         else:
             return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from policies.interface import Floats, JobView, ShardTable
 
@@ -17,6 +19,16 @@ class Phase:
 
     work: float
     rates: Mapping[str, Floats]
+
+    def rate(self, workers: int, kind: str) -> float:
+        """Return the work per second of so many workers on nodes of ``kind``, 0 where none is told.
+
+        Without any rates at all a worker does 1.
+        """
+        if not self.rates:
+            return float(workers)
+        known = self.rates.get(kind, self.rates.get(""))
+        return float(known[min(workers, len(known)) - 1]) if known is not None and len(known) else 0.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,11 @@ class Learning:
     update_bytes: float = 0.0
     losses: tuple[float | None, ...] = ()
 
+    @cached_property
+    def work(self) -> float:
+        """The work of a round."""
+        return float(self.shards.work.sum())
+
 
 @dataclass(frozen=True)
 class SimulatedJob:
@@ -70,6 +87,12 @@ class SimulatedJob:
     learning: Learning | None = None
     phases: tuple[Phase, ...] = ()
     balance_seed: int = 0
+
+    @property
+    def parts(self) -> tuple[Phase, ...]:
+        """The phases of a fluid job, at least one; a job of unknown work has no end."""
+        view = self.view
+        return self.phases or (Phase(math.inf if math.isnan(view.work) else view.work, view.rates),)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 
 from scheduler.errors import UserError
-from scheduler.report.comparison_text import estimates, shown
+from scheduler.report.comparison_text import estimates, shown, told
 from scheduler.report.html.figures import all_figures
 from scheduler.results.comparison import Comparison
 from scheduler.results.measures import MEASURES
@@ -92,13 +92,9 @@ def _cell(text: str, number: float | None) -> str:
 
 
 def _ranking(comparison: Comparison) -> str:
-    ranked = ranking(comparison, main_measure(comparison))
-    found = {policy: estimates(comparison, policy) for policy in ranked}
     first = main_measure(comparison)
-    known = [
-        name for name in MEASURES if any(one[name].mean and not math.isnan(one[name].mean) for one in found.values())
-    ]
-    names = sorted(known, key=lambda name: name != first)
+    found = {policy: estimates(comparison, policy) for policy in ranking(comparison, first)}
+    names = sorted(told(list(found.values())), key=lambda name: name != first)
     headers = ["policy", *(f"{name.removesuffix('_s')} {MEASURES[name].unit}".strip() for name in names)]
     rows = ([(policy, None), *((shown(one[name]), one[name].mean) for name in names)] for policy, one in found.items())
     return _table(headers, rows)
