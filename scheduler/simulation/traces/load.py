@@ -41,7 +41,7 @@ def _kind(path: Path) -> str:
             return kind
     told = "; ".join(f"{kind}: {','.join(columns)}" for kind, columns in COLUMNS.items())
     raise UserError(
-        f"{path}:1: looks like no trace that can be read. It may be a file that 'apportion run --record' wrote "
+        f"{path}:1: looks like no trace that can be read. It may be a file that 'apportion simulate --record' wrote "
         f"(.jsonl), one of Shockwave (.trace), or a CSV with the columns of {told}"
     )
 
