@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from policies.interface import ClusterPlan, ClusterSnapshot, Demand, Memo, NodeTable, Policy
+from policies.interface import ClusterPlan, ClusterSnapshot, Demand, Grant, Memo, NodeTable, Policy
 from policies.referee import violations
 from scheduler.errors import UserError
 from scheduler.ledger import ANY_DEMAND, Ledger
@@ -13,7 +13,17 @@ MAX_REPLANS = 5
 
 
 class StalePlanError(Exception):
-    """The cluster changed between observing and applying: plan again."""
+    """The cluster changed between observing and applying: plan again.
+
+    Attributes
+    ----------
+    revoked
+        Leases that the plan took back, and that are gone.
+    """
+
+    def __init__(self, message: str, revoked: tuple[Grant, ...] = ()) -> None:
+        super().__init__(message)
+        self.revoked = revoked
 
 
 class Cluster(Protocol):
@@ -31,7 +41,7 @@ class Cluster(Protocol):
         Raises
         ------
         StalePlanError
-            If what the plan counts on is not there any more; nothing is held then.
+            If what the plan counts on is not there any more; nothing of its grants is held then.
         """
 
 
@@ -61,7 +71,9 @@ def step(
         plan = checked_plan(policy, snapshot, memo)
         try:
             cluster.apply(plan, snapshot)
-        except StalePlanError:
+        except StalePlanError as error:
+            for lease in error.revoked:
+                ledger.lose(lease)
             if attempt == MAX_REPLANS:
                 raise
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
@@ -29,7 +29,7 @@ class RunMetrics:
         self._new_rounds: list[float] = []
         self._sent_bytes = 0
 
-    def record(self, seconds: float, loss: float | None, rows_per_s: Sequence[float], bytes_moved: int) -> None:
+    def record(self, seconds: float, loss: float | None, rows_per_s: Mapping[int, float], bytes_moved: int) -> None:
         """Take a round: its seconds, the loss if it was measured, each worker's speed, and all bytes moved so far."""
         self._new_rounds.append(seconds)
         now = time.monotonic()
@@ -37,7 +37,7 @@ class RunMetrics:
             self._due_s = now + REPORT_EVERY_S
             self.flush(loss, rows_per_s, bytes_moved)
 
-    def flush(self, loss: float | None, rows_per_s: Sequence[float], bytes_moved: int) -> None:
+    def flush(self, loss: float | None, rows_per_s: Mapping[int, float], bytes_moved: int) -> None:
         """Report what has been taken since the last time."""
         if self._new_rounds:
             self._rounds.inc(len(self._new_rounds), self._tags)
@@ -46,7 +46,7 @@ class RunMetrics:
         self._new_rounds.clear()
         if loss is not None:
             self._loss.set(loss, self._tags)
-        for worker, speed in enumerate(rows_per_s):
+        for worker, speed in rows_per_s.items():
             self._speed.set(speed, {**self._tags, "worker": str(worker)})
         if bytes_moved > self._sent_bytes:
             self._bytes.inc(bytes_moved - self._sent_bytes, self._tags)

@@ -8,6 +8,7 @@ from typing import TypeAlias, TypeVar
 from policies.interface import JobView, Policy, Resources
 from scheduler.errors import LostActorError
 from scheduler.gang import Gang
+from scheduler.placing import placed
 
 Key: TypeAlias = tuple[str, Resources, int, int, tuple[tuple[str, tuple[str, ...]], ...]]
 T = TypeVar("T")
@@ -28,7 +29,7 @@ class Pool:
         """Do ``work`` with a gang, an idle one or else a new one, and return its result.
 
         A gang that lost an actor while it was idle is replaced, and the work begins anew: it has the same outcome
-        on any gang. A gang whose work raises is stopped. Raises what ``Gang`` and ``work`` raise.
+        on any gang. A gang whose work raises is stopped. Raises what ``placed`` and ``work`` raise.
         """
         key = (policy.name, job.bundle, job.min_workers, job.max_workers, tuple(sorted(job.selector.items())))
         while idle := self._idle.get(key):
@@ -36,7 +37,7 @@ class Pool:
                 return self._use(key, idle.pop(), work)
             except LostActorError:
                 continue
-        return self._use(key, Gang(job, policy, seed, self._make_room), work)
+        return self._use(key, placed(job, policy, seed, self._make_room), work)
 
     def _use(self, key: Key, gang: Gang, work: Callable[[Gang], T]) -> T:
         try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import replace
 
+import numpy as np
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
-from policies.interface import ClusterPlan, ClusterSnapshot, Grant, NodeTable, Resources
-from scheduler.inventory import logical_views, node_table
+from policies.interface import ClusterPlan, ClusterSnapshot, Floats, Grant, NodeTable, Resources
+from scheduler.inventory import LogicalView, logical_views, node_table
 from scheduler.loop import StalePlanError
 
 NODE_ID_LABEL = "ray.io/node-id"
@@ -18,23 +20,34 @@ LEASE_TIMEOUT_S = 20.0
 class RayCluster:
     """Grants and drops leases on the connected Ray cluster.
 
+    Parameters
+    ----------
+    began_s
+        The moment, as ``time.time()`` tells it, from which its clock counts.
+
     Attributes
     ----------
     groups
         The placement group of every lease that is held.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, began_s: float = 0.0) -> None:
+        self._began_s = began_s
         self._token = secrets.token_hex(3)  # others may run jobs of the same name
         self.groups: dict[Grant, PlacementGroup] = {}
+        self._bundles: dict[Grant, Resources] = {}
 
     def observe(self) -> NodeTable:
-        """Return every living node with what is free now."""
-        return node_table(logical_views())
+        """Return every living node with what is free now; what has just been granted here may not show there yet."""
+        held: dict[str, Floats] = {}
+        for grant, bundle in self._bundles.items():
+            held[grant.node] = held.get(grant.node, 0.0) + bundle.vector()
+        views = logical_views()
+        return node_table([_without(view, held[view.id]) if view.id in held else view for view in views])
 
     def now_s(self) -> float:
-        """Return the wall clock."""
-        return time.time()
+        """Return the wall clock, in seconds since ``began_s``."""
+        return time.time() - self._began_s
 
     def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot) -> None:
         """Create the groups of all grants; drop them all and raise ``StalePlanError`` if one cannot be had."""
@@ -43,15 +56,18 @@ class RayCluster:
         bundles = {job.id: job.bundle for job in snapshot.jobs}
         for grant in plan.grants:
             self.groups[grant] = self._reserve(grant, bundles[grant.job])
+            self._bundles[grant] = bundles[grant.job]
         deadline = time.monotonic() + LEASE_TIMEOUT_S
         for grant in plan.grants:
             if not self.groups[grant].wait(max(deadline - time.monotonic(), 0.0)):
                 for other in plan.grants:
                     self.release(other)
-                raise StalePlanError(f"node {grant.node} did not give worker {grant.worker} of {grant.job} its bundle")
+                missing = f"node {grant.node} did not give worker {grant.worker} of {grant.job} its bundle"
+                raise StalePlanError(missing, plan.revokes)
 
     def release(self, lease: Grant) -> None:
         """Give a lease's resources back; what runs there ends."""
+        self._bundles.pop(lease, None)
         group = self.groups.pop(lease, None)
         if group is not None:
             remove_placement_group(group)
@@ -68,6 +84,12 @@ class RayCluster:
             bundle_label_selector=[{NODE_ID_LABEL: grant.node}],
         )
         return group
+
+
+def _without(view: LogicalView, held: Floats) -> LogicalView:
+    """Return a node of which no more is free than what we leave of it."""
+    cpu, gpu, memory = np.minimum(view.free, np.maximum(np.array(view.capacity) - held, 0.0)).tolist()
+    return replace(view, free=(cpu, gpu, memory))
 
 
 def ray_resources(bundle: Resources) -> dict[str, float]:

@@ -68,8 +68,6 @@ class Rounds:
     ----------
     worker_of
         Which worker computes each shard in this round, -1 where nobody does yet.
-    rows
-        How much work each worker has done in the rounds that have ended.
     """
 
     def __init__(
@@ -83,7 +81,6 @@ class Rounds:
     ) -> None:
         self.store = store
         self.balance = balance
-        self.rows = np.zeros(len(workers))
         self._open(RoundView(job, seed, workers, shards, pulls=len(workers) > 1))
 
     def _open(self, view: RoundView) -> None:
@@ -171,9 +168,8 @@ class Rounds:
         return Instructions(self.begin().calls, report)
 
     def _end_round(self) -> None:
-        """Count what was done, and divide anew if the policy learns or keeps shards back."""
+        """Divide anew if the policy learns or keeps shards back."""
         view = self._view
-        self.rows += np.bincount(self.worker_of, view.shards.work, len(view.workers))
         kept_back = (np.asarray(self._assignment.worker_of) < 0).any()
         if (self.balance.redivides or kept_back) and self.store.training.outcome is None:
             last_s = np.where(self._busy_s > 0, self._busy_s, np.nan)

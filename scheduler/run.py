@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from policies.interface import Balance, Floats, Resources, ShardTable
+from policies.interface import Balance, Resources, ShardTable
+from scheduler.results.outcome import Interval, RoundOutcome
 from workers.environment import Environment
 from workers.problem import Problem
 from workers.stopping import Stopping
@@ -20,8 +21,10 @@ class RunSpec:
     ----------
     data
         The ``DataSet``, encoded, or a reference to it in Ray's object store: the server only passes it on.
-    nodes, capacity
-        The node of each worker, and its part of that node's resources, shape ``(workers, 3)``.
+    began_s
+        The moment, as ``time.time()`` tells it, from which times are counted.
+    keeps_timeline
+        Whether every worker's intervals are wanted; there are a few for each round.
     """
 
     job: str
@@ -34,8 +37,27 @@ class RunSpec:
     initial: WarmStart | None
     balance: Balance
     bundle: Resources
-    nodes: tuple[str, ...]
-    capacity: Floats
+    began_s: float = 0.0
+    keeps_timeline: bool = False
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A worker's place: its number in the job, its actor, its node, and its part of that node's resources.
+
+    Attributes
+    ----------
+    id
+        Of the actor: a worker that is started again is another one.
+    capacity
+        Of ``cpu``, ``gpu`` and ``memory``: what the node has over the job's workers there.
+    """
+
+    id: str
+    number: int
+    node: str
+    capacity: tuple[float, float, float]
+    worker: Any
 
 
 @dataclass(frozen=True)
@@ -76,10 +98,20 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run brought, and what it took; ``seconds_by_round`` has the solver's rounds only."""
+    """What a run brought, and what it took; ``seconds_by_round`` has the solver's rounds only.
+
+    Attributes
+    ----------
+    workers
+        All that there were, in the order in which they came; those that have left hold no shards.
+    rounds, intervals
+        As in ``JobOutcome`` and ``RunOutcome``; no intervals where no timeline was wanted.
+    """
 
     outcome: Outcome
     reports: tuple[RoundReport, ...]
     workers: tuple[WorkerReport, ...]
     seconds_by_round: tuple[float, ...]
     bytes_moved: BytesMoved
+    rounds: tuple[RoundOutcome, ...] = ()
+    intervals: tuple[Interval, ...] = ()

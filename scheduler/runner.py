@@ -14,12 +14,12 @@ import ray
 
 from policies.interface import Policy, ShardTable, frozen
 from policies.presets import resolve
+from scheduler.calls import INLINE_BYTES
 from scheduler.errors import LostActorError, RunFailedError, UserError
 from scheduler.gang import Gang
 from scheduler.inventory import Inspection, NodeView
 from scheduler.job import Job
 from scheduler.outputs import Finished, Summary, conclude
-from scheduler.parameter_server import INLINE_BYTES
 from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
 from scheduler.run import RunResult, RunSpec, WorkerReport
@@ -130,11 +130,33 @@ def train(gang: Gang, prepared: Prepared, policy: Policy, observer: Observer) ->
     RunFailedError
         If the run failed.
     """
+    done = begin(gang, prepared, policy, prepared.job.name)
+    seen, told = 0, False
+    while not ray.wait([done], timeout=POLL_S)[0]:
+        progress = answer(gang.server.progress.remote(seen))
+        if progress.workers and not told:
+            observer.split(prepared, policy, progress.workers)
+            told = True
+        for report in progress.reports:
+            observer.trained(report)
+        seen += len(progress.reports)
+    result: RunResult = answer(done)
+    if not told:
+        observer.split(prepared, policy, result.workers)
+    for report in result.reports[seen:]:
+        observer.trained(report)
+    return result
+
+
+def begin(
+    gang: Gang, prepared: Prepared, policy: Policy, name: str, began_s: float = 0.0, keeps_timeline: bool = False
+) -> Any:
+    """Let a gang's server begin with a job, called ``name``, and return the reference of its ``RunResult``."""
     job, data = prepared.job, prepared.data
     ship_by_value(policy.balance)
     small = data.nbytes.sum() < INLINE_BYTES and not data.source.holds_references
     spec = RunSpec(
-        job=job.name,
+        job=name,
         data=encode(data) if small else ray.put(data),
         shards=ShardTable(frozen(data.work), frozen(data.nbytes)),
         problem=prepared.problem,
@@ -144,28 +166,13 @@ def train(gang: Gang, prepared: Prepared, policy: Policy, observer: Observer) ->
         initial=prepared.initial,
         balance=policy.balance,
         bundle=job.workers.bundle.resources(),
-        nodes=gang.nodes,
-        capacity=gang.capacity,
+        began_s=began_s,
+        keeps_timeline=keeps_timeline,
     )
-    done = gang.server.run.remote(spec, gang.workers)
-    seen, told = 0, False
-    while not ray.wait([done], timeout=POLL_S)[0]:
-        progress = _get(gang.server.progress.remote(seen))
-        if progress.workers and not told:
-            observer.split(prepared, policy, progress.workers)
-            told = True
-        for report in progress.reports:
-            observer.trained(report)
-        seen += len(progress.reports)
-    result: RunResult = _get(done)
-    if not told:
-        observer.split(prepared, policy, result.workers)
-    for report in result.reports[seen:]:
-        observer.trained(report)
-    return result
+    return gang.server.run.remote(spec)
 
 
-def _get(reference: Any) -> Any:
+def answer(reference: Any) -> Any:
     """Return an actor's answer; what it raised is raised here as itself."""
     try:
         return ray.get(reference)

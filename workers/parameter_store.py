@@ -114,6 +114,10 @@ class ParameterStore:
             self._total += sums.total
         return Verdict.ACCEPTED
 
+    def begin_again(self) -> None:
+        """Forget what is in of this round; answers to calls that are under way will be stale."""
+        self.message = self._open()
+
     def commit(self) -> Commit:
         """Close the attempt: advance the training, or open the round again on the scale that fits.
 

@@ -223,7 +223,7 @@ def test_metrics_names_and_reprs_while_a_run_goes_on(head: Head, tmp_path: Path)
         running.process.send_signal(signal.SIGINT)
         running.process.communicate(timeout=60)
     assert sorted(actors) == ["diabetes/parameter-server", "diabetes/worker-0", "diabetes/worker-1"]
-    assert actors["diabetes/parameter-server"] == "ParameterServer(diabetes, 2 workers)"
+    assert actors["diabetes/parameter-server"] == "ParameterServer(diabetes)"
     assert actors["diabetes/worker-1"].startswith("SgdWorker(diabetes, worker-1 on node ")
 
 

@@ -38,7 +38,7 @@ class FakeGang:
 
 @pytest.fixture(autouse=True)
 def _no_actors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Gang", FakeGang)
+    monkeypatch.setattr(module, "placed", FakeGang)
     monkeypatch.setattr(FakeGang, "alive", [])
     monkeypatch.setattr(FakeGang, "started", 0)
 

@@ -1,0 +1,139 @@
+"""Calls on their way between a parameter server and its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import ray
+
+from policies.interface import Call, Ints
+from scheduler.run import BytesMoved, Seat, WorkerReport
+from workers.parameter_store import ParameterStore
+from workers.problem import Problem
+from workers.update import Message
+from workers.wire import decode, encode
+from workers.worker_state import CallResult
+
+INLINE_BYTES = 100 * 1024
+"""What is larger is put into the object store once, and workers read it from there."""
+
+LOOK_UP_S = 0.1
+"""How long to wait for an answer before looking whether something else has happened."""
+
+
+def sealed(blob: bytes) -> Any:
+    """Return a blob as it is sent to workers: itself, or a reference to it in the object store."""
+    return blob if len(blob) < INLINE_BYTES else ray.put(blob)
+
+
+@dataclass
+class Member:
+    """A worker as its server knows it.
+
+    Attributes
+    ----------
+    s_per_work
+        As probed; NaN where nobody asked.
+    told, queue
+        The constants that it has, and the shards that it computes unless a call names others.
+    seen
+        Shards that it has been given.
+    report
+        None until it has read its first shards.
+    """
+
+    seat: Seat
+    s_per_work: float = np.nan
+    told: Problem | None = None
+    queue: Ints = field(default_factory=lambda: np.arange(0))
+    seen: set[int] = field(default_factory=set)
+    busy_s: float = 0.0
+    rows: float = 0.0
+    report: WorkerReport | None = None
+
+    @property
+    def rows_per_s(self) -> float:
+        """What it has computed a second so far."""
+        return self.rows / self.busy_s if self.busy_s else 0.0
+
+
+@dataclass
+class Moved:
+    """Bytes moved so far."""
+
+    shards: int = 0
+    parameters: int = 0
+    updates: int = 0
+
+    def sum(self) -> BytesMoved:
+        """Return them as they are reported."""
+        return BytesMoved(self.shards, self.parameters, self.updates)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A call's result, when the call was sent, and what was moved for it."""
+
+    call: Call
+    result: CallResult
+    sent_s: float
+    num_bytes: int
+    num_new: int
+
+
+class Calls:
+    """Sends calls to workers, with what they need to know, and takes their answers."""
+
+    def __init__(self, team: Sequence[Member], store: ParameterStore, moved: Moved, now_s: Callable[[], float]) -> None:
+        self._team, self._store, self._moved, self._now_s = team, store, moved, now_s
+        self._out: dict[Any, tuple[Call, float, int]] = {}
+        self._problem: Problem | None = None
+        self._encoded: Any = b""
+        self._message: Message | None = None
+        self._blob: Any = b""
+        self._blob_bytes = 0
+
+    def send(self, calls: tuple[Call, ...]) -> None:
+        """Send the store's message to the workers of ``calls``, and the problem and shards where new to them."""
+        if not calls:
+            return
+        problem, message = self._store.training.problem, self._store.message
+        if problem is not self._problem:
+            self._problem, self._encoded = problem, sealed(encode(problem))
+        if message is not self._message:
+            blob = encode(message)
+            self._message, self._blob, self._blob_bytes = message, sealed(blob), len(blob)
+        self._moved.parameters += self._blob_bytes * len(calls)
+        sent_s = self._now_s()
+        for call in calls:
+            member = self._team[call.worker]
+            news = None if member.told is problem else self._encoded
+            shards = None if np.array_equal(member.queue, call.shards) else call.shards
+            member.told, member.queue = problem, call.shards
+            num_seen = len(member.seen)
+            member.seen.update(call.shards.tolist())
+            reference = member.seat.worker.run.remote(self._blob, news, shards)
+            self._out[reference] = (call, sent_s, len(member.seen) - num_seen)
+
+    def next_answer(self) -> Answer | None:
+        """Return the next answer, None if there is none for a while."""
+        done = next(iter(self._out))
+        if len(self._out) > 1:
+            ready = ray.wait(list(self._out), num_returns=1, timeout=LOOK_UP_S)[0]
+            if not ready:
+                return None
+            done = ready[0]
+        try:
+            blob = ray.get(done, timeout=LOOK_UP_S)
+        except ray.exceptions.GetTimeoutError:
+            return None
+        call, sent_s, num_new = self._out.pop(done)
+        result: CallResult = decode(blob)
+        self._moved.updates += len(blob)
+        self._moved.shards += result.read_bytes
+        member = self._team[call.worker]
+        member.busy_s += result.busy_s
+        return Answer(call, result, sent_s, self._blob_bytes + len(blob) + result.read_bytes, num_new)

@@ -1,0 +1,251 @@
+"""One job on its parameter server, from its spec to its result, whoever its workers are meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import ray
+
+from policies.interface import Ints, WorkerTable, frozen
+from scheduler.calls import Calls, Member, Moved
+from scheduler.errors import LostActorError, UserError
+from scheduler.metrics import RunMetrics
+from scheduler.rounds import Rounds
+from scheduler.run import Progress, RunResult, RunSpec, Seat, WorkerReport
+from scheduler.run_log import RunLog
+from workers.environment import environment
+from workers.parameter_store import ParameterStore
+from workers.training import RoundReport, Training
+
+WORD_OF_A_LOSS_S = 1.0
+"""A worker that was taken away is seen to die: how long to wait for word that it was, before it counts as lost."""
+
+
+class Seating:
+    """Who is to work for a job: changed by one thread, while another drives the rounds."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._seats: tuple[Seat, ...] = ()
+
+    def change(self, seats: Sequence[Seat]) -> None:
+        """Let others work from now on; nobody, and the job rests."""
+        with self._changed:
+            self._seats = tuple(seats)
+            self._changed.notify_all()
+
+    def differs(self, seats: tuple[Seat, ...], within_s: float = 0.0) -> bool:
+        """Say whether it is not ``seats`` any more, or will not be in a moment."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._seats is not seats, within_s)
+
+    def someone(self) -> tuple[Seat, ...]:
+        """Return the seats, and wait until there are some."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._seats))
+            return self._seats
+
+
+class ServerRun:
+    """Trains one job to its end, round by round. Workers that come or go begin a round again; those before are safe."""
+
+    def __init__(self, spec: RunSpec, seating: Seating) -> None:
+        self._spec, self._seating = spec, seating
+        self._training = Training(spec.problem, spec.solver, spec.stopping, spec.standardise, spec.initial)
+        self._store = ParameterStore(self._training)
+        self._members: dict[str, Member] = {}
+        self._team: list[Member] = []
+        self._moved = Moved()
+        self._reports: list[RoundReport] = []
+        self._seconds_by_round: list[float] = []
+        self._log = RunLog(spec.job, spec.keeps_timeline)
+        self._metrics = RunMetrics(spec.job)
+        self._deadline_s: float | None = None
+        self._round_began_s = 0.0
+
+    @property
+    def num_rounds(self) -> int:
+        """How many rounds were committed."""
+        return len(self._reports)
+
+    def progress(self, since: int) -> Progress:
+        """Return the reports from number ``since`` on, and the workers once they have their first shards."""
+        known = [member.report for member in list(self._members.values())]
+        workers = tuple(report for report in known if report is not None)
+        return Progress(tuple(self._reports[since:]), workers if len(workers) == len(known) else ())
+
+    def run(self) -> RunResult:
+        """Train with whoever is seated, until training has its outcome.
+
+        Raises
+        ------
+        UserError
+            If the policy cannot divide the shards, or breaks a rule.
+        DivergedError
+            If the numbers overflowed.
+        LostActorError
+            If a worker died.
+        """
+        came_s = self._now_s()
+        while self._training.outcome is None:
+            seats = self._seating.someone()
+            try:
+                self._work(seats, came_s)
+            except ray.exceptions.RayActorError as error:
+                if not self._seating.differs(seats, WORD_OF_A_LOSS_S):
+                    num = len(self._reports) + 1
+                    raise LostActorError(f"a worker died in round {num}: {error}") from None
+            came_s = self._now_s()
+            self._log.leave(came_s)
+            if self._training.outcome is None:
+                self._store.begin_again()
+        self._flush()
+        log = self._log
+        return RunResult(
+            self._training.outcome,
+            tuple(self._reports),
+            tuple(self._final_reports()),
+            tuple(self._seconds_by_round),
+            self._moved.sum(),
+            tuple(log.rounds),
+            tuple(log.intervals),
+        )
+
+    def _now_s(self) -> float:
+        return time.time() - self._spec.began_s
+
+    def _work(self, seats: tuple[Seat, ...], came_s: float) -> None:
+        """Give these workers their shards, and drive the rounds until others are seated or training ends."""
+        spec = self._spec
+        known = [seat.id in self._members for seat in seats]
+        team = self._team = [self._members.setdefault(seat.id, Member(seat)) for seat in seats]
+        if spec.balance.wants_speeds:
+            asked = [member for member in team if np.isnan(member.s_per_work)]
+            probes = [member.seat.worker.probe.remote(spec.problem) for member in asked]
+            for member, s_per_work in zip(asked, ray.get(probes), strict=True):
+                member.s_per_work = s_per_work
+        table = _worker_table(spec, seats, team)
+        rounds = Rounds(spec.job, spec.problem.seed, self._store, spec.balance, table, spec.shards)
+        calls = Calls(team, self._store, self._moved, self._now_s)
+        taken = {}
+        for place, member in enumerate(team):
+            if not known[place]:
+                member.queue = rounds.queue(place)
+                taken[place] = member.seat.worker.take.remote(spec.data, member.queue)
+        self._log.seat(self._now_s(), [(seat.number, seat.node) for seat in seats], [not old for old in known], came_s)
+        calls.send(rounds.begin().calls)  # a worker begins as soon as it has read its shards
+        for place, reference in taken.items():
+            num_bytes, pid, here = ray.get(reference)
+            member = team[place]
+            self._moved.shards += num_bytes
+            self._log.read(num_bytes)
+            speed = None if np.isnan(member.s_per_work) else float(1.0 / member.s_per_work)
+            member.report = WorkerReport(member.seat.node, pid, (), 0, 0, 0.0, speed, here)
+        for place, member in enumerate(team):
+            if member.report is not None:
+                member.report = self._given(member.report, rounds.queue(place))
+        self._refuse_mixed_kernels()
+        self._drive(calls, rounds, seats)
+
+    def _drive(self, calls: Calls, rounds: Rounds, seats: tuple[Seat, ...]) -> None:
+        """Take answers and send calls until training has its outcome, or others are to work."""
+        work = self._spec.shards.work
+        self._round_began_s = self._now_s()
+        while self._training.outcome is None and not self._seating.differs(seats):
+            self._mind_the_time()  # the clock starts with the solver's first calls
+            answer = calls.next_answer()
+            if answer is None:
+                continue
+            self._mind_the_time()
+            call, member = answer.call, self._team[answer.call.worker]
+            member.rows += float(work[call.shards].sum())
+            now_s = self._now_s()
+            self._log.answered(
+                call.worker, answer.sent_s, now_s, answer.result.busy_s, answer.num_bytes, answer.num_new
+            )
+            instructions = rounds.answered(call, answer.result)
+            if instructions.report is not None:
+                self._note(instructions.report, now_s)
+            calls.send(instructions.calls)
+        for place, member in enumerate(self._team):
+            if member.report is not None:
+                member.report = self._given(member.report, rounds.queue(place))
+
+    def _refuse_mixed_kernels(self) -> None:
+        """Refuse workers whose last bits may differ: who computed what would change the model."""
+        problem, redivides = self._spec.problem, self._spec.balance.redivides
+        known = [member.report for member in self._members.values() if member.report is not None]
+        computing = [report for report in known if report.shards or redivides]
+        places = {f"node {report.node}": report.environment for report in computing}
+        if problem.architecture.kind != "torch":  # the server does not compute with modules
+            places["the parameter server"] = environment()
+        kinds = {here.computes_like(problem.architecture.kind): (name, here) for name, here in places.items()}
+        if len(kinds) > 1 and problem.kernels.name != "strict":
+            listed = "\n".join(
+                f"  - {name}: {here.processor} {here.gpu}, NumPy {here.numpy}, BLAS {here.blas}"
+                for name, here in kinds.values()
+            )
+            raise UserError(
+                f"job {self._spec.job}: its workers compute with different kernels, so that the last bits of the model "
+                f"would depend on the assignment:\n{listed}\n"
+                "set 'training.reproducible: strict', or use nodes of one kind"
+            )
+
+    def _given(self, report: WorkerReport, queue: Ints) -> WorkerReport:
+        """Return the report of a worker with these shards."""
+        work, size = self._spec.shards.work[queue], self._spec.shards.bytes[queue]
+        return replace(report, shards=tuple(queue.tolist()), rows=int(work.sum()), bytes=int(size.sum()))
+
+    def _final_reports(self) -> list[WorkerReport]:
+        """Return the reports of all workers there were, with what they have done; only the last team holds shards."""
+        here = {id(member) for member in self._team}
+        found = []
+        for member in self._members.values():
+            if member.report is not None:
+                report = replace(member.report, busy_s=member.busy_s)
+                found.append(report if id(member) in here else replace(report, shards=(), rows=0, bytes=0))
+        return found
+
+    def _mind_the_time(self) -> None:
+        """Let training end after this round once its time is up."""
+        limit_s = self._spec.stopping.time_s
+        if limit_s is None or self._training.stage != self._spec.solver:
+            return
+        now_s = time.perf_counter()
+        if self._deadline_s is None:
+            self._deadline_s = now_s + limit_s
+        elif now_s >= self._deadline_s:
+            self._training.stop(f"the time budget of {limit_s:g} s is spent")
+
+    def _note(self, report: RoundReport, now_s: float) -> None:
+        seconds = now_s - self._round_began_s
+        self._round_began_s = now_s
+        self._reports.append(report)
+        if report.stage == self._spec.solver:
+            self._seconds_by_round.append(seconds)
+        self._log.round_ended(now_s, report.loss)
+        self._metrics.record(seconds, report.loss, self._speeds(), self._moved.sum().total)
+
+    def _flush(self) -> None:
+        losses = [report.loss for report in self._reports if report.loss is not None]
+        self._metrics.flush(losses[-1] if losses else None, self._speeds(), self._moved.sum().total)
+
+    def _speeds(self) -> dict[int, float]:
+        return {member.seat.number: member.rows_per_s for member in self._team}
+
+
+def _worker_table(spec: RunSpec, seats: Sequence[Seat], team: Sequence[Member]) -> WorkerTable:
+    num = len(seats)
+    return WorkerTable(
+        ids=tuple(f"worker-{seat.number}" for seat in seats),
+        nodes=tuple(seat.node for seat in seats),
+        bundle=frozen(np.tile(spec.bundle.vector(), (num, 1))),
+        capacity=frozen([seat.capacity for seat in seats]),
+        s_per_work=frozen([member.s_per_work for member in team]),
+        s_fixed=frozen(np.zeros(num)),
+        s_per_byte=frozen(np.zeros(num)),
+    )
