@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -91,7 +92,7 @@ def test_an_outcome_tells_rounds_intervals_and_use() -> None:
     assert {one.node for one in run.intervals} <= {node.id for node in run.nodes}
     for number in range(3):  # nobody is in two places at a time
         mine = sorted((one.from_s, one.to_s) for one in run.intervals if one.worker == number)
-        assert all(ends_s <= starts_s + 1e-6 for (_, ends_s), (starts_s, _) in zip(mine, mine[1:], strict=False))
+        assert all(ends_s <= starts_s + 1e-6 for (_, ends_s), (starts_s, _) in itertools.pairwise(mine))
     assert max(use.used.cpu for use in run.uses) == 3.0 and run.uses[-1].used.cpu == 0.0
     assert only.worker_s == pytest.approx(3 * (only.ended_s - only.started_s), rel=0.05)
     assert math.isfinite(only.alone_s) and math.isfinite(only.fair_s)

@@ -300,12 +300,6 @@ class TestRoundsThatFollow:
         self.played(balance, 3)
         assert len(balance.views) == 1 and not balance.asked
 
-    def test_rows_are_counted_by_round(self) -> None:
-        balance = Scripted(lambda view: Assignment(np.full(NUM_SHARDS, view.round % 2)), redivides=True)
-        rounds, _ = self.played(balance, 3)
-        total = balance.views[0].shards.work.sum()
-        assert rounds.rows.tolist() == [2 * total, total]
-
     def test_a_policy_that_fails_in_a_later_round_is_named(self) -> None:
         def tires(view: RoundView) -> Assignment:
             return Assignment(np.zeros(NUM_SHARDS if view.round < 2 else 3, dtype=np.int64))
