@@ -12,6 +12,7 @@ import typer
 from policies.interface import Policy
 from policies.presets import resolve
 from scheduler.data_spec import NAMED_SETS, SOURCES
+from scheduler.errors import UserError
 from scheduler.job import Job
 from scheduler.job_file import load_job, parse_override
 
@@ -62,6 +63,22 @@ def policy_of(job: Job, path: Path, name: str | None) -> Policy:
 def policy_named(wanted: str | dict[str, Any], path: Path) -> Policy:
     """Return a policy by its name or parts; the user's own modules lie beside the job file ``path``, or here."""
     return resolve(wanted, search=[path.resolve().parent, Path.cwd()])
+
+
+def policies_named(names: Sequence[str], path: Path) -> list[Policy]:
+    """Return several policies by their names, as ``policy_named``.
+
+    Raises
+    ------
+    UserError
+        If two of them call themselves the same, so that their figures could not be told apart.
+    """
+    found: dict[str, str] = {}
+    policies = [policy_named(name, path) for name in names]
+    for name, policy in zip(names, policies, strict=True):
+        if (other := found.setdefault(policy.name, name)) != name:
+            raise UserError(f"the policies {other!r} and {name!r} are both called {policy.name!r}: leave one out")
+    return policies
 
 
 def print_json(value: Any) -> None:

@@ -18,7 +18,7 @@ from scheduler.cli.arguments import (
     Settings,
     Workers,
     job_of,
-    policy_named,
+    policies_named,
     print_json,
 )
 from scheduler.cli.scenario import (
@@ -34,6 +34,7 @@ from scheduler.cli.scenario import (
     Mttr,
     PerHour,
     RecordFile,
+    RunsFolder,
     Seeds,
     TraceFile,
     read_inputs,
@@ -72,6 +73,7 @@ def compare(
     record: RecordFile = None,
     csv: CsvFile = None,
     html: HtmlFile = None,
+    runs: RunsFolder = None,
     workers: Workers = None,
     address: Address = None,
     cpus: Cpus = None,
@@ -88,11 +90,11 @@ def compare(
     if not names:
         raise typer.BadParameter("name at least one policy", param_hint="--policies")
     console, paths = Console(stderr=as_json), jobs or []
-    resolved = [policy_named(name, paths[0] if paths else Path()) for name in names]
+    resolved = policies_named(names, paths[0] if paths else Path())
     if simulate:
-        told = read_inputs(paths, trace, cluster, workers, settings, console)
+        told = read_inputs(paths, trace, cluster, workers, settings, runs, console)
         scenario = scenario_of(told, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
-        shown_comparison(scenario, resolved, seeds, console, as_json, csv, html, record)
+        shown_comparison(scenario, resolved, seeds, console, as_json, csv, html, record, runs)
         return
     if len(paths) != 1 or trace is not None:
         raise UserError(

@@ -21,6 +21,7 @@ from scheduler.cli.scenario import (
     Mttr,
     PerHour,
     RecordFile,
+    RunsFolder,
     Seeds,
     TraceFile,
     read_inputs,
@@ -47,6 +48,7 @@ def simulate(
     record: RecordFile = None,
     csv: CsvFile = None,
     html: HtmlFile = None,
+    runs: RunsFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Simulate jobs on a cluster that is not there, under one policy.
@@ -63,6 +65,6 @@ def simulate(
         chosen = policy_of(job_of(paths[0], workers, None, settings), paths[0], policy)
     else:
         chosen = policy_named(policy or "equal", Path())
-    told = read_inputs(paths, trace, cluster, workers, settings, console)
+    told = read_inputs(paths, trace, cluster, workers, settings, runs, console)
     scenario = scenario_of(told, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
-    shown_comparison(scenario, [chosen], seeds, console, as_json, csv, html, record)
+    shown_comparison(scenario, [chosen], seeds, console, as_json, csv, html, record, runs)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 from policies.interface import Policy
-from scheduler.results.comparison import Comparison
 from scheduler.results.outcome import RunOutcome
 from scheduler.simulation.arrivals import poisson, repeated
 from scheduler.simulation.faults import Fault, drifting, failing
 from scheduler.simulation.fleet import Fleet
 from scheduler.simulation.simulator import simulate
+from scheduler.simulation.traces.trace_line import line_of
 from scheduler.simulation.workload import SimulatedJob, Workload
 from scheduler.simulation.world import Costs, World
+from scheduler.stored_runs import Fact, digest
 
 ON_RAY = Costs(start_s=0.3, call_s=0.0007, round_s=0.0003)
 """What starting an actor, calling it and closing a round take on Ray 2.60, on one machine."""
@@ -71,27 +72,37 @@ class Scenario:
         return found
 
 
-def compared(
-    scenario: Scenario,
-    policies: Sequence[Policy],
-    seeds: int,
-    title: str,
-    command: str,
-    versions: dict[str, str],
-    finished: Callable[[RunOutcome], None],
-) -> Comparison:
-    """Simulate a scenario under every policy with the same seeds 0, 1, ...; ``finished`` is called after each run.
+def simulated(
+    scenario: Scenario, policies: Sequence[Policy], seeds: int, known: Collection[tuple[str, int]] = ()
+) -> Iterator[RunOutcome]:
+    """Simulate a scenario under every policy with the same seeds 0, 1, ..., all but those ``known`` by name and seed.
 
     Raises
     ------
     UserError
         If a policy raises, or breaks a rule.
     """
-    runs = []
     for seed in range(seeds):
-        world = scenario.world(seed)
-        for policy in policies:
-            runs.append(simulate(world, policy))
-            finished(runs[-1])
-    names = tuple(policy.name for policy in policies)
-    return Comparison(title, names, tuple(range(seeds)), tuple(runs), command, versions)
+        if missing := [policy for policy in policies if (policy.name, seed) not in known]:
+            world = scenario.world(seed)
+            for policy in missing:
+                yield simulate(world, policy)
+
+
+def facts(scenario: Scenario) -> dict[str, Fact]:
+    """Return all that the runs of a scenario depend on, beside policy and seed; long lists as a digest."""
+    machines = [asdict(machine) for machine in scenario.fleet.machines]
+    told = [asdict(fault) for fault in scenario.told]
+    jobs = [line_of(job).model_dump(exclude_defaults=True) for job in scenario.jobs]
+    lists = {"jobs": jobs, "machines": machines, "faults": told}
+    numbers = ("copies", "per_hour", "drift", "drift_every_s", "mtbf_s", "mttr_s", "every_s", "horizon_s")
+    return (
+        {name: f"{len(one)}, sha256 {digest(one)}" for name, one in lists.items()}
+        | {name: _plain(getattr(scenario, name)) for name in numbers}
+        | {f"costs.{name}": _plain(value) for name, value in asdict(scenario.costs).items()}
+    )
+
+
+def _plain(value: float) -> Fact:
+    """Return a number as JSON has it, which knows no infinity."""
+    return value if math.isfinite(value) else str(value)

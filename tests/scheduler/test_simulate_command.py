@@ -148,3 +148,34 @@ def test_numbers_have_bounds(apportion: Run, option: str) -> None:
     code, _, err = apportion("simulate", "a.yaml", option, "-1")
     assert code == 2
     assert option in err
+
+
+def test_jobs_of_kept_runs_are_measured_once(apportion: Run) -> None:
+    arguments = ("compare", "a.yaml", "--simulate", "--runs", "kept", "--json")
+    code, first, _ = apportion(*arguments)
+    assert code == 0
+    assert apportion(*arguments) == (0, first, "")
+    _, replayed, _ = apportion("simulate", "--trace", "kept/measured.jsonl", "--json")
+    assert json.loads(replayed)["runs"][0]["makespan_s"] == json.loads(first)["runs"][0]["makespan_s"]
+    code, out, err = apportion(*arguments, "--set", "training.rounds=6")
+    assert (code, out) == (2, "")
+    assert "kept/comparison.json: the runs are of another comparison: jobs is '1, sha256 " in err
+
+
+def test_a_run_that_cannot_be_read_is_told_and_simulated_again(apportion: Run) -> None:
+    arguments = ("simulate", "a.yaml", "--runs", "kept", "--json")
+    _, first, _ = apportion(*arguments)
+    (path,) = Path("kept").glob("equal-*-seed0.json")
+    path.write_text("{")
+    code, second, err = apportion(*arguments)
+    assert code == 0
+    assert f"{path}: Invalid JSON" in err.replace("\n", " ")
+    assert "it is simulated again" in err
+    one, two = (json.loads(out)["runs"][0]["makespan_s"] for out in (first, second))
+    assert one == two
+
+
+def test_two_policies_of_one_name_are_refused(apportion: Run) -> None:
+    code, _, err = apportion("compare", "a.yaml", "--simulate", "--policies", "las+fgd,pull,las+fgd+equal")
+    assert code == 2
+    assert "the policies 'las+fgd' and 'las+fgd+equal' are both called 'las+fgd+equal': leave one out" in err
