@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
-from policies.interface import Policy
-from scheduler.cli.arguments import (
-    Address,
-    AsJson,
-    Cpus,
-    Settings,
-    Workers,
-    job_of,
-    policies_named,
-    print_json,
-)
+from scheduler.cli.arguments import Address, AsJson, Cpus, Settings, Workers, policies_named
+from scheduler.cli.comparing import Wishes, compared, simulated
+from scheduler.cli.live import live
 from scheduler.cli.scenario import (
     ClusterFile,
     Copies,
@@ -30,6 +20,7 @@ from scheduler.cli.scenario import (
     Every,
     HtmlFile,
     JobFiles,
+    LikeLive,
     Mtbf,
     Mttr,
     PerHour,
@@ -37,31 +28,28 @@ from scheduler.cli.scenario import (
     RunsFolder,
     Seeds,
     TraceFile,
+    fleet_wanted,
     read_inputs,
     scenario_of,
-    shown_comparison,
 )
-from scheduler.comparison import compare_policies
 from scheduler.errors import UserError
-from scheduler.job import Job
-from scheduler.report.terminal import comparison_table
-from scheduler.runner import RunOptions
 
 Names = Annotated[
     str,
     typer.Option("--policies", metavar="A,B,...", help="The policies to compare; the first is the yardstick."),
 ]
-Simulated = Annotated[bool, typer.Option("--simulate", help="Simulate a cluster; nothing of Ray is started.")]
-Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Turns that every policy has; medians are shown.")]
+Simulated = Annotated[
+    bool, typer.Option("--simulate/--live", help="Simulate a cluster, or run on the one that is there.")
+]
 
 
 def compare(
     jobs: JobFiles = None,
     policies: Names = "equal,speed-proportional",
     simulate: Simulated = False,
-    repeats: Repeats = 3,
     trace: TraceFile = None,
     cluster: ClusterFile = None,
+    like_live: LikeLive = False,
     copies: Copies = 1,
     per_hour: PerHour = None,
     drift: Drift = 0.0,
@@ -80,44 +68,26 @@ def compare(
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare policies on the same jobs: live, one job on one cluster in turns, or simulated on any cluster.
+    """Compare policies on the same jobs, live on a cluster, or simulated on any.
 
-    Example: apportion compare examples/diabetes.yaml --policies equal,round-robin --repeats 5
+    Example: apportion compare examples/diabetes.yaml --policies equal,round-robin --seeds 3
 
     Example: apportion compare examples/digits.yaml --policies equal,adaptive-pull --simulate --drift 0.5 --seeds 10
     """
     names = list(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
     if not names:
         raise typer.BadParameter("name at least one policy", param_hint="--policies")
-    console, paths = Console(stderr=as_json), jobs or []
+    console, paths, wishes = Console(stderr=as_json), jobs or [], Wishes(runs, csv, html, as_json)
     resolved = policies_named(names, paths[0] if paths else Path())
     if simulate:
-        told = read_inputs(paths, trace, cluster, workers, settings, runs, console)
+        if cpus is not None:
+            raise UserError("--cpus is for a live comparison; a simulated cluster is described by --cluster")
+        told = read_inputs(paths, trace, fleet_wanted(cluster, like_live, address), workers, settings, runs, console)
         scenario = scenario_of(told, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
-        shown_comparison(scenario, resolved, seeds, console, as_json, csv, html, record, runs)
+        compared(simulated(scenario, record), resolved, seeds, console, wishes)
         return
-    if len(paths) != 1 or trace is not None:
-        raise UserError(
-            f"a live comparison runs one job file, got {len(paths)}; for several, or a trace, add --simulate"
-        )
-    _live(job_of(paths[0], workers, None, settings), resolved, repeats, RunOptions(address, cpus), console, as_json)
-
-
-def _live(
-    job: Job, policies: Sequence[Policy], repeats: int, options: RunOptions, console: Console, as_json: bool
-) -> None:
-    """Run the job under each policy in turns, with a progress bar, and print what came of it."""
-    with Progress(console=console, transient=True, disable=not console.is_interactive) as progress:
-        task = progress.add_task("starting", total=len(policies) * repeats)
-        comparison = compare_policies(
-            job,
-            policies,
-            repeats,
-            options,
-            connected=lambda _: progress.update(task, description="running"),
-            finished=lambda: progress.advance(task),
-        )
-    if as_json:
-        print_json(comparison.as_json())
-    else:
-        console.print(comparison_table(comparison))
+    given = {"--trace": trace, "--cluster": cluster, "--like-live": like_live, "--drift": drift, "--mtbf": mtbf}
+    if wrong := [name for name, value in given.items() if value]:
+        raise UserError(f"{', '.join(wrong)}: only for a simulation; add --simulate, or leave it out")
+    with live(paths, workers, settings, (copies, per_hour, every), (address, cpus), record, runs, console) as contest:
+        compared(contest, resolved, seeds, console, wishes)

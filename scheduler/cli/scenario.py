@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import math
-import platform
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import numpy
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from policies.interface import Policy
-from scheduler import __version__
-from scheduler.cli.arguments import job_of, print_json
+from scheduler.cli.arguments import job_of
 from scheduler.errors import RunFailedError, UserError
 from scheduler.fleet_files import load_fleet
-from scheduler.preparation import prepare
-from scheduler.report.comparison_text import comparison_csv, comparison_json, comparison_text
-from scheduler.report.html import write_report
-from scheduler.results.comparison import Comparison
-from scheduler.results.outcome import RunOutcome
+from scheduler.inventory import logical_views
+from scheduler.live_fleet import fleet_like
+from scheduler.preparation import Prepared, prepare
+from scheduler.session import connect
+from scheduler.simulation.fleet import Fleet
 from scheduler.simulation.measured import keep_measured, mark, read_measured
 from scheduler.simulation.profile import profile
-from scheduler.simulation.scenario import Scenario, facts, simulated
+from scheduler.simulation.scenario import Scenario
 from scheduler.simulation.traces.load import load_trace
 from scheduler.simulation.traces.trace import Trace
-from scheduler.simulation.traces.trace_file import write_trace
 from scheduler.simulation.workload import SimulatedJob, Workload
-from scheduler.stored_runs import StoredRuns
-from workers.model import atomic_text
 from workers.training import DivergedError
 
 JobFiles = Annotated[
@@ -56,6 +44,10 @@ TraceFile = Annotated[
 ]
 RecordFile = Annotated[
     Path | None, typer.Option("--record", metavar="FILE", help="Write the jobs of the first seed as a trace, too.")
+]
+LikeLive = Annotated[
+    bool,
+    typer.Option("--like-live", help="Simulate nodes like those of the connected cluster, with nobody on them."),
 ]
 Copies = Annotated[int, typer.Option("--copies", min=1, max=100_000, help="Let every job come so often.")]
 PerHour = Annotated[
@@ -92,8 +84,8 @@ DEFAULT_CLUSTER = Path("cluster.yaml")
 
 def jobs_of(
     paths: Sequence[Path], workers: int | None, settings: Sequence[str] | None, runs: Path | None, console: Console
-) -> tuple[SimulatedJob, ...]:
-    """Train every job here for a moment, and return what each would be on a cluster.
+) -> list[tuple[Prepared, SimulatedJob]]:
+    """Train every job here for a moment, and return each with what it would be on a cluster.
 
     What was measured for the same jobs and data is taken from the folder of ``runs``, or kept there.
 
@@ -104,31 +96,49 @@ def jobs_of(
     RunFailedError
         If a job's numbers overflow.
     """
-    known, found = read_measured(runs), dict[str, SimulatedJob]()
+    known, found = read_measured(runs), list[tuple[Prepared, SimulatedJob]]()
     for path in paths:
         job = job_of(path, workers, None, settings)
-        if any(job.name == other.view.id for other in found.values()):
+        if any(job.name == other.view.id for _, other in found):
             raise UserError(f"{path}: there is a job '{job.name}' already; to have it several times, use --copies")
         with console.status(f"measuring {job.name}"):
             prepared = prepare(job)
             try:
-                found[mark(prepared)] = known.get(mark(prepared)) or profile(prepared)
+                found.append((prepared, known.get(mark(prepared)) or profile(prepared)))
             except DivergedError as error:
                 raise RunFailedError(f"{path}: {error}") from None
-    keep_measured(found, runs)
-    return tuple(found.values())
+    keep_measured({mark(prepared): job for prepared, job in found}, runs)
+    return found
+
+
+def fleet_wanted(cluster: Path | None, like_live: bool, address: str | None) -> Path | Fleet | None:
+    """Return what ``--cluster`` and ``--like-live`` ask for.
+
+    Raises
+    ------
+    UserError
+        If both do, or there is no cluster.
+    """
+    if not like_live:
+        if address is not None:
+            raise UserError("--address is for a cluster that is there: to simulate one like it, add --like-live")
+        return cluster
+    if cluster is not None:
+        raise UserError("--cluster and --like-live both name a cluster: leave one out")
+    with connect(address) as session:
+        return fleet_like(logical_views(), f"a cluster like that at {session.address}")
 
 
 def read_inputs(
     paths: Sequence[Path],
     trace: Path | None,
-    cluster: Path | None,
+    wanted: Path | Fleet | None,
     workers: int | None,
     settings: Sequence[str] | None,
     runs: Path | None,
     console: Console,
 ) -> Trace:
-    """Return the jobs of files and of a trace, and the cluster that they are to run on.
+    """Return the jobs of files and of a trace, and the cluster that they are to run on: the trace's, or who is wanted.
 
     Raises
     ------
@@ -138,8 +148,9 @@ def read_inputs(
     if not paths and trace is None:
         raise UserError("name at least one job file, or a trace with --trace")
     told = Trace(Workload(())) if trace is None else load_trace(trace)
-    fleet = told.fleet if cluster is None and told.fleet is not None else load_fleet(cluster or DEFAULT_CLUSTER)
-    jobs = told.workload.jobs + jobs_of(paths, workers, settings, runs, console)
+    chosen = wanted or told.fleet or DEFAULT_CLUSTER
+    fleet = load_fleet(chosen) if isinstance(chosen, Path) else chosen
+    jobs = told.workload.jobs + tuple(job for _, job in jobs_of(paths, workers, settings, runs, console))
     if twice := sorted(name for name, num in Counter(job.view.id for job in jobs).items() if num > 1):
         raise UserError(f"{trace}: has jobs of the same names as the job files: {', '.join(twice)}")
     return Trace(Workload(jobs, ", ".join(map(str, (*paths, *([trace] if trace else []))))), fleet, told.faults)
@@ -168,95 +179,3 @@ def scenario_of(
         told=told.faults,
         source=told.workload.source,
     )
-
-
-def shown_comparison(
-    scenario: Scenario,
-    policies: Sequence[Policy],
-    seeds: int,
-    console: Console,
-    as_json: bool,
-    csv: Path | None,
-    html: Path | None,
-    record: Path | None,
-    folder: Path | None,
-) -> None:
-    """Simulate, with a progress bar, and print what came of it; where one interrupts it, of the runs till then.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        After that, if it was interrupted.
-    """
-    if record is not None:
-        write_trace(scenario.world(0).workload, record)
-    stored = None if folder is None else StoredRuns(folder, {**facts(scenario), **_versions()}, policies)
-    runs, whole = _runs(scenario, policies, seeds, stored, console)
-    if runs or whole:
-        title = f"{scenario.source} on {scenario.fleet.source} ({len(scenario.fleet)} nodes), simulated"
-        names = tuple(policy.name for policy in policies)
-        comparison = Comparison(title, names, tuple(range(seeds)), tuple(runs), _command(), _versions())
-        _show(comparison, console, as_json, csv, html)
-    if not whole:
-        _say_how_to_go_on(len(runs), seeds * len(policies), folder)
-        raise KeyboardInterrupt
-
-
-def _runs(
-    scenario: Scenario, policies: Sequence[Policy], seeds: int, stored: StoredRuns | None, console: Console
-) -> tuple[list[RunOutcome], bool]:
-    """Return the runs that were stored and those that were missing, and whether these are all."""
-    names = [policy.name for policy in policies]
-    found = [] if stored is None else stored.found(names, range(seeds))
-    for line in [] if stored is None else stored.trouble:
-        console.print(f"{escape(line)}; it is simulated again", style="yellow", highlight=False)
-    runs = {(run.policy, run.seed): run for run in found}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
-            task = progress.add_task("simulating", total=seeds * len(policies), completed=len(runs))
-            for run in simulated(scenario, policies, seeds, frozenset(runs)):
-                if stored is not None:
-                    stored.keep(run)
-                runs[run.policy, run.seed] = run
-                progress.advance(task)
-    except KeyboardInterrupt:
-        pass
-    ordered = [runs[name, seed] for seed in range(seeds) for name in names if (name, seed) in runs]
-    return ordered, len(ordered) == seeds * len(policies)
-
-
-def _show(comparison: Comparison, console: Console, as_json: bool, csv: Path | None, html: Path | None) -> None:
-    """Write the files that were asked for, and print the rest."""
-    if csv is not None:
-        with atomic_text(csv) as file:
-            file.write(comparison_csv(comparison))
-    if html is not None:
-        write_report(comparison, html)
-    if as_json:
-        print_json(comparison_json(comparison))
-    else:
-        console.print(comparison_text(comparison))
-
-
-def _say_how_to_go_on(num_done: int, num_all: int, folder: Path | None) -> None:
-    how = "with --runs FOLDER they would be kept, and the same command would go on from there"
-    if folder is not None:
-        how = f"they are in {folder}; the same command goes on from there:\n  {_command()}"
-    Console(stderr=True).print(
-        f"interrupted after {num_done} of {num_all} runs: {escape(how)}", highlight=False, soft_wrap=True
-    )
-
-
-def _command() -> str:
-    return shlex.join(["apportion", *sys.argv[1:]])
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "apportion": __version__,
-        "python": platform.python_version(),
-        "numpy": numpy.__version__,
-        "scipy": version("scipy"),
-        "processor": platform.processor() or platform.machine(),
-    }

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scheduler.cli.arguments import AsJson, Settings, Workers, job_of, policy_named, policy_of
+from scheduler.cli.arguments import Address, AsJson, Settings, Workers, job_of, policy_named, policy_of
+from scheduler.cli.comparing import Wishes, compared, simulated
 from scheduler.cli.run import PolicyName
 from scheduler.cli.scenario import (
     ClusterFile,
@@ -17,6 +18,7 @@ from scheduler.cli.scenario import (
     Every,
     HtmlFile,
     JobFiles,
+    LikeLive,
     Mtbf,
     Mttr,
     PerHour,
@@ -24,9 +26,9 @@ from scheduler.cli.scenario import (
     RunsFolder,
     Seeds,
     TraceFile,
+    fleet_wanted,
     read_inputs,
     scenario_of,
-    shown_comparison,
 )
 
 
@@ -35,6 +37,7 @@ def simulate(
     policy: PolicyName = None,
     trace: TraceFile = None,
     cluster: ClusterFile = None,
+    like_live: LikeLive = False,
     copies: Copies = 1,
     per_hour: PerHour = None,
     drift: Drift = 0.0,
@@ -44,6 +47,7 @@ def simulate(
     every: Every = 0.0,
     seeds: Seeds = 1,
     workers: Workers = None,
+    address: Address = None,
     settings: Settings = None,
     record: RecordFile = None,
     csv: CsvFile = None,
@@ -65,6 +69,7 @@ def simulate(
         chosen = policy_of(job_of(paths[0], workers, None, settings), paths[0], policy)
     else:
         chosen = policy_named(policy or "equal", Path())
-    told = read_inputs(paths, trace, cluster, workers, settings, runs, console)
+    wanted = fleet_wanted(cluster, like_live, address)
+    told = read_inputs(paths, trace, wanted, workers, settings, runs, console)
     scenario = scenario_of(told, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
-    shown_comparison(scenario, [chosen], seeds, console, as_json, csv, html, record, runs)
+    compared(simulated(scenario, record), [chosen], seeds, console, Wishes(runs, csv, html, as_json))

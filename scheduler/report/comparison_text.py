@@ -56,9 +56,21 @@ def comparison_text(comparison: Comparison) -> RenderableType:
     runs = [comparison.of(policy)[0] for policy in ranked]
     if any(run.uses for run in runs):
         parts += [Text("\nCPU and GPU in use over time, first seed"), _sparklines(runs)]
+    if models := comparison.models():
+        parts.append(Text(f"\n{_same_bits(models)}"))
     for run in [run for run in runs if any(job.status is not Status.FINISHED for job in run.jobs)][:1]:
         parts += [Text(f"\nNot finished under {run.policy}, seed {run.seed}"), _trouble(run)]
     return Group(*parts)
+
+
+def _same_bits(models: Mapping[str, frozenset[str]]) -> str:
+    """Say whether every run of a job has trained the same model."""
+    differ = sorted(name for name, hashes in models.items() if len(hashes) > 1)
+    if differ:
+        return f"THE MODELS DIFFER from run to run: {', '.join(differ)}"
+    shown = ", ".join(f"{name} {next(iter(hashes))[:16]}" for name, hashes in list(models.items())[:3])
+    more = f" and {len(models) - 3} more" if len(models) > 3 else ""
+    return f"the same model in every run: {shown}{more}"
 
 
 def estimates(comparison: Comparison, policy: str) -> dict[str, Estimate]:
@@ -179,6 +191,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "ranked_by": main_measure(comparison),
         "ranking": list(ranking(comparison, main_measure(comparison))),
         "verdicts": list(verdicts(comparison)),
+        "models": {name: sorted(hashes) for name, hashes in comparison.models().items()},
         "policies": {
             policy: {name: {"mean": _plain(one.mean), "half": _plain(one.half)} for name, one in found.items()}
             for policy in comparison.policies

@@ -17,7 +17,6 @@ from rich.progress import (
 from rich.table import Table
 
 from policies.interface import Policy
-from scheduler.comparison import Comparison
 from scheduler.inventory import NodeView
 from scheduler.outputs import Summary, max_over_mean
 from scheduler.preparation import Prepared
@@ -218,31 +217,4 @@ def score_table(summary: Summary) -> Table:
     if summary.optimum is not None and summary.optimum.train:
         gap = summary.metric.train / summary.optimum.train - 1.0
         table.add_row("gap", f"{gap:+.2e}", "")
-    return table
-
-
-def comparison_table(comparison: Comparison) -> Table:
-    """Return the policies side by side."""
-    columns = (
-        "policy",
-        "ms a round",
-        "x the first",
-        "s a run",
-        "busiest / mean",
-        "bytes moved",
-        "train metric",
-    )
-    table = _table(f"{escape(comparison.job)}, medians of {comparison.repeats} turns", *columns)
-    for row in comparison.rows:
-        table.add_row(
-            escape(row.policy),
-            f"{1000 * row.round_s:.2f}",
-            f"{row.ratio:.2f}",
-            f"{row.run_s:.2f}",
-            f"{row.imbalance:.2f}",
-            size(row.bytes_moved),
-            f"{row.metric:.6g}",
-        )
-    verdict = "the same bits in every run" if comparison.same_model else "THE MODELS DIFFER"
-    table.caption = f"model {comparison.rows[0].model_sha256[:16]}: {verdict}"
     return table

@@ -42,3 +42,10 @@ class Comparison:
         """Return the runs of two policies with equal seeds."""
         theirs = {run.seed: run for run in self.of(other)}
         return tuple((run, theirs[run.seed]) for run in self.of(policy) if run.seed in theirs)
+
+    def models(self) -> Mapping[str, frozenset[str]]:
+        """Return, for each job that was trained, the SHA-256 of its models: one, unless the runs' bits differ."""
+        found: dict[str, set[str]] = {}
+        for job in (job for run in self.runs for job in run.jobs if job.model_sha256):
+            found.setdefault(job.id, set()).add(job.model_sha256)
+        return {name: frozenset(hashes) for name, hashes in found.items()}

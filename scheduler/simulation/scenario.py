@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from policies.interface import Policy
-from scheduler.results.outcome import RunOutcome
 from scheduler.simulation.arrivals import poisson, repeated
 from scheduler.simulation.faults import Fault, drifting, failing
 from scheduler.simulation.fleet import Fleet
-from scheduler.simulation.simulator import simulate
 from scheduler.simulation.traces.trace_line import line_of
 from scheduler.simulation.workload import SimulatedJob, Workload
 from scheduler.simulation.world import Costs, World
@@ -70,23 +66,6 @@ class Scenario:
         if self.mtbf_s < math.inf:
             found += failing(names, self.mtbf_s, self.mttr_s, self.horizon_s, seed)
         return found
-
-
-def simulated(
-    scenario: Scenario, policies: Sequence[Policy], seeds: int, known: Collection[tuple[str, int]] = ()
-) -> Iterator[RunOutcome]:
-    """Simulate a scenario under every policy with the same seeds 0, 1, ..., all but those ``known`` by name and seed.
-
-    Raises
-    ------
-    UserError
-        If a policy raises, or breaks a rule.
-    """
-    for seed in range(seeds):
-        if missing := [policy for policy in policies if (policy.name, seed) not in known]:
-            world = scenario.world(seed)
-            for policy in missing:
-                yield simulate(world, policy)
 
 
 def facts(scenario: Scenario) -> dict[str, Fact]:

@@ -110,7 +110,7 @@ def test_version(apportion: Program) -> None:
         (["policies", "--bogus"], "No such option: --bogus"),
         (["run", "job.yaml", "--workers", "0"], "Invalid value for '--workers'"),
         (["run", "job.yaml", "--workers", "many"], "Invalid value for '--workers'"),
-        (["compare", "job.yaml", "--repeats", "0"], "Invalid value for '--repeats'"),
+        (["compare", "job.yaml", "--seeds", "0"], "Invalid value for '--seeds'"),
         (["compare", "job.yaml", "--policies", " , "], "name at least one policy"),
         (["predict", "model"], "Missing argument 'DATA'"),
         (["nodes", "--cpus", "-1"], "Invalid value for '--cpus'"),

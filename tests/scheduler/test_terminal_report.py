@@ -12,7 +12,6 @@ from rich.console import Console
 
 from policies.interface import frozen
 from policies.presets import resolve
-from scheduler.comparison import Comparison, Row
 from scheduler.inventory import LogicalView, NodeView, PhysicalView
 from scheduler.job_file import load_job
 from scheduler.outputs import Score, Summary
@@ -21,7 +20,6 @@ from scheduler.report.terminal import (
     MAX_ROWS,
     TerminalObserver,
     assignment_table,
-    comparison_table,
     loss_table,
     nodes_table,
     score_table,
@@ -66,10 +64,6 @@ def worker(*shards: int, node: str = "0" * 56) -> WorkerReport:
     return WorkerReport(node, 1, shards, 10 * len(shards), 800 * len(shards), 0.5, 12345.6, environment())
 
 
-def row(policy: str) -> Row:
-    return Row(policy, 0.0123, 1.0, 2.5, 1.25, 3 * 1024**2, 0.5, "ab" * 32)
-
-
 def summary(**fields: Any) -> Summary:
     defaults: dict[str, Any] = {
         "job": "j",
@@ -97,8 +91,6 @@ def summary(**fields: Any) -> Summary:
 @pytest.mark.parametrize("odd", ["[red]x", "[/]", "[bold]y[/bold]", "[link=x]"])
 def test_names_are_text(odd: str) -> None:
     assert odd in shown(nodes_table([node(processor=odd)]))
-    assert odd in shown(comparison_table(Comparison(odd, 3, (row("equal"),), True)))
-    assert odd in shown(comparison_table(Comparison("j", 3, (row(odd),), True)))
 
 
 def test_node_names_are_text() -> None:
@@ -169,12 +161,6 @@ def test_scores_stand_beside_the_optimum() -> None:
     alone = shown(score_table(summary(optimum=None)))
     assert "optimum" not in alone
     assert "gap" not in alone
-
-
-def test_the_comparison_says_whether_the_bits_agree() -> None:
-    rows = (row("equal"), row("mine"))
-    assert "the same bits in every run" in shown(comparison_table(Comparison("j", 3, rows, True)))
-    assert "THE MODELS DIFFER" in shown(comparison_table(Comparison("j", 3, rows, False)))
 
 
 @pytest.mark.parametrize(
