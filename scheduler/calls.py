@@ -62,11 +62,12 @@ class Member:
 
 @dataclass
 class Moved:
-    """Bytes moved so far."""
+    """Bytes moved so far, and in how many calls."""
 
     shards: int = 0
     parameters: int = 0
     updates: int = 0
+    num_calls: int = 0
 
     def sum(self) -> BytesMoved:
         """Return them as they are reported."""
@@ -107,6 +108,7 @@ class Calls:
             blob = encode(message)
             self._message, self._blob, self._blob_bytes = message, sealed(blob), len(blob)
         self._moved.parameters += self._blob_bytes * len(calls)
+        self._moved.num_calls += len(calls)
         sent_s = self._now_s()
         for call in calls:
             member = self._team[call.worker]

@@ -29,6 +29,7 @@ from scheduler.results.outcome import Interval, JobOutcome, RunOutcome, Status
 from scheduler.runner import answer, begin
 from scheduler.simulation.ideal import Ideal
 from scheduler.simulation.recorder import Contention, Record, UseSeries, node_outcomes
+from scheduler.simulation.scenario import ON_RAY
 from scheduler.simulation.workload import SimulatedJob, Workload
 from scheduler.simulation.world import World
 from workers.errors import DataError
@@ -104,7 +105,7 @@ class _Queue:
         self._memo = Memo() if "memo" in inspect.signature(policy.plan).parameters else None
         self._demand = demand_of(tuple(job.view for job in jobs))
         self._fleet = fleet_like(logical_views())
-        self._ideal = Ideal(World(self._fleet, Workload(tuple(job.profile for job in jobs))))
+        self._ideal = Ideal(World(self._fleet, Workload(tuple(job.profile for job in jobs)), costs=ON_RAY))
         self._prices = {machine.id: machine for machine in self._fleet.machines}
         self._began_s = time.time()
         self._cluster, self._ledger = _RestingCluster(self._began_s, self._rest), Ledger()

@@ -75,10 +75,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run's model and summary."""
+    """A run's model and summary, and all that it brought."""
 
     model: Model
     summary: Summary
+    result: RunResult | None = None
 
     def save(self, folder: Path | None = None) -> None:
         """Write the model, then the summary; a run that is cut off leaves nothing that looks like a model.
@@ -128,7 +129,7 @@ def conclude(prepared: Prepared, policy: str, result: RunResult, seconds: float)
         reason=outcome.reason,
         output="" if job.output is None else str(job.output.resolve()),
     )
-    return Finished(model, summary)
+    return Finished(model, summary, result)
 
 
 def _provenance(prepared: Prepared, policy: str, result: RunResult) -> dict[str, Any]:

@@ -113,5 +113,6 @@ class RunResult:
     workers: tuple[WorkerReport, ...]
     seconds_by_round: tuple[float, ...]
     bytes_moved: BytesMoved
+    num_calls: int = 0
     rounds: tuple[RoundOutcome, ...] = ()
     intervals: tuple[Interval, ...] = ()

@@ -14,16 +14,20 @@ import ray
 
 from policies.interface import Policy, ShardTable, frozen
 from policies.presets import resolve
+from scheduler import node_labels
 from scheduler.calls import INLINE_BYTES
 from scheduler.errors import LostActorError, RunFailedError, UserError
 from scheduler.gang import Gang
-from scheduler.inventory import Inspection, NodeView
+from scheduler.inventory import Inspection, NodeView, logical_views
 from scheduler.job import Job
 from scheduler.outputs import Finished, Summary, conclude
 from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
 from scheduler.run import RunResult, RunSpec, WorkerReport
 from scheduler.session import Session, connect, ship_by_value
+from scheduler.simulation.profile import recorded
+from scheduler.simulation.traces.trace_file import write_trace
+from scheduler.simulation.workload import Workload
 from workers.errors import DataError
 from workers.training import DivergedError, RoundReport
 from workers.wire import encode
@@ -56,10 +60,19 @@ class Observer:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where a run runs; ``cpus`` are the logical processors of an embedded cluster."""
+    """Where a run runs, and whether it is recorded.
+
+    Attributes
+    ----------
+    cpus
+        The logical processors of an embedded cluster.
+    record
+        Where to write the run as a trace that can be simulated.
+    """
 
     address: str | None = None
     cpus: int | None = None
+    record: Path | None = None
 
 
 def run_job(job: Job, policy: Policy, options: RunOptions, observer: Observer) -> Summary:
@@ -78,8 +91,17 @@ def run_job(job: Job, policy: Policy, options: RunOptions, observer: Observer) -
         prepared = preparing.result()
         finished = run_connected(prepared, policy, observer)
         finished.save(job.output)
+        if options.record is not None and finished.result is not None:
+            _record(prepared, finished.result, options.record)
         observer.fused(finished.summary)
         return finished.summary
+
+
+def _record(prepared: Prepared, result: RunResult, path: Path) -> None:
+    """Write a run as a trace; how fast a node is, its labels tell."""
+    speeds = {view.id: node_labels.speed(view.id, view.labels) for view in logical_views()}
+    job = recorded(prepared, result, speeds)
+    write_trace(Workload((job,), f"a run of {prepared.job.name}"), path)
 
 
 def start_preparing(job: Job) -> Future[Prepared]:

@@ -111,6 +111,7 @@ class ServerRun:
             tuple(self._final_reports()),
             tuple(self._seconds_by_round),
             self._moved.sum(),
+            self._moved.num_calls,
             tuple(log.rounds),
             tuple(log.intervals),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,11 @@ PolicyName = Annotated[
     typer.Option("--policy", help="A preset ('apportion policies' lists them), or module:Class of your own."),
 ]
 
+Recorded = Annotated[
+    Path | None,
+    typer.Option("--record", metavar="FILE", help="Write the run as a trace, for 'apportion simulate --trace'."),
+]
+
 
 def run(
     job: JobFile,
@@ -36,6 +42,7 @@ def run(
     address: Address = None,
     cpus: Cpus = None,
     settings: Settings = None,
+    record: Recorded = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a job's model on a Ray cluster, and save it.
@@ -45,7 +52,7 @@ def run(
     chosen = job_of(job, workers, output, settings)
     observer = TerminalObserver(Console(stderr=as_json))
     try:
-        summary = run_job(chosen, policy_of(chosen, job, policy), RunOptions(address, cpus), observer)
+        summary = run_job(chosen, policy_of(chosen, job, policy), RunOptions(address, cpus, record), observer)
     finally:
         observer.close()
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from policies.interface import ShardTable, frozen
 from scheduler.preparation import Prepared
+from scheduler.run import RunResult
 from scheduler.simulation.workload import Learning, SimulatedJob
 from workers.parameter_store import ParameterStore
 from workers.training import RoundReport
@@ -52,16 +53,41 @@ def profile(
         trial = _tried(prepared, budget_s, clock)
     num = len(trial.reports)
     rounds = num if trial.ended else max(num, prepared.stopping.max_rounds)
-    work = float(prepared.data.work.sum())
     learning = Learning(
         rounds=rounds,
         shards=ShardTable(frozen(prepared.data.work), frozen(prepared.data.nbytes)),
-        s_per_work=trial.busy_s / (num * work),
+        s_per_work=trial.busy_s / (num * float(prepared.data.work.sum())),
         message_bytes=trial.message_bytes / num,
         update_bytes=trial.update_bytes / num,
         losses=tuple(report.loss for report in trial.reports),
     )
-    view = replace(prepared.view(submitted_s), work=rounds * work, rates=_rates(prepared, learning))
+    return _simulated(prepared, learning, submitted_s)
+
+
+def recorded(prepared: Prepared, result: RunResult, speeds: Mapping[str, float]) -> SimulatedJob:
+    """Return a job that ran on Ray as the simulator wants it: with the rounds that it had, and what they took.
+
+    Parameters
+    ----------
+    speeds
+        Of the nodes, by id; a worker on a node of speed 2 that computed for a second did what takes 2 elsewhere.
+    """
+    busy_s = sum(worker.busy_s * speeds.get(worker.node, 1.0) for worker in result.workers)
+    num_calls = max(result.num_calls, 1)
+    learning = Learning(
+        rounds=len(result.reports),
+        shards=ShardTable(frozen(prepared.data.work), frozen(prepared.data.nbytes)),
+        s_per_work=busy_s / (len(result.reports) * float(prepared.data.work.sum())),
+        message_bytes=result.bytes_moved.parameters / num_calls,
+        update_bytes=result.bytes_moved.updates / num_calls,
+        losses=tuple(report.loss for report in result.reports),
+    )
+    return _simulated(prepared, learning, 0.0)
+
+
+def _simulated(prepared: Prepared, learning: Learning, submitted_s: float) -> SimulatedJob:
+    view = prepared.view(submitted_s)
+    view = replace(view, work=learning.rounds * learning.work, rates=_rates(prepared, learning))
     return SimulatedJob(view, learning, balance_seed=prepared.problem.seed)
 
 
