@@ -10,7 +10,8 @@ import numpy as np
 import ray
 
 from policies.interface import Call, Ints
-from scheduler.run import BytesMoved, Seat, WorkerReport
+from scheduler.run import BytesMoved, Seat
+from workers.environment import Environment
 from workers.parameter_store import ParameterStore
 from workers.problem import Problem
 from workers.update import Message
@@ -29,7 +30,7 @@ def sealed(blob: bytes) -> Any:
     return blob if len(blob) < INLINE_BYTES else ray.put(blob)
 
 
-@dataclass
+@dataclass(eq=False)
 class Member:
     """A worker as its server knows it.
 
@@ -39,20 +40,25 @@ class Member:
         As probed; NaN where nobody asked.
     told, queue
         The constants that it has, and the shards that it computes unless a call names others.
-    seen
-        Shards that it has been given.
-    report
-        None until it has read its first shards.
+    shards, seen
+        Those of this round, or of the last in which it was there, and all that it has been given.
+    taken
+        The reference of its first shards, until it has read them.
+    pid, environment
+        None until then.
     """
 
     seat: Seat
     s_per_work: float = np.nan
     told: Problem | None = None
     queue: Ints = field(default_factory=lambda: np.arange(0))
+    shards: Ints = field(default_factory=lambda: np.arange(0))
     seen: set[int] = field(default_factory=set)
     busy_s: float = 0.0
     rows: float = 0.0
-    report: WorkerReport | None = None
+    taken: Any = None
+    pid: int | None = None
+    environment: Environment | None = None
 
     @property
     def rows_per_s(self) -> float:

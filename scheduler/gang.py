@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from policies.interface import Grant, JobView
 from policies.tables import rows_of
@@ -30,7 +30,8 @@ class Gang:
     Attributes
     ----------
     server
-        The parameter server's handle; it is there from the start, needs nothing, and outlives its workers.
+        The parameter server's handle. It is there from the start, on the driver's node while that lives (Ray might
+        choose the slowest), takes no resources, and outlives its workers.
     """
 
     def __init__(self, cluster: RayCluster, job: JobView) -> None:
@@ -39,7 +40,10 @@ class Gang:
         self._workers: dict[Grant, Any] = {}
         self._num_started: Counter[int] = Counter()
         server = ray.remote(ParameterServer).options(
-            name=f"{self._name}/parameter-server", num_cpus=0, max_concurrency=2
+            name=f"{self._name}/parameter-server",
+            num_cpus=0,
+            max_concurrency=2,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True),
         )
         self.server: Any = server.remote(job.id)
 

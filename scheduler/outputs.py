@@ -142,7 +142,9 @@ def _provenance(prepared: Prepared, policy: str, result: RunResult) -> dict[str,
         "learning_rate": result.outcome.learning_rate,
         "choice": asdict(prepared.choice),
         "apportion": scheduler.__version__,
-        "environment": asdict(next(report.environment for report in result.workers if report.shards)),
+        "environment": asdict(
+            next(report.environment for report in result.workers if report.shards and report.environment)
+        ),
     }
 
 

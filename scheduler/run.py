@@ -62,16 +62,24 @@ class Seat:
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker was given, and what it did; ``probed_rows_per_s`` is None where the policy asks for no speeds."""
+    """What a worker was given, and what it did.
+
+    Attributes
+    ----------
+    pid, environment
+        None where the run was over before the worker had started.
+    probed_rows_per_s
+        None where the policy asks for no speeds.
+    """
 
     node: str
-    pid: int
+    pid: int | None
     shards: tuple[int, ...]
     rows: int
     bytes: int
     busy_s: float
     probed_rows_per_s: float | None
-    environment: Environment
+    environment: Environment | None
 
 
 @dataclass(frozen=True)

@@ -159,9 +159,9 @@ def train(gang: Gang, prepared: Prepared, policy: Policy, observer: Observer) ->
         if progress.workers and not told:
             observer.split(prepared, policy, progress.workers)
             told = True
-        for report in progress.reports:
+        for report in progress.reports if told else ():
             observer.trained(report)
-        seen += len(progress.reports)
+            seen += 1
     result: RunResult = answer(done)
     if not told:
         observer.split(prepared, policy, result.workers)

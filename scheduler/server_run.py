@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import ray
 
-from policies.interface import Ints, WorkerTable, frozen
+from policies.interface import WorkerTable, frozen
 from scheduler.calls import Calls, Member, Moved
 from scheduler.errors import LostActorError, UserError
 from scheduler.metrics import RunMetrics
@@ -74,9 +73,9 @@ class ServerRun:
 
     def progress(self, since: int) -> Progress:
         """Return the reports from number ``since`` on, and the workers once they have their first shards."""
-        known = [member.report for member in list(self._members.values())]
-        workers = tuple(report for report in known if report is not None)
-        return Progress(tuple(self._reports[since:]), workers if len(workers) == len(known) else ())
+        team = list(self._team)
+        workers = tuple(map(self._report, team)) if all(member.pid is not None for member in team) else ()
+        return Progress(tuple(self._reports[since:]), workers)
 
     def run(self) -> RunResult:
         """Train with whoever is seated, until training has its outcome.
@@ -103,12 +102,13 @@ class ServerRun:
             self._log.leave(came_s)
             if self._training.outcome is None:
                 self._store.begin_again()
+        self._welcome()
         self._flush()
         log = self._log
         return RunResult(
             self._training.outcome,
             tuple(self._reports),
-            tuple(self._final_reports()),
+            tuple(map(self._report, self._members.values())),
             tuple(self._seconds_by_round),
             self._moved.sum(),
             self._moved.num_calls,
@@ -132,33 +132,42 @@ class ServerRun:
         table = _worker_table(spec, seats, team)
         rounds = Rounds(spec.job, spec.problem.seed, self._store, spec.balance, table, spec.shards)
         calls = Calls(team, self._store, self._moved, self._now_s)
-        taken = {}
         for place, member in enumerate(team):
+            member.shards = rounds.queue(place)
             if not known[place]:
-                member.queue = rounds.queue(place)
-                taken[place] = member.seat.worker.take.remote(spec.data, member.queue)
-        self._log.seat(self._now_s(), [(seat.number, seat.node) for seat in seats], [not old for old in known], came_s)
+                member.queue = member.shards
+                member.taken = member.seat.worker.take.remote(spec.data, member.queue)
+        places, are_new = [(seat.number, seat.node) for seat in seats], [not old for old in known]
+        self._log.seat(self._now_s(), places, are_new, came_s)
         calls.send(rounds.begin().calls)  # a worker begins as soon as it has read its shards
-        for place, reference in taken.items():
-            num_bytes, pid, here = ray.get(reference)
-            member = team[place]
+        self._round_began_s = self._now_s()
+        try:
+            self._drive(calls, rounds, seats)
+        except ray.exceptions.RayTaskError:
+            self._welcome()  # who could not read its shards cannot compute either, and says why
+            raise
+        finally:
+            for place, member in enumerate(team):
+                member.shards = rounds.queue(place)
+
+    def _welcome(self) -> None:
+        """Take word of those who have read their first shards by now."""
+        coming = {member.taken: member for member in self._team if member.taken is not None}
+        for reference in ray.wait(list(coming), num_returns=len(coming), timeout=0)[0] if coming else ():
+            member = coming[reference]
+            num_bytes, member.pid, member.environment = ray.get(reference)
+            member.taken = None
             self._moved.shards += num_bytes
             self._log.read(num_bytes)
-            speed = None if np.isnan(member.s_per_work) else float(1.0 / member.s_per_work)
-            member.report = WorkerReport(member.seat.node, pid, (), 0, 0, 0.0, speed, here)
-        for place, member in enumerate(team):
-            if member.report is not None:
-                member.report = self._given(member.report, rounds.queue(place))
-        self._refuse_mixed_kernels()
-        self._drive(calls, rounds, seats)
+            self._refuse_mixed_kernels()
 
     def _drive(self, calls: Calls, rounds: Rounds, seats: tuple[Seat, ...]) -> None:
         """Take answers and send calls until training has its outcome, or others are to work."""
         work = self._spec.shards.work
-        self._round_began_s = self._now_s()
         while self._training.outcome is None and not self._seating.differs(seats):
             self._mind_the_time()  # the clock starts with the solver's first calls
             answer = calls.next_answer()
+            self._welcome()
             if answer is None:
                 continue
             self._mind_the_time()
@@ -172,16 +181,15 @@ class ServerRun:
             if instructions.report is not None:
                 self._note(instructions.report, now_s)
             calls.send(instructions.calls)
-        for place, member in enumerate(self._team):
-            if member.report is not None:
-                member.report = self._given(member.report, rounds.queue(place))
 
     def _refuse_mixed_kernels(self) -> None:
         """Refuse workers whose last bits may differ: who computed what would change the model."""
         problem, redivides = self._spec.problem, self._spec.balance.redivides
-        known = [member.report for member in self._members.values() if member.report is not None]
-        computing = [report for report in known if report.shards or redivides]
-        places = {f"node {report.node}": report.environment for report in computing}
+        places = {
+            f"node {member.seat.node}": member.environment
+            for member in self._members.values()
+            if member.environment is not None and (len(member.shards) or redivides)
+        }
         if problem.architecture.kind != "torch":  # the server does not compute with modules
             places["the parameter server"] = environment()
         kinds = {here.computes_like(problem.architecture.kind): (name, here) for name, here in places.items()}
@@ -196,20 +204,20 @@ class ServerRun:
                 "set 'training.reproducible: strict', or use nodes of one kind"
             )
 
-    def _given(self, report: WorkerReport, queue: Ints) -> WorkerReport:
-        """Return the report of a worker with these shards."""
+    def _report(self, member: Member) -> WorkerReport:
+        """Return what a worker holds, if it is still here, and what it has done."""
+        queue = member.shards if member in self._team else member.shards[:0]
         work, size = self._spec.shards.work[queue], self._spec.shards.bytes[queue]
-        return replace(report, shards=tuple(queue.tolist()), rows=int(work.sum()), bytes=int(size.sum()))
-
-    def _final_reports(self) -> list[WorkerReport]:
-        """Return the reports of all workers there were, with what they have done; only the last team holds shards."""
-        here = {id(member) for member in self._team}
-        found = []
-        for member in self._members.values():
-            if member.report is not None:
-                report = replace(member.report, busy_s=member.busy_s)
-                found.append(report if id(member) in here else replace(report, shards=(), rows=0, bytes=0))
-        return found
+        return WorkerReport(
+            node=member.seat.node,
+            pid=member.pid,
+            shards=tuple(queue.tolist()),
+            rows=int(work.sum()),
+            bytes=int(size.sum()),
+            busy_s=member.busy_s,
+            probed_rows_per_s=None if np.isnan(member.s_per_work) else float(1.0 / member.s_per_work),
+            environment=member.environment,
+        )
 
     def _mind_the_time(self) -> None:
         """Let training end after this round once its time is up."""
