@@ -152,7 +152,8 @@ class LearningRun(Running):
         for seat in seats:
             if seat.ready_s > now_s:
                 self._note(seat, Activity.STARTING, now_s, seat.ready_s)
-        self._send(self._rounds.begin().calls, now_s)
+        all_ready_s = max(now_s, *(seat.ready_s for seat in seats))  # only then all speeds are known
+        self._send(self._rounds.begin().calls, all_ready_s if self._balance.wants_speeds else now_s)
 
     def _table(self, bundle: Resources) -> WorkerTable:
         """Return the workers as the balance sees them, with the speeds of now."""

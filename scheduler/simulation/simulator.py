@@ -327,7 +327,9 @@ class _Simulation:
         machine = self._world.machines[lease.node]
         if machine.id not in self._steps:
             self._steps[machine.id] = (self._world.speed(machine), self._world.bandwidth(machine))
-        return Seat(lease.worker, machine, *self._steps[machine.id], now_s + self._world.costs.start_s)
+        (speed, bandwidth), costs = self._steps[machine.id], self._world.costs
+        ready_s = speed.until_done_s(now_s + costs.start_s, costs.start_work_s)
+        return Seat(lease.worker, machine, speed, bandwidth, ready_s)
 
     def _outcome(self) -> RunOutcome:
         """Close what is still open, and return what became of everything."""

@@ -19,8 +19,9 @@ class Costs:
 
     Attributes
     ----------
-    start_s
-        From a grant until its worker computes; again for a worker that moves.
+    start_s, start_work_s
+        From a grant until its worker computes, again for a worker that moves: on any machine, and what it computes for
+        it, on a machine of speed 1.
     call_s
         Of a call, beside what its shards take: sending it, and taking its answer.
     round_s
@@ -32,6 +33,7 @@ class Costs:
     """
 
     start_s: float = 0.0
+    start_work_s: float = 0.0
     call_s: float = 0.0
     round_s: float = 0.0
     server_s_per_byte: float = 0.0
