@@ -247,7 +247,7 @@ class LearningRun(Running):
             self._begin_round(now_s)
             self._send(instructions.calls, goes_on_s)
         else:
-            self._ends_s = goes_on_s
+            self._ends_s = goes_on_s + costs.end_s
 
     def _end_round(self, now_s: float) -> None:
         self._write_down(now_s)

@@ -28,6 +28,8 @@ class Costs:
         Of the parameter server, once a round.
     server_s_per_byte
         Of the parameter server, for taking in an update; several servers share it.
+    end_s
+        Of the driver, from a job's last round until its model is there and its workers are let go.
     num_servers
         How many parameter servers a job has.
     """
@@ -37,6 +39,7 @@ class Costs:
     call_s: float = 0.0
     round_s: float = 0.0
     server_s_per_byte: float = 0.0
+    end_s: float = 0.0
     num_servers: int = 1
 
 

@@ -1,0 +1,208 @@
+"""How true the simulator is: ``python -m benchmarks.fidelity``.
+
+A real Ray cluster of several nodes on this machine, each held to a part of a processor; single jobs and ten queued jobs
+run there under several policies, and are simulated with parameters that were fitted on other runs. Needs root and
+Linux, some minutes, and a machine that is doing nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import secrets
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.fitting import Fit, fitted
+from benchmarks.machine import facts
+from benchmarks.slow_nodes import cannot, slow_nodes
+from policies.presets import resolve
+from scheduler.inventory import logical_views
+from scheduler.job_file import load_job
+from scheduler.live import LiveJob, run_workload
+from scheduler.live_fleet import fleet_like
+from scheduler.preparation import prepare
+from scheduler.results.measures import MEASURES
+from scheduler.results.outcome import RunOutcome
+from scheduler.session import connect
+from scheduler.simulation.arrivals import named, poisson
+from scheduler.simulation.fleet import Fleet
+from scheduler.simulation.profile import profile
+from scheduler.simulation.simulator import simulate
+from scheduler.simulation.workload import Workload
+from scheduler.simulation.world import World
+
+HOME = Path(__file__).resolve().parents[1]
+PARTS = (0.5, 0.35, 0.25, 0.15)
+"""Of a processor, for each node; the rest of two is for Ray and the parameter servers."""
+
+SINGLE = ("equal", "speed-proportional", "adaptive", "pull", "adaptive-pull")
+QUEUED = ("fifo+spread+equal", "sjf+spread+equal", "sjf+spread+adaptive-pull", "las+spread+adaptive-pull")
+FITTED_ON = "round-robin"
+COUNTS_FROM = 0.10
+"""Rankings are judged where live figures differ by more than this."""
+
+PER_HOUR = 720.0
+
+
+def write_data(folder: Path, rows: int, features: int) -> Path:
+    """Write rows of a linear problem, and return their file."""
+    random = np.random.default_rng(features)
+    X = random.standard_normal((rows, features), dtype=np.float32)
+    y = X @ random.standard_normal(features, dtype=np.float32) + random.standard_normal(rows, dtype=np.float32)
+    path = folder / f"rows-{rows}-{features}.npy"
+    np.save(path, np.column_stack([X, y]))
+    return path
+
+
+def live_job(data: Path, name: str, workers: int, rounds: int, shards: int = 32) -> LiveJob:
+    """Return a job of gradient descent, with what a trial of it has shown."""
+    spec = {
+        "name": name,
+        "data": {"npy": str(data)},
+        "model": {"objective": "squared"},
+        "training": {"solver": "gradient-descent", "rounds": rounds, "tolerance": 0.0},
+        "shards": shards,
+        "workers": {"count": workers, "bundle": {"cpu": 1, "memory": "400MiB"}},
+        "output": str(data.parent / "out"),
+    }
+    path = data.parent / f"{name}.yaml"
+    path.write_text(json.dumps(spec), encoding="utf-8")
+    prepared = prepare(load_job(path))
+    return LiveJob(prepared, profile(prepared))
+
+
+def ten_queued(data: Path) -> list[LiveJob]:
+    """Return jobs of one and of two workers that come at random."""
+    kinds = [live_job(data, f"queued-{size}", size, 40 + 40 * size) for size in (1, 2)]
+    queue = [LiveJob(job.prepared, named(job.profile, f"{job.view.id}-{n}")) for n in range(5) for job in kinds]
+    coming = poisson([job.profile for job in queue], PER_HOUR, 0)
+    return [LiveJob(job.prepared, told) for job, told in zip(queue, coming, strict=True)]
+
+
+def simulated(jobs: Sequence[LiveJob], policy: str, fit: Fit, fleet: Fleet) -> RunOutcome:
+    """Return what the simulator says of the same jobs on the same nodes."""
+    profiles = tuple(
+        replace(job.profile, learning=replace(job.profile.learning, s_per_call=fit.s_per_call))
+        for job in jobs
+        if job.profile.learning is not None
+    )
+    machines = tuple(replace(machine, speed=fit.speeds[machine.id[:8]]) for machine in fleet.machines)
+    return simulate(World(Fleet(machines), Workload(profiles), costs=fit.costs), resolve(policy))
+
+
+@dataclass(frozen=True)
+class Case:
+    """Jobs under a policy, and the measures that are compared."""
+
+    name: str
+    policy: str
+    jobs: Sequence[LiveJob]
+    measures: tuple[str, ...]
+
+
+def measured(cases: Sequence[Case], fit: Fit, fleet: Fleet, turns: int, console: Console) -> list[dict[str, Any]]:
+    """Run every case live, in turns, and once in the simulator; return a row for each case and measure."""
+    lives: list[list[RunOutcome]] = [[] for _ in cases]
+    for turn in range(turns):
+        for number, case in enumerate(cases):
+            run = run_workload(case.jobs, resolve(case.policy), turn)
+            troubles = [f"{job.id}: {job.reason}" for job in run.jobs if math.isnan(job.ended_s)]
+            if troubles:
+                raise RuntimeError("; ".join(troubles))
+            lives[number].append(run)
+            found = ", ".join(f"{measure} {MEASURES[measure].of(run):.2f}" for measure in case.measures)
+            console.print(f"{case.name}, {case.policy}, turn {turn + 1}: {found} live", highlight=False)
+    rows = []
+    for case, runs in zip(cases, lives, strict=True):
+        told = simulated(case.jobs, case.policy, fit, fleet)
+        for measure in case.measures:
+            live, guess = [MEASURES[measure].of(run) for run in runs], MEASURES[measure].of(told)
+            middle = statistics.median(live)
+            row = {"case": case.name, "policy": case.policy, "measure": measure, "live": live, "simulated": guess}
+            rows.append({**row, "error": abs(guess - middle) / middle})
+    return rows
+
+
+def ranking(rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """Return in how many pairs of policies of a case the simulator agrees on who is better, and how many count."""
+    agree = count = 0
+    for one, other in combinations(rows, 2):
+        if (one["case"], one["measure"]) != (other["case"], other["measure"]):
+            continue
+        mine, theirs = statistics.median(one["live"]), statistics.median(other["live"])
+        if max(mine, theirs) / min(mine, theirs) - 1 > COUNTS_FROM:
+            count += 1
+            agree += (mine < theirs) == (one["simulated"] < other["simulated"])
+    return agree, count
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the figures side by side."""
+    found = Table("case", "policy", "measure", title="simulated against live", title_justify="left")
+    for column in ("live, s", "simulated, s", "error"):
+        found.add_column(column, justify="right")
+    for row in rows:
+        live = statistics.median(row["live"])
+        found.add_row(
+            row["case"], row["policy"], row["measure"], f"{live:.2f}", f"{row['simulated']:.2f}", f"{row['error']:.1%}"
+        )
+    return found
+
+
+def run(turns: int, console: Console) -> dict[str, Any]:
+    """Fit on some runs, and compare on others."""
+    with tempfile.TemporaryDirectory() as name, slow_nodes(PARTS) as address, connect(address):
+        folder = Path(name)
+        fleet = fleet_like(logical_views())
+        small, large = write_data(folder, 300_000, 25), write_data(folder, 700_000, 40)
+        fits = [live_job(small, "fit-small", 4, 60), live_job(large, "fit-large", 4, 60)]
+        fit_runs = [run_workload([job], resolve(FITTED_ON), 0) for job in fits for _ in range(turns)]
+        fit = fitted(fit_runs, {job.view.id: job.profile.learning for job in fits if job.profile.learning})
+        console.print(f"fitted: {fit}", highlight=False)
+        singles = [live_job(large, "large", 4, 150), live_job(small, "small", 4, 250)]
+        cases = [Case(job.view.id, policy, [job], ("makespan_s",)) for job in singles for policy in SINGLE]
+        cases += [Case("10 queued", policy, ten_queued(small), ("makespan_s", "jct_mean_s")) for policy in QUEUED]
+        rows = measured(cases, fit, fleet, turns, console)
+        return {"fit": asdict(fit), "rows": rows}
+
+
+def main() -> None:
+    """Measure, print the table, and write JSON if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--turns", type=int, default=2, help="live runs of each case (default 2)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write every figure here")
+    arguments = parser.parse_args()
+    if reason := cannot():
+        sys.exit(f"left out: {reason}")
+    if os.environ.get("RAY_AUTH_MODE") != "token":  # Ray reads it when it is imported
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        command = [sys.executable, "-m", "benchmarks.fidelity", *sys.argv[1:]]
+        os.execve(sys.executable, command, os.environ | token)  # noqa: S606
+    console = Console()
+    found = run(arguments.turns, console)
+    console.print(table(found["rows"]))
+    agree, count = ranking(found["rows"])
+    median = statistics.median(row["error"] for row in found["rows"])
+    console.print(
+        f"median error {median:.1%} (aim: at most 5 %); ranking agrees in {agree} of {count} pairs that differ"
+    )
+    if arguments.json:
+        figures = {"machine": facts(), "median_error": median, "agree": agree, "pairs": count, **found}
+        arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
