@@ -71,7 +71,7 @@ class Memo:
         if known is None:
             return self._keep(key, np.array(compute(nodes, np.arange(len(nodes)))), self._now)
         if known.seen_at < self._now:
-            stale = np.flatnonzero(self._changed_at > known.seen_at)
+            (stale,) = (self._changed_at > known.seen_at).nonzero()
             if 2 * len(stale) > len(nodes):
                 known.values[:] = compute(nodes, np.arange(len(nodes)))
             elif len(stale):

@@ -5,10 +5,10 @@ The loop, the simulator and every test ask the same question, ``violations``: wh
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from functools import singledispatch
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from policies.feasibility import TOLERANCE
 from policies.plans import Assignment, Call, ClusterPlan, Grant, Shortfall, Unplaced
 from policies.tables import MEMORY, RESOURCES, NodeTable, Resources
 from policies.views import ClusterSnapshot, JobView, RoundView, Selector
+
+Name = TypeVar("Name")
 
 
 @singledispatch
@@ -61,7 +63,7 @@ def _gangs(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
     found = []
     revoked = set(plan.revokes)
     kept = [lease for lease in snapshot.leases if lease not in revoked] if revoked else snapshot.leases
-    held, granted = Counter(lease.job for lease in kept), Counter(grant.job for grant in plan.grants)
+    held, granted = _count(lease.job for lease in kept), _count(grant.job for grant in plan.grants)
     unplaced, losing = {item.what for item in plan.unplaced}, {lease.job for lease in revoked}
     for job in snapshot.jobs:
         num = held[job.id] + granted[job.id]
@@ -75,8 +77,16 @@ def _gangs(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
                 )
         elif not num and job.id not in unplaced:
             found.append(f"job {job.id} is forgotten: neither granted nor unplaced")
-    twice = Counter((grant.job, grant.worker) for grant in (*kept, *plan.grants) if grant.job in granted)
+    twice = _count((grant.job, grant.worker) for grant in (*kept, *plan.grants))
     found += [f"job {job}: worker {worker} is granted {num} times" for (job, worker), num in twice.items() if num > 1]
+    return found
+
+
+def _count(what: Iterable[Name]) -> defaultdict[Name, int]:
+    """Count how often each occurs; for the few of a plan, quicker than a ``Counter``."""
+    found: defaultdict[Name, int] = defaultdict(int)
+    for one in what:
+        found[one] += 1
     return found
 
 

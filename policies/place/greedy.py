@@ -131,7 +131,7 @@ class GreedyPlace(Place):
 
     def _able_scores(self, claim: Claim, nodes: NodeTable, able: NDArray[np.bool_], view: PlaceView) -> Floats:
         """Score the ``able`` nodes, -infinity elsewhere."""
-        rows = np.flatnonzero(able)
+        (rows,) = able.nonzero()
         scores = np.full(len(nodes), -np.inf)
         if len(rows):
             some = nodes if len(rows) == len(nodes) else nodes.take(rows)
@@ -153,7 +153,7 @@ def _short_beside(chosen: Sequence[Slot], claim: Claim, nodes: NodeTable) -> Seq
 def _best(scores: Floats) -> Ints:
     """Return the rows with the highest score, ascending; none if all are -infinity."""
     best = scores.max()
-    return np.flatnonzero(scores == best) if best > -np.inf else np.zeros(0, dtype=np.int64)
+    return (scores == best).nonzero()[0] if best > -np.inf else np.zeros(0, dtype=np.int64)
 
 
 def whole(scores: Floats) -> Floats:

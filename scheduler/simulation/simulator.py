@@ -25,7 +25,7 @@ from scheduler.simulation.faults import Fault, FaultKind
 from scheduler.simulation.fluid import FluidRun
 from scheduler.simulation.ideal import Ideal
 from scheduler.simulation.learning import LearningRun
-from scheduler.simulation.recorder import Contention, Record, UseSeries, dead, node_outcomes
+from scheduler.simulation.recorder import Contention, Record, UseSeries, dead, node_outcomes, part_of
 from scheduler.simulation.running import Running, Seat
 from scheduler.simulation.speeds import Steps
 from scheduler.simulation.workload import SimulatedJob
@@ -307,10 +307,11 @@ class _Simulation:
         leases = self._ledger.leases(name)
         seats = {lease.worker: self._seat(lease, before.get(lease.worker), now_s) for lease in leases}
         self._seats[name] = seats
-        machines = [seat.machine for seat in seats.values()]
         bundle = self._records[name].view.bundle.vector()
         price_per_s = sum(
-            machine.price_per_hour / 3600 * _part(bundle, machine.capacity.vector()) for machine in machines
+            seat.machine.price_per_hour / 3600 * part_of(bundle, seat.machine.capacity.vector())
+            for seat in seats.values()
+            if seat.machine.price_per_hour
         )
         self._records[name].hold(now_s, len(seats), price_per_s)
         try:
@@ -367,12 +368,5 @@ class _Simulation:
         if not alone:
             return math.nan
         capacity = self._world.fleet.table().capacity.sum(axis=0)
-        there = capacity > 0
         first_s = min(record.view.submitted_s for record in fitting)
-        return max(*alone, first_s + float((self._area[there] / capacity[there]).max(initial=0.0)))
-
-
-def _part(bundle: Any, capacity: Any) -> float:
-    """Return which part of a machine a bundle takes: of the resource of which it takes most."""
-    there = capacity > 0
-    return float((bundle[there] / capacity[there]).max(initial=0.0))
+        return max(*alone, first_s + part_of(self._area, capacity))
