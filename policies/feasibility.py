@@ -168,13 +168,13 @@ class Room:
         """Return the row of a node by its id, or None."""
         return self._nodes.row_of.get(node)
 
-    def hold(self, bundle: Resources, row: int, devices: Sequence[int]) -> None:
-        """Take a bundle off a node and off its devices."""
-        self._move(bundle, row, devices, 1)
+    def hold(self, bundle: Resources, row: int, devices: Sequence[int], *, leased: bool = True) -> None:
+        """Take a bundle off a node and off its devices; not as a lease where it goes to others than our jobs."""
+        self._move(bundle, row, devices, 1, leased)
 
-    def release(self, bundle: Resources, row: int, devices: Sequence[int]) -> None:
+    def release(self, bundle: Resources, row: int, devices: Sequence[int], *, leased: bool = True) -> None:
         """Give a bundle back."""
-        self._move(bundle, row, devices, -1)
+        self._move(bundle, row, devices, -1, leased)
 
     def has(self, bundle: Resources, row: int, devices: Sequence[int]) -> bool:
         """Say whether a bundle fits on a node, on just these devices."""
@@ -194,11 +194,12 @@ class Room:
             self._changed(row)
         self._before = None
 
-    def _move(self, bundle: Resources, row: int, devices: Sequence[int], sign: int) -> None:
+    def _move(self, bundle: Resources, row: int, devices: Sequence[int], sign: int, leased: bool) -> None:
         if self._before is not None and row not in self._before:
             self._before[row] = (self.free[row].copy(), self.device_free[row].copy(), self.gpu_leases[row].copy())
         self.free[row] -= sign * bundle.vector()
-        self.gpu_leases[row, bundle.gpu_class] += sign
+        if leased:
+            self.gpu_leases[row, bundle.gpu_class] += sign
         for device in devices:
             self.device_free[row, device] -= sign * min(bundle.gpu, 1.0)
         self._changed(row)

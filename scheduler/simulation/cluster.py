@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.feasibility import Room
+from policies.feasibility import Room, devices_for, has_room
 from policies.interface import ClusterPlan, ClusterSnapshot, Floats, Grant, NodeTable, Resources
 from scheduler.simulation.fleet import Fleet
 
@@ -24,6 +24,10 @@ class SimulatedCluster:
         The virtual time; whoever simulates sets it.
     used, capacity
         What is granted of all machines, and what those that are there have together; shape ``(3,)``.
+    foreign
+        What others have of the machines that are there; shape ``(3,)``.
+    freed
+        The machines on which something came free; whoever looks there takes them off.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -32,6 +36,8 @@ class SimulatedCluster:
         self._up = np.array([machine.joins_s <= 0 for machine in fleet.machines], dtype=bool)
         self._room = Room(self._all.take(np.flatnonzero(self._up)))
         self.used: Floats = np.zeros(3)
+        self.foreign: Floats = np.zeros(3)
+        self.freed: set[str] = set()
         self.capacity: Floats = self._room.view().capacity.sum(axis=0)
 
     def observe(self) -> NodeTable:
@@ -57,15 +63,33 @@ class SimulatedCluster:
         row = self._room.row(lease.node)
         if row is not None:
             self._room.release(bundle, row, lease.devices)
+            self.freed.add(lease.node)
         self.used -= bundle.vector()
+
+    def lend(self, amount: Resources, machine: str) -> tuple[int, ...] | None:
+        """Let others have so much of a machine, if all of it is free, and return which GPUs; None otherwise."""
+        row = self._room.row(machine)
+        if row is None or not has_room(amount, node := self._room.one(row))[0]:
+            return None
+        devices = devices_for(amount, node.device_free[0])
+        self._room.hold(amount, row, devices, leased=False)
+        self.foreign += amount.vector()
+        return devices
+
+    def take_back(self, amount: Resources, machine: str, devices: tuple[int, ...]) -> None:
+        """Take back what others have."""
+        self._room.release(amount, self._row(machine), devices, leased=False)
+        self.foreign -= amount.vector()
+        self.freed.add(machine)
 
     def is_up(self, machine: str) -> bool:
         """Say whether a machine is there."""
         return self._room.row(machine) is not None
 
     def set_up(self, machine: str, up: bool) -> None:
-        """Let a machine join, with nobody on it, or leave with all that is on it."""
+        """Let a machine join, with nobody on it, or leave; who is on it must give back what was held."""
         self._up[self._all.row_of[machine]] = up
+        self.freed.add(machine)
         before, here = self._room.view(), self._all.take(np.flatnonzero(self._up))
         pairs = [(row, before.row_of[name]) for name, row in here.row_of.items() if name in before.row_of]
         now, then = np.array(pairs, dtype=np.int64).reshape(-1, 2).T

@@ -18,10 +18,10 @@ from scheduler.results.outcome import RunOutcome, Status
 from scheduler.simulation.agenda import Agenda, Rank
 from scheduler.simulation.books import Books
 from scheduler.simulation.cluster import SimulatedCluster
-from scheduler.simulation.faults import Fault, FaultKind
+from scheduler.simulation.faults import Fault
 from scheduler.simulation.fluid import FluidRun
 from scheduler.simulation.learning import LearningRun
-from scheduler.simulation.machines import Machines
+from scheduler.simulation.machines import Machines, Visit
 from scheduler.simulation.recorder import node_outcomes
 from scheduler.simulation.running import Running, Seat
 from scheduler.simulation.workload import SimulatedJob
@@ -69,8 +69,8 @@ class _Simulation:
 
     def run(self) -> RunOutcome:
         """Let everything happen, one moment after the other."""
-        for fault in self._machines.due():
-            self._agenda.enter(fault.at_s, Rank.FAULT, fault)
+        for at_s, what in self._machines.due():
+            self._agenda.enter(at_s, Rank.FAULT, what)
         for job in self._world.workload.jobs:
             self._agenda.enter(job.view.submitted_s, Rank.ARRIVAL, job)
         num_jobs, until_s = len(self._world.workload), self._world.until_s
@@ -153,11 +153,11 @@ class _Simulation:
             self._end(name, Status.FAILED, f"gave up after {self._world.patience_s:g} s")
             self._changed = False  # who leaves without ever having held anything makes no room
 
-    def _fail(self, fault: Fault) -> None:
+    def _fail(self, what: Fault | Visit) -> None:
         """Let something happen to a machine."""
-        if self._machines.happen(fault, self._cluster.clock_s):
-            if fault.kind is FaultKind.LEAVE:
-                self._lose_leases(fault.machine)
+        if self._machines.happen(what, self._cluster.clock_s):
+            if not self._cluster.is_up(what.machine):
+                self._lose_leases(what.machine)
             self._changed = True
 
     def _lose_leases(self, machine: str) -> None:
@@ -176,7 +176,8 @@ class _Simulation:
             self._reseat(job.id)
 
     def _decide_or_wait(self, now_s: float) -> None:
-        """Ask the policy now, or at the next tick where it is asked at ticks."""
+        """Ask the policy now, or at the next tick where it is asked at ticks; others do not wait for it."""
+        self._machines.let_others_in(now_s)
         every_s = self._world.every_s
         if not self._ledger.num_waiting and not self._policy.needs_running:  # there is nothing to decide
             self._changed = False
@@ -213,6 +214,7 @@ class _Simulation:
         for name in dict.fromkeys(lease.job for lease in (*plan.revokes, *plan.grants)):
             self._books.records[name].preemptions += not self._ledger.leases(name)
             self._reseat(name)
+        self._machines.let_others_in(now_s)
         self._note_use(now_s)
         return plan
 
