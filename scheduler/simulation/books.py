@@ -8,10 +8,12 @@ from collections.abc import Collection
 import numpy as np
 
 from policies.interface import Floats
-from scheduler.results.outcome import Interval, JobOutcome, Status
+from scheduler.results.outcome import Interval, JobOutcome, Status, Use
+from scheduler.simulation.cluster import SimulatedCluster
 from scheduler.simulation.ideal import Ideal
 from scheduler.simulation.recorder import Contention, Record, UseSeries, part_of
 from scheduler.simulation.running import Running, Seat
+from scheduler.simulation.stranded import Stranded
 from scheduler.simulation.workload import SimulatedJob
 from scheduler.simulation.world import World
 
@@ -25,8 +27,6 @@ class Books:
         Of the jobs that have come, by their names.
     intervals
         What workers did; empty where timelines are not kept.
-    uses
-        The use of the cluster.
     num_ended
         How many jobs have ended, one way or another.
     """
@@ -34,10 +34,10 @@ class Books:
     def __init__(self, world: World, keep_timeline: bool) -> None:
         self._world, self._keeps = world, keep_timeline
         self._ideal, self._contention = Ideal(world), Contention()
-        self._area = np.zeros(3)
+        self._stranded, self._area = Stranded(), np.zeros(3)
         self.records: dict[str, Record] = {}
         self.intervals: list[Interval] = []
-        self.uses = UseSeries()
+        self._uses = UseSeries()
         self.num_ended = 0
 
     def open(self, job: SimulatedJob, now_s: float, capacity: Floats) -> bool:
@@ -53,6 +53,7 @@ class Books:
             )
             return False
         self._contention.change(now_s, view.bundle.vector() * view.max_workers, capacity)
+        self._stranded.come(view)
         if not math.isnan(least_s := self._ideal.least_worker_s(job)):
             self._area += least_s * view.bundle.vector()
         return True
@@ -90,7 +91,17 @@ class Books:
             mean = (self._contention.at(now_s) - record.contended_s) / lasted_s if lasted_s else 1.0
             record.fair_s = record.alone_s * mean
         self._contention.change(now_s, -record.view.bundle.vector() * record.view.max_workers, capacity)
+        self._stranded.go(record.view)
         self.num_ended += 1
+
+    def note_use(self, now_s: float, cluster: SimulatedCluster, waiting: int, running: int) -> None:
+        """Note how the cluster is used from now on."""
+        stranded = self._stranded.on(cluster.observe())
+        self._uses.add(now_s, cluster.used, cluster.capacity, waiting, running, stranded)
+
+    def uses(self) -> tuple[Use, ...]:
+        """Return how the cluster was used."""
+        return self._uses.uses()
 
     def ended_s(self) -> float:
         """Return when the last job finished, 0 before any has."""

@@ -83,9 +83,17 @@ class UseSeries:
         self._at_s: list[float] = []
         self._rows: list[list[float]] = []
 
-    def add(self, at_s: float, used: Floats, capacity: Floats, waiting: int, running: int) -> None:
+    def add(
+        self,
+        at_s: float,
+        used: Floats,
+        capacity: Floats,
+        waiting: int,
+        running: int,
+        stranded_gpus: float = math.nan,
+    ) -> None:
         """Note what holds from now on."""
-        row = [*used.tolist(), *capacity.tolist(), float(waiting), float(running)]
+        row = [*used.tolist(), *capacity.tolist(), float(waiting), float(running), stranded_gpus]
         if self._at_s and self._at_s[-1] == at_s:
             self._rows[-1] = row
             return

@@ -219,8 +219,7 @@ class _Simulation:
         return plan
 
     def _note_use(self, now_s: float) -> None:
-        cluster, ledger = self._cluster, self._ledger
-        self._books.uses.add(now_s, cluster.used, cluster.capacity, ledger.num_waiting, ledger.num_running)
+        self._books.note_use(now_s, self._cluster, self._ledger.num_waiting, self._ledger.num_running)
 
     def _tell_progress(self, now_s: float) -> None:
         """Enter what has become known of the jobs: work done, service attained, the rates of now."""
@@ -267,7 +266,7 @@ class _Simulation:
             ended_s=ended_s,
             nodes=node_outcomes(world.fleet),
             jobs=books.outcomes(),
-            uses=books.uses.uses(),
+            uses=books.uses(),
             intervals=tuple(sorted(intervals, key=lambda one: (one.from_s, one.job, one.worker))),
             decisions_s=tuple(self._decisions_s),
             failed_placements=self._failed_placements,
