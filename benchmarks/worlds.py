@@ -19,7 +19,8 @@ from pathlib import Path
 from policies.interface import JobView, Policy, Resources, ShardTable, frozen
 from policies.presets import BALANCES, JOINTS, ORDERS, PLACES, resolve
 from scheduler.results.outcome import Activity, Interval, JobOutcome, RunOutcome, Status
-from scheduler.simulation.faults import Fault, FaultKind
+from scheduler.simulation.arrivals import bursts
+from scheduler.simulation.faults import Fault, FaultKind, ForeignLoad
 from scheduler.simulation.fleet import Fleet, Machine
 from scheduler.simulation.simulator import simulate
 from scheduler.simulation.workload import Learning, Phase, SimulatedJob, Workload
@@ -34,6 +35,8 @@ def random_world(seed: int) -> tuple[World, Policy]:
     draw = random.Random(seed)  # noqa: S311
     machines = tuple(_machine(draw, number) for number in range(draw.randint(1, 5)))
     jobs = tuple(_job(draw, number) for number in range(draw.randint(1, 7)))
+    if draw.random() < 0.2:
+        jobs = bursts(jobs, draw.randint(1, 4), draw.choice((5.0, 30.0)))
     policy = _policy(draw)
     world = World(
         Fleet(machines),
@@ -41,11 +44,16 @@ def random_world(seed: int) -> tuple[World, Policy]:
         tuple(_faults(draw, machines)),
         seed=seed,
         costs=Costs(
-            draw.choice((0.0, 0.5)), draw.choice((0.0, 0.01)), draw.choice((0.0, 0.1)), draw.choice((0.0, 1e-6))
+            draw.choice((0.0, 0.5)),
+            draw.choice((0.0, 0.01)),
+            draw.choice((0.0, 0.1)),
+            draw.choice((0.0, 1e-6)),
+            num_servers=draw.randint(1, 3),
         ),
         every_s=draw.choice((0.0, 5.0)) or (5.0 if policy.name in JOINTS else 0.0),
         patience_s=draw.choice((math.inf, math.inf, 0.0, 20.0)),
         until_s=2000.0,
+        foreign=tuple(_foreign(draw, machines)),
     )
     return world, policy
 
@@ -106,6 +114,13 @@ def _faults(draw: random.Random, machines: tuple[Machine, ...]) -> Iterator[Faul
             yield Fault(at_s + draw.uniform(1, 40), machine, FaultKind.JOIN)
 
 
+def _foreign(draw: random.Random, machines: tuple[Machine, ...]) -> Iterator[ForeignLoad]:
+    for _ in range(draw.choice((0, 0, 1, 3, 6))):
+        from_s = draw.choice((0.0, draw.uniform(0, 80)))
+        amount = Resources(draw.choice((0.0, 0.5, 1.0, 3.0)), draw.choice((0.0, 0.0, 0.5, 1.0, 2.0)), 0.5 * GIB)
+        yield ForeignLoad(draw.choice(machines).id, amount, from_s, from_s + draw.choice((5.0, 40.0)))
+
+
 def wrongs(world: World, outcome: RunOutcome) -> list[str]:
     """Return what does not add up: times, shares of machines, workers in two places, lower bounds."""
     found = [wrong for job in outcome.jobs for wrong in _wrongs_of(job, world)]
@@ -141,23 +156,45 @@ def _overlaps(intervals: tuple[Interval, ...]) -> list[str]:
     return found
 
 
-def _overfull(world: World, outcome: RunOutcome) -> list[str]:
-    """Add up at every moment what is held on each machine, dead ones included."""
-    bundles = {job.view.id: job.view.bundle.vector() for job in world.workload.jobs}
+def visits(world: World, outcome: RunOutcome) -> list[tuple[ForeignLoad, float, float]]:
+    """Return which foreign loads had what they wanted, and from when to when."""
+    told: dict[str, list[float]] = {}
+    for at_s, words in outcome.faults:
+        told.setdefault(words, []).append(at_s)
     found = []
+    for load in world.foreign:
+        if took := told.get(load.words("take")):
+            ends = told.get(load.words("give back")) or told.get(load.words("lose")) or [math.inf]
+            found.append((load, took.pop(0), ends.pop(0)))
+    return found
+
+
+def _overfull(world: World, outcome: RunOutcome) -> list[str]:
+    """Add up at every moment what is held on each machine, by others, too, and by the dead."""
+    bundles = {job.view.id: job.view.bundle.vector() for job in world.workload.jobs}
+    others = visits(world, outcome)
+    found = [
+        f"{load} is had from {from_s} to {to_s}" for load, from_s, to_s in others if not _in_time(load, from_s, to_s)
+    ]
     for machine in world.fleet.machines:
         mine = [one for one in outcome.intervals if one.node == machine.id]
         away = [one for one in mine if one.activity is Activity.DEAD]
+        theirs = [visit for visit in others if visit[0].machine == machine.id]
         for one in mine:
             if one.activity is Activity.DEAD:
                 continue
             at_s = (one.from_s + one.to_s) / 2
             held = sum(bundles[other.job] for other in mine if other.job and other.from_s <= at_s < other.to_s)
+            held = held + sum(load.amount.vector() for load, from_s, to_s in theirs if from_s <= at_s < to_s)
             if (held > machine.capacity.vector() + 1e-6).any():
                 found.append(f"{machine.id} is overfull at {at_s}: {held}")
             if any(other.from_s < at_s < other.to_s for other in away):
                 found.append(f"{one.job} runs on {machine.id} at {at_s}, when it is not there")
     return found
+
+
+def _in_time(load: ForeignLoad, from_s: float, to_s: float) -> bool:
+    return load.from_s <= from_s < load.until_s and (to_s <= load.until_s or to_s == math.inf)
 
 
 def play(seed: int) -> list[str]:

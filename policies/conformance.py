@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,13 +29,15 @@ def same(one: Any, other: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Spell a value out in tuples, bytes and text, which can be kept and compared."""
+    """Spell a value out in tuples, bytes and text, which can be kept and compared; of a dataclass, its fields."""
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, value.tobytes())
     if isinstance(value, (tuple, list)):
         return tuple(plain(item) for item in value)
     if isinstance(value, Mapping):
         return tuple(sorted((repr(key), plain(item)) for key, item in value.items()))
+    if is_dataclass(value):  # beside its fields there are only values that are derived from them
+        return (type(value).__name__, *(plain(getattr(value, field.name)) for field in fields(value)))
     return (type(value).__name__, plain(vars(value))) if hasattr(value, "__dict__") else repr(value)
 
 

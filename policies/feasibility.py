@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, overload
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.plans import Shortfall
-from policies.tables import CPU, GPU, MEMORY, RESOURCES, Floats, Ints, NodeTable, Resources, frozen, rows_of
+from policies.tables import CPU, GPU, MEMORY, RESOURCES, Floats, Ints, NodeTable, Resources, frozen
 from policies.views import JobView, Selector
 
 TOLERANCE = 1e-6
@@ -152,7 +152,7 @@ class Room:
 
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
-        self._row: Mapping[str, int] | None = None
+        self._table: NodeTable | None = None
         self._log: list[int] = []
         self.free: Floats = nodes.free.copy()
         self.device_free: Floats = nodes.device_free.copy()
@@ -166,17 +166,15 @@ class Room:
 
     def row(self, node: str) -> int | None:
         """Return the row of a node by its id, or None."""
-        if self._row is None:
-            self._row = rows_of(self._nodes.ids)
-        return self._row.get(node)
+        return self._nodes.row_of.get(node)
 
-    def hold(self, bundle: Resources, row: int, devices: Sequence[int]) -> None:
-        """Take a bundle off a node and off its devices."""
-        self._move(bundle, row, devices, 1)
+    def hold(self, bundle: Resources, row: int, devices: Sequence[int], *, leased: bool = True) -> None:
+        """Take a bundle off a node and off its devices; not as a lease where it goes to others than our jobs."""
+        self._move(bundle, row, devices, 1, leased)
 
-    def release(self, bundle: Resources, row: int, devices: Sequence[int]) -> None:
+    def release(self, bundle: Resources, row: int, devices: Sequence[int], *, leased: bool = True) -> None:
         """Give a bundle back."""
-        self._move(bundle, row, devices, -1)
+        self._move(bundle, row, devices, -1, leased)
 
     def has(self, bundle: Resources, row: int, devices: Sequence[int]) -> bool:
         """Say whether a bundle fits on a node, on just these devices."""
@@ -193,17 +191,22 @@ class Room:
         """Put every row back to what it was at ``draft``, to the last bit."""
         for row, (free, device_free, gpu_leases) in (self._before or {}).items():
             self.free[row], self.device_free[row], self.gpu_leases[row] = free, device_free, gpu_leases
-            self._log.append(row)
+            self._changed(row)
         self._before = None
 
-    def _move(self, bundle: Resources, row: int, devices: Sequence[int], sign: int) -> None:
+    def _move(self, bundle: Resources, row: int, devices: Sequence[int], sign: int, leased: bool) -> None:
         if self._before is not None and row not in self._before:
             self._before[row] = (self.free[row].copy(), self.device_free[row].copy(), self.gpu_leases[row].copy())
         self.free[row] -= sign * bundle.vector()
-        self.gpu_leases[row, bundle.gpu_class] += sign
-        if devices:
-            self.device_free[row, list(devices)] -= sign * min(bundle.gpu, 1.0)
+        if leased:
+            self.gpu_leases[row, bundle.gpu_class] += sign
+        for device in devices:
+            self.device_free[row, device] -= sign * min(bundle.gpu, 1.0)
+        self._changed(row)
+
+    def _changed(self, row: int) -> None:
         self._log.append(row)
+        self._table = None
 
     def one(self, row: int) -> NodeTable:
         """Return one node as it is now."""
@@ -214,10 +217,12 @@ class Room:
         return self._view
 
     def table(self) -> NodeTable:
-        """Return the nodes as they are now; what is held later does not show."""
-        return replace(
-            self._nodes,
-            free=frozen(self.free),
-            device_free=frozen(self.device_free),
-            gpu_leases=frozen(self.gpu_leases, np.int64),
-        )
+        """Return the nodes as they are now, copied once after each change; what is held later does not show."""
+        if self._table is None:
+            self._table = replace(
+                self._nodes,
+                free=frozen(self.free),
+                device_free=frozen(self.device_free),
+                gpu_leases=frozen(self.gpu_leases, np.int64),
+            )
+        return self._table

@@ -20,6 +20,15 @@ _ALWAYS = np.iinfo(np.int64).max
 """When a column was seen that never changes."""
 
 
+class _Column:
+    """Values, one a row; when they were true; and a view of them that nobody can write."""
+
+    def __init__(self, values: NDArray[Any], seen_at: int) -> None:
+        self.values, self.seen_at = values, seen_at
+        self.shown = values.view()
+        self.shown.flags.writeable = False
+
+
 class Memo:
     """Keeps columns over the nodes of a cluster, and works out anew the rows that changed.
 
@@ -34,7 +43,7 @@ class Memo:
         self._num_read = 0
         self._changed_at: Ints = np.zeros(0, dtype=np.int64)
         self._now = 0
-        self._columns: OrderedDict[Hashable, tuple[int, NDArray[Any]]] = OrderedDict()
+        self._columns: OrderedDict[Hashable, _Column] = OrderedDict()
         self._num_bytes = 0
 
     def column(
@@ -61,13 +70,15 @@ class Memo:
         known = self._columns.get(key)
         if known is None:
             return self._keep(key, np.array(compute(nodes, np.arange(len(nodes)))), self._now)
-        seen_at, column = known
-        stale = np.flatnonzero(self._changed_at > seen_at)
-        if 2 * len(stale) > len(nodes):
-            column[:] = compute(nodes, np.arange(len(nodes)))
-        elif len(stale):
-            column[stale] = compute(nodes.take(stale), stale)
-        return self._keep(key, column, self._now)
+        if known.seen_at < self._now:
+            (stale,) = (self._changed_at > known.seen_at).nonzero()
+            if 2 * len(stale) > len(nodes):
+                known.values[:] = compute(nodes, np.arange(len(nodes)))
+            elif len(stale):
+                known.values[stale] = compute(nodes.take(stale), stale)
+            known.seen_at = self._now
+        self._columns.move_to_end(key)
+        return known.shown
 
     def constant(self, key: Hashable, nodes: NodeTable, compute: Callable[[NodeTable], NDArray[Any]]) -> NDArray[Any]:
         """Return ``compute(nodes)``, which may depend on all that the nodes are, and on nothing that is free of them.
@@ -76,33 +87,33 @@ class Memo:
         """
         self._look_at(nodes)
         known = self._columns.get(key)
-        return self._keep(key, np.array(compute(nodes)) if known is None else known[1], _ALWAYS)
-
-    def _keep(self, key: Hashable, column: NDArray[Any], seen_at: int) -> NDArray[Any]:
-        if key not in self._columns:
-            self._num_bytes += column.nbytes
-        self._columns[key] = (seen_at, column)
+        if known is None:
+            return self._keep(key, np.array(compute(nodes)), _ALWAYS)
         self._columns.move_to_end(key)
+        return known.shown
+
+    def _keep(self, key: Hashable, values: NDArray[Any], seen_at: int) -> NDArray[Any]:
+        self._columns[key] = known = _Column(values, seen_at)
+        self._num_bytes += values.nbytes
         while self._num_bytes > BYTES and len(self._columns) > 1:
-            self._num_bytes -= self._columns.popitem(last=False)[1][1].nbytes
-        shown = column.view()
-        shown.flags.writeable = False
-        return shown
+            self._num_bytes -= self._columns.popitem(last=False)[1].values.nbytes
+        return known.shown
 
     def _look_at(self, nodes: NodeTable) -> None:
         """Note which rows differ from the nodes of the last call."""
-        if nodes.log is None or nodes.log is not self._log:
-            if nodes is self._nodes and nodes.log is None:
-                return
+        if nodes.log is not None and nodes.log is self._log:
+            self._read_log()
+        elif nodes is not self._nodes or nodes.log is not None:
             self._compare(nodes)
-        elif len(nodes.log) > self._num_read:
-            rows = list(set(nodes.log[self._num_read :]))
+            self._nodes, self._log, self._num_read = nodes, nodes.log, len(nodes.log or ())
+
+    def _read_log(self) -> None:
+        """Note which rows of a live view have changed since it was read last."""
+        log = self._log or ()
+        if len(log) > self._num_read:
             self._now += 1
-            self._changed_at[rows] = self._now
-            for name, seen in self._seen.items():
-                seen[rows] = getattr(nodes, name)[rows]
-        self._nodes, self._log = nodes, nodes.log
-        self._num_read = len(nodes.log or ())
+            self._changed_at[log[self._num_read :]] = self._now
+            self._num_read = len(log)
 
     def _compare(self, nodes: NodeTable) -> None:
         """Look at every row."""
@@ -112,10 +123,13 @@ class Memo:
             self._num_bytes = 0
             self._changed_at = np.zeros(len(nodes), dtype=np.int64)
         else:
+            self._read_log()
             differs = [(self._seen[name] != getattr(nodes, name)).any(axis=1) for name in _WATCHED]
             self._now += 1
             self._changed_at[np.logical_or.reduce(differs)] = self._now
-        self._seen = {name: np.array(getattr(nodes, name)) for name in _WATCHED}
+        self._seen = {name: getattr(nodes, name) for name in _WATCHED}
+        if nodes.log is None:  # what a live view shows changes with its log, what a table shows might untold
+            self._seen = {name: seen.copy() for name, seen in self._seen.items()}
 
 
 def column(

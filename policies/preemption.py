@@ -27,7 +27,6 @@ class LiveNodes:
         self._room: Room = nodes.room if self._lent else Room(nodes)
         if self._lent:
             self._room.draft()
-        self._table: NodeTable | None = None
         self._most: Floats | None = None
 
     def undo(self) -> None:
@@ -41,9 +40,7 @@ class LiveNodes:
 
     def table(self) -> NodeTable:
         """Return the nodes as they are now, copied once after each change."""
-        if self._table is None:
-            self._table = self._room.table()
-        return self._table
+        return self._room.table()
 
     def row(self, node: str) -> int | None:
         """Return the row of a node by its id, or None."""
@@ -63,7 +60,7 @@ class LiveNodes:
 
     def _changed(self) -> None:
         self.num_changes += 1
-        self._table = self._most = None
+        self._most = None
 
     def hold_if_free(self, job: JobView, slot: Slot) -> bool:
         """Take a bundle of ``job`` off this very slot if it fits there, and say whether it did."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -57,8 +57,12 @@ class Resources:
     memory: float = 0.0
 
     def vector(self) -> Floats:
-        """Return the amounts as an array of shape ``(3,)`` in the order of ``RESOURCES``."""
-        return np.array([self.cpu, self.gpu, self.memory], dtype=np.float64)
+        """Return the amounts as a read-only array of shape ``(3,)`` in the order of ``RESOURCES``."""
+        return self._vector
+
+    @cached_property
+    def _vector(self) -> Floats:
+        return frozen([self.cpu, self.gpu, self.memory])
 
     @property
     def gpu_class(self) -> int:
@@ -117,6 +121,11 @@ class NodeTable:
         """Count the nodes."""
         return len(self.ids)
 
+    @cached_property
+    def row_of(self) -> Mapping[str, int]:
+        """The row of every node by its id."""
+        return rows_of(self.ids)
+
     @classmethod
     def of(
         cls,
@@ -160,14 +169,14 @@ class NodeTable:
         get = itemgetter(*listed) if len(listed) > 1 else lambda values: tuple(values[row] for row in listed)
         return NodeTable(
             ids=get(self.ids),
-            capacity=_read_only(self.capacity[picked]),
-            free=_read_only(self.free[picked]),
+            capacity=_read_only(self.capacity.take(picked, axis=0)),  # several times as fast as indexing
+            free=_read_only(self.free.take(picked, axis=0)),
             numeric_class=get(self.numeric_class),
             kinds=get(self.kinds),
-            device_free=_read_only(self.device_free[picked]),
-            gpu_leases=_read_only(self.gpu_leases[picked]),
-            s_per_byte=_read_only(self.s_per_byte[picked]),
-            price_per_hour=_read_only(self.price_per_hour[picked]),
+            device_free=_read_only(self.device_free.take(picked, axis=0)),
+            gpu_leases=_read_only(self.gpu_leases.take(picked, axis=0)),
+            s_per_byte=_read_only(self.s_per_byte.take(picked)),
+            price_per_hour=_read_only(self.price_per_hour.take(picked)),
             labels={label: get(values) for label, values in self.labels.items()},
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class JobView:
                 f"got min_workers={self.min_workers}, max_workers={self.max_workers}"
             )
 
-    @property
+    @cached_property
     def bundle_class(self) -> tuple[Resources, tuple[tuple[str, tuple[str, ...]], ...]]:
         """What decides on which nodes a bundle fits, and how many: jobs with equal classes fit alike."""
         return self.bundle, tuple(sorted(self.selector.items()))

@@ -71,21 +71,23 @@ class FragmentationGradientDescent(GreedyPlace):
 
     def _by_device(self, bundle: Resources, nodes: NodeTable, view: PlaceView) -> Floats:
         """Score a part of a GPU on each GPU, -infinity where it has no room, and all else in one column."""
-        can = _mix(view.demand, self.cover).on(nodes)
+        usable = _mix(view.demand, self.cover).on(nodes)
         cpu, room = nodes.free[:, CPU], nodes.device_free
-        idle = (room + TOLERANCE >= 1).sum(axis=1, keepdims=True)
-        before = (room * can.of_part(cpu, room)).sum(axis=1, keepdims=True) + idle * can.of_whole(cpu, idle)
-        cpu = cpu - bundle.cpu
-        usable = room * can.of_part(cpu, room)
-        after = usable.sum(axis=1, keepdims=True)
+        whole = room + TOLERANCE >= 1
+        idle = whole.sum(axis=1, keepdims=True)
+        can = usable.beside(cpu)
+        before = (room * can.of_part(room)).sum(axis=1, keepdims=True) + idle * can.of_whole(idle)
+        can = usable.beside(cpu - bundle.cpu)
+        parts = room * can.of_part(room)
+        after = parts.sum(axis=1, keepdims=True)
         if 0 < bundle.gpu < 1:
             rest = room - bundle.gpu
-            after = after - usable + rest * can.of_part(cpu, rest)
-            still = idle - (room + TOLERANCE >= 1)
+            after = after - parts + rest * can.of_part(rest)
+            still = idle - whole
         else:
-            after = after - bundle.gpu * can.of_part(cpu, np.ones((len(nodes), 1)))
+            after = after - bundle.gpu * can.of_part(np.ones((len(nodes), 1)))
             still = idle - int(bundle.gpu)
-        after = after + still * can.of_whole(cpu, still)
+        after = after + still * can.of_whole(still)
         scores = _steps(bundle.gpu + after - before)
         if 0 < bundle.gpu < 1:
             scores[~devices_with_room(bundle, room)] = -np.inf
@@ -94,7 +96,7 @@ class FragmentationGradientDescent(GreedyPlace):
 
 def _steps(decrease: Floats) -> Floats:
     """Return 100 times the logistic function of ``decrease``, cut to a whole number."""
-    return np.searchsorted(STEPS, np.round(decrease, 9), side="right").astype(np.float64)
+    return STEPS.searchsorted(decrease.round(9), side="right").astype(np.float64)
 
 
 @lru_cache(maxsize=8)

@@ -55,8 +55,7 @@ class Mix:
         found = list(zip(*(nodes.labels.get(label, nothing) for label in self._labels), strict=True))
         number = {values: kind for kind, values in enumerate(dict.fromkeys(found or [()]))}
         kinds = np.fromiter(map(number.__getitem__, found or [()] * len(nodes)), dtype=np.int64, count=len(nodes))
-        tables = [_tables(self, values) for values in number]
-        return Usable(self, kinds, np.stack([part for part, _ in tables]), np.stack([whole for _, whole in tables]))
+        return Usable(self, kinds, *_stacked(self, tuple(number)))
 
     def admitted(self, values: tuple[str, ...]) -> NDArray[np.bool_]:
         """Say of every class whether its selector admits a node with these values of the labels in question."""
@@ -75,18 +74,36 @@ class Usable:
     def __init__(self, mix: Mix, kinds: Ints, part: Floats, whole: Floats) -> None:
         self._mix, self._kinds, self._part, self._whole = mix, kinds, part, whole
 
-    def of_part(self, cpu: Floats, room: Floats) -> Floats:
-        """Return how likely a part of a GPU is asked for that fits where ``cpu`` (n,) and ``room`` (n, g) are free."""
-        return self._look_up(self._part, cpu, self._mix.parts, room)
+    def beside(self, cpu: Floats) -> UsableBeside:
+        """Return what the mix can use where ``cpu`` (n,) is free."""
+        at = self._kinds * self._part.shape[1] + self._mix.cpus.searchsorted(cpu + TOLERANCE, side="right")
+        return UsableBeside(self._mix, at[:, None], self._part, self._whole)
 
-    def of_whole(self, cpu: Floats, idle: Floats) -> Floats:
-        """Return how likely whole GPUs are asked for that fit with ``cpu`` (n,) and ``idle`` GPUs (n, m) free."""
-        return self._look_up(self._whole, cpu, self._mix.wholes, idle)
 
-    def _look_up(self, table: Floats, cpu: Floats, levels: Floats, amount: Floats) -> Floats:
-        row = self._kinds * table.shape[1] + np.searchsorted(self._mix.cpus, cpu + TOLERANCE, side="right")
-        column = np.searchsorted(levels, amount + TOLERANCE, side="right")
-        return np.asarray(table.ravel()[row[:, None] * table.shape[2] + column])
+class UsableBeside:
+    """What a mix can use of the free GPUs of some nodes, with what is free of their CPUs."""
+
+    def __init__(self, mix: Mix, at: Ints, part: Floats, whole: Floats) -> None:
+        self._mix, self._at, self._part, self._whole = mix, at, part, whole
+
+    def of_part(self, room: Floats) -> Floats:
+        """Return how likely a part of a GPU is asked for that fits where ``room`` (n, g) is free."""
+        return self._look_up(self._part, self._mix.parts, room)
+
+    def of_whole(self, idle: Floats) -> Floats:
+        """Return how likely whole GPUs are asked for that fit where ``idle`` GPUs (n, m) are free."""
+        return self._look_up(self._whole, self._mix.wholes, idle)
+
+    def _look_up(self, table: Floats, levels: Floats, amount: Floats) -> Floats:
+        column = levels.searchsorted(amount + TOLERANCE, side="right")
+        return np.asarray(table.ravel()[self._at * table.shape[2] + column])
+
+
+@lru_cache(maxsize=256)
+def _stacked(mix: Mix, kinds: tuple[tuple[str, ...], ...]) -> tuple[Floats, Floats]:
+    """Return the tables of ``_tables`` for several values of the labels, one below the other."""
+    parts, wholes = zip(*(_tables(mix, values) for values in kinds), strict=True)
+    return np.stack(parts), np.stack(wholes)
 
 
 @lru_cache(maxsize=256)

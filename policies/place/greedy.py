@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -99,23 +99,25 @@ class GreedyPlace(Place):
         scores = self._scores(claim, view, memo)
         rank = constant(memo, ("rank", view.seed), nodes, lambda nodes: _seeded_rank(nodes.ids, view.seed))
         chosen: list[Slot] = []
+        left: dict[int, Room] = {}  # of the nodes that have workers of this claim
         if gang:
-            room, scores, placed = Room(nodes), scores.copy(), np.zeros(len(nodes), dtype=np.int64)
-            nodes = room.view()
+            scores, placed = scores.copy(), np.zeros(len(nodes), dtype=np.int64)
         while len(chosen) < claim.max_workers:
             ties = _best(self.adjusted(scores, placed) if gang else scores)
             if not len(ties):
                 break
             best = self.choose(ties, rank, claim, len(chosen), view)
-            chosen.append(Slot(best, self.devices(claim, nodes.take([best]), view)))
+            one = left[best].view() if best in left else nodes.take([best])
+            chosen.append(Slot(best, self.devices(claim, one, view)))
             if gang:
-                room.hold(claim.job.bundle, best, chosen[-1].devices)
+                room = left.setdefault(best, Room(one))
+                room.hold(claim.job.bundle, 0, chosen[-1].devices)
                 placed[best] += 1
-                one = nodes.take([best])
+                one = room.view()
                 scores[best] = self._able_scores(claim, one, has_room(claim.job.bundle, one), view)[0]
         if len(chosen) >= claim.min_workers:
             return tuple(chosen)
-        return Unplaced(claim.job.id, len(chosen), claim.min_workers, shortfalls(claim.job, nodes))
+        return Unplaced(claim.job.id, len(chosen), claim.min_workers, _short_beside(chosen, claim, nodes))
 
     def _scores(self, claim: Claim, view: PlaceView, memo: Memo | None) -> Floats:
         def compute(nodes: NodeTable, rows: Ints) -> Floats:
@@ -129,18 +131,29 @@ class GreedyPlace(Place):
 
     def _able_scores(self, claim: Claim, nodes: NodeTable, able: NDArray[np.bool_], view: PlaceView) -> Floats:
         """Score the ``able`` nodes, -infinity elsewhere."""
-        rows = np.flatnonzero(able)
+        (rows,) = able.nonzero()
         scores = np.full(len(nodes), -np.inf)
         if len(rows):
             some = nodes if len(rows) == len(nodes) else nodes.take(rows)
-            scores[rows] = np.nan_to_num(self.score(claim, some, view))
+            found = self.score(claim, some, view)
+            scores[rows] = found if np.isfinite(found).all() else np.nan_to_num(found)
         return scores
+
+
+def _short_beside(chosen: Sequence[Slot], claim: Claim, nodes: NodeTable) -> Sequence[Shortfall]:
+    """Say what a claim's next worker lacks beside those that found a place."""
+    if not chosen:
+        return shortfalls(claim.job, nodes)
+    room = Room(nodes)
+    for slot in chosen:
+        room.hold(claim.job.bundle, slot.node, slot.devices)
+    return shortfalls(claim.job, room.view())
 
 
 def _best(scores: Floats) -> Ints:
     """Return the rows with the highest score, ascending; none if all are -infinity."""
     best = scores.max()
-    return np.flatnonzero(scores == best) if best > -np.inf else np.zeros(0, dtype=np.int64)
+    return (scores == best).nonzero()[0] if best > -np.inf else np.zeros(0, dtype=np.int64)
 
 
 def whole(scores: Floats) -> Floats:

@@ -238,8 +238,8 @@ _ALL = (
         "stranded_gpus",
         "GPUs",
         "lower",
-        "Fragmentation: free GPUs on which no bundle fits that waits or runs, mean over the time in which it was "
-        "counted.",
+        "Fragmentation: free GPUs on which no bundle with GPUs fits that waits or runs, mean over the time in which "
+        "there are such bundles; simulated runs count them now and then, and the last count holds until the next.",
         _stranded,
     ),
     Measure(

@@ -135,7 +135,8 @@ class Use:
     used, capacity
         Sums over the living nodes.
     stranded_gpus
-        Free GPU that none of the bundles that wait or run would fit on (fragmentation); NaN where it is not counted.
+        Free GPU that none of the bundles with GPUs that wait or run would fit on (fragmentation); NaN where there are
+        none, or it is not counted.
     """
 
     at_s: float

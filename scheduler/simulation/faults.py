@@ -1,4 +1,4 @@
-"""Faults of a simulated cluster: what happens to which machine, and when. Pure."""
+"""Faults of a simulated cluster, and what others use of it: what happens to which machine, and when. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from policies.interface import JobView, Resources
+from scheduler.simulation.fleet import Machine
 
 
 class FaultKind(StrEnum):
@@ -32,6 +35,49 @@ class Fault:
     machine: str
     kind: FaultKind
     factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class ForeignLoad:
+    """What others, whom this scheduler knows nothing of, want of a machine for a while.
+
+    It is had whole or not at all, as Ray grants it: what comes free goes to those who wait for it on the machine before
+    the policy is asked, the first come first, where it fits. No worker of ours gives way to it. It ends at ``until_s``
+    whenever it began, and one that has not begun by then never does; if its machine leaves, it is gone.
+
+    Attributes
+    ----------
+    amount
+        As a worker's bundle: a part of one GPU, or a whole number of them.
+
+    Raises
+    ------
+    PolicyError
+        If the GPUs are neither.
+    ValueError
+        If it does not last.
+    """
+
+    machine: str
+    amount: Resources
+    from_s: float
+    until_s: float
+
+    def __post_init__(self) -> None:
+        JobView(f"others on {self.machine}", self.from_s, self.amount, 1, 1)  # raises where no bundle is like that
+        if not self.from_s < self.until_s:
+            raise ValueError(
+                f"a foreign load ends after it began, got from_s={self.from_s:g}, until_s={self.until_s:g} "
+                f"on {self.machine}"
+            )
+
+    def words(self, what: str) -> str:
+        """Return a line for the list of what happened."""
+        amount = self.amount
+        return (
+            f"{self.machine}: others {what} {amount.cpu:g} CPUs, {amount.gpu:g} GPUs and {amount.memory:g} bytes "
+            f"(asked for from {self.from_s:g} to {self.until_s:g} s)"
+        )
 
 
 def drifting(machines: Sequence[str], sigma: float, every_s: float, until_s: float, seed: int) -> tuple[Fault, ...]:
@@ -62,4 +108,30 @@ def failing(machines: Sequence[str], mtbf_s: float, mttr_s: float, until_s: floa
             back_s = at_s + draw.expovariate(1 / mttr_s)
             found += [Fault(at_s, name, FaultKind.LEAVE), Fault(back_s, name, FaultKind.JOIN)]
             at_s = back_s + draw.expovariate(1 / mtbf_s)
+    return tuple(found)
+
+
+QUARTER = 0.25
+"""Which part of a machine a foreign load asks for; above one GPU, of a whole number of them."""
+
+
+def sharing(
+    machines: Sequence[Machine], part: float, lasts_s: float, until_s: float, seed: int
+) -> tuple[ForeignLoad, ...]:
+    """Let others ask for ``part`` of every machine (at least 0), on average over time, a quarter of it at a time.
+
+    Their loads come at random and last for times that are exponential with mean ``lasts_s``; both go on until
+    ``until_s``. A machine's loads depend on the seed and on its name, not on who else is there.
+    """
+    found = []
+    for machine in machines:
+        draw, whole = random.Random(f"{seed}/foreign/{machine.id}"), machine.capacity  # noqa: S311
+        gpu = whole.gpu * QUARTER
+        amount = Resources(
+            whole.cpu * QUARTER, gpu if gpu <= 1 else math.floor(gpu), math.floor(whole.memory * QUARTER)
+        )
+        at_s = draw.expovariate(part / QUARTER / lasts_s) if part else math.inf
+        while at_s < until_s:
+            found.append(ForeignLoad(machine.id, amount, at_s, at_s + draw.expovariate(1 / lasts_s)))
+            at_s += draw.expovariate(part / QUARTER / lasts_s)
     return tuple(found)

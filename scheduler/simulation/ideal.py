@@ -22,7 +22,7 @@ class Ideal:
     def __init__(self, world: World) -> None:
         self._world = world
         self._nodes = world.fleet.table()
-        self._slots: dict[Hashable, Floats] = {}
+        self._slots: dict[Hashable, tuple[Floats, int]] = {}
         self._speeds = np.array([machine.speed for machine in world.fleet.machines])
         best: dict[str, float] = {}
         for machine in world.fleet.machines:
@@ -31,17 +31,22 @@ class Ideal:
 
     def num_slots(self, view: JobView) -> int:
         """Return how many workers of a job fit at a time."""
-        return int(min(self._slots_of(view).sum(), _MANY))
+        return self._slots_of(view)[1]
 
-    def _slots_of(self, view: JobView) -> Floats:
-        if view.bundle_class not in self._slots:
-            self._slots[view.bundle_class] = np.asarray(slots(view, self._nodes), dtype=np.float64)
-        return self._slots[view.bundle_class]
+    def _slots_of(self, view: JobView) -> tuple[Floats, int]:
+        """Return how many workers of a job fit on each machine, and on all."""
+        known = self._slots.get(view.bundle_class)
+        if known is None:
+            room = np.asarray(slots(view, self._nodes), dtype=np.float64)
+            known = self._slots[view.bundle_class] = room, int(min(room.sum(), _MANY))
+        return known
 
     def alone_s(self, job: SimulatedJob) -> float:
         """Return the seconds that a job takes with the best of the cluster to itself; NaN where it has no end."""
         if job.learning is not None:
             return self._learning_s(job.view, job.learning)
+        if _has_no_end(job):
+            return nan
         workers = max(min(job.view.max_workers, self.num_slots(job.view)), 1)
         return sum(_over(phase.work, self._rate(phase, workers)) for phase in job.parts)
 
@@ -51,6 +56,8 @@ class Ideal:
         if learning is not None:
             best = max(self._best.values(), default=nan)
             return learning.rounds * learning.work * learning.s_per_work / best
+        if _has_no_end(job):
+            return nan
         most = [
             max(self._rate(phase, num) / num for num in range(view.min_workers, view.max_workers + 1))
             for phase in job.parts
@@ -62,7 +69,7 @@ class Ideal:
         return max((phase.rate(workers, kind) * best for kind, best in self._best.items()), default=0.0)
 
     def _learning_s(self, view: JobView, learning: Learning) -> float:
-        room = self._slots_of(view)
+        room, _ = self._slots_of(view)
         order = np.argsort(-self._speeds, kind="stable")
         before = np.cumsum(room[order]) - room[order]
         num = np.clip(view.max_workers - before, 0.0, room[order])
@@ -77,5 +84,9 @@ class Ideal:
         return learning.rounds * (work / together + fixed_s + travels_s)
 
 
+def _has_no_end(job: SimulatedJob) -> bool:
+    return any(phase.work == inf for phase in job.parts)
+
+
 def _over(work: float, rate: float) -> float:
-    return nan if work == inf or rate <= 0 else work / rate
+    return nan if rate <= 0 else work / rate

@@ -81,11 +81,19 @@ class UseSeries:
 
     def __init__(self) -> None:
         self._at_s: list[float] = []
-        self._rows: list[Floats] = []
+        self._rows: list[list[float]] = []
 
-    def add(self, at_s: float, used: Floats, capacity: Floats, waiting: int, running: int) -> None:
+    def add(
+        self,
+        at_s: float,
+        used: Floats,
+        capacity: Floats,
+        waiting: int,
+        running: int,
+        stranded_gpus: float = math.nan,
+    ) -> None:
         """Note what holds from now on."""
-        row = np.concatenate([used, capacity, [waiting, running]])
+        row = [*used.tolist(), *capacity.tolist(), float(waiting), float(running), stranded_gpus]
         if self._at_s and self._at_s[-1] == at_s:
             self._rows[-1] = row
             return
@@ -101,12 +109,12 @@ class UseSeries:
         lasts = np.diff(at_s)[:num].reshape(-1, 2, 1)
         means = (rows[:num].reshape(-1, 2, rows.shape[1]) * lasts).sum(axis=1) / lasts.sum(axis=1)
         self._at_s = [*at_s[:num:2].tolist(), *at_s[num:].tolist()]
-        self._rows = [*means, *rows[num:]]
+        self._rows = [*means.tolist(), *rows[num:].tolist()]
 
     def uses(self) -> tuple[Use, ...]:
         """Return the series."""
         return tuple(
-            Use(at_s, Resources(*row[:3].tolist()), Resources(*row[3:6].tolist()), float(row[6]), float(row[7]))
+            Use(at_s, Resources(*row[:3]), Resources(*row[3:6]), *row[6:])
             for at_s, row in zip(self._at_s, self._rows, strict=True)
         )
 
@@ -128,8 +136,13 @@ class Contention:
         """Let jobs that ask for ``more`` come (or go, where it is negative)."""
         self._integral_s, self._since_s = self.at(now_s), now_s
         self._asked = self._asked + more
-        there = capacity > 0
-        self._level = max(1.0, float((self._asked[there] / capacity[there]).max(initial=1.0)))
+        self._level = max(1.0, part_of(self._asked, capacity))
+
+
+def part_of(amounts: Floats, capacity: Floats) -> float:
+    """Return ``amounts`` as a part of ``capacity``, both (3,), of the resource of which it is most."""
+    pairs: list[tuple[float, float]] = list(zip(amounts.tolist(), capacity.tolist(), strict=True))
+    return max((amount / there for amount, there in pairs if there > 0), default=0.0)
 
 
 def node_outcomes(fleet: Fleet) -> tuple[NodeOutcome, ...]:

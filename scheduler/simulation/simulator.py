@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import heapq
 import inspect
 import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from enum import IntEnum
-from itertools import count
 from typing import Any
 
-import numpy as np
-
 from policies.composed import demand_of
-from policies.interface import ClusterPlan, Grant, Memo, Policy
+from policies.interface import ClusterPlan, Memo, Policy
 from scheduler.errors import UserError
 from scheduler.ledger import Ledger
 from scheduler.loop import step
-from scheduler.results.outcome import Interval, RunOutcome, Status
+from scheduler.results.outcome import RunOutcome, Status
+from scheduler.simulation.agenda import Agenda, Rank
+from scheduler.simulation.books import Books
 from scheduler.simulation.cluster import SimulatedCluster
-from scheduler.simulation.faults import Fault, FaultKind
+from scheduler.simulation.faults import Fault
 from scheduler.simulation.fluid import FluidRun
-from scheduler.simulation.ideal import Ideal
 from scheduler.simulation.learning import LearningRun
-from scheduler.simulation.recorder import Contention, Record, UseSeries, dead, node_outcomes
+from scheduler.simulation.machines import Machines, Visit
+from scheduler.simulation.recorder import node_outcomes
 from scheduler.simulation.running import Running, Seat
-from scheduler.simulation.speeds import Steps
 from scheduler.simulation.workload import SimulatedJob
 from scheduler.simulation.world import World
 
@@ -35,16 +31,6 @@ Watch = Callable[[float, int], None]
 """Told the virtual time, and how many jobs have ended, now and then."""
 
 WATCH_EVERY = 256
-
-
-class _Rank(IntEnum):
-    """What comes first of what happens at one moment."""
-
-    FAULT = 0
-    PROGRESS = 1
-    ARRIVAL = 2
-    DECIDE = 3
-    GIVE_UP = 4
 
 
 def simulate(world: World, policy: Policy, *, keep_timeline: bool = True, watch: Watch | None = None) -> RunOutcome:
@@ -67,65 +53,46 @@ class _Simulation:
     """One run: what is due, the cluster, the ledger, and the jobs' progress."""
 
     def __init__(self, world: World, policy: Policy, keep_timeline: bool, watch: Watch | None) -> None:
-        self._world, self._policy, self._keeps, self._watch = world, policy, keep_timeline, watch
+        self._world, self._policy, self._watch = world, policy, watch
         self._cluster, self._ledger = SimulatedCluster(world.fleet), Ledger()
+        self._agenda, self._books = Agenda(), Books(world, keep_timeline)
+        self._machines = Machines(world, self._cluster)
         takes_memo = "memo" in inspect.signature(policy.plan).parameters  # a user's own need not
         self._memo = Memo() if takes_memo else None
-        self._ideal = Ideal(world)
         self._demand = demand_of(tuple(job.view for job in world.workload.jobs))
-        self._due: list[tuple[float, _Rank, int, Any]] = []
-        self._numbers = count()
         self._running: dict[str, Running] = {}
         self._turn: dict[str, int] = {}  # of a job's next event: those of earlier turns are void
         self._seats: dict[str, dict[int, Seat]] = {}
-        self._steps: dict[str, tuple[Steps, Steps]] = {}
-        self._records: dict[str, Record] = {}
-        self._intervals: list[Interval] = []
-        self._uses, self._contention = UseSeries(), Contention()
         self._decisions_s: list[float] = []
-        self._faults: list[tuple[float, str]] = []
-        self._down_since_s = {machine.id: 0.0 for machine in world.fleet.machines if machine.joins_s > 0}
-        self._failed_placements = self._num_events = self._num_ended = 0
+        self._failed_placements = self._num_events = 0
         self._changed = self._awaits_tick = False
-        self._area = np.zeros(3)
 
     def run(self) -> RunOutcome:
         """Let everything happen, one moment after the other."""
-        self._foresee()
-        num_jobs = len(self._world.workload)
-        while self._due and self._due[0][0] <= self._world.until_s and self._num_ended < num_jobs:
-            at_s, rank, _, what = heapq.heappop(self._due)
+        for at_s, what in self._machines.due():
+            self._agenda.enter(at_s, Rank.FAULT, what)
+        for job in self._world.workload.jobs:
+            self._agenda.enter(job.view.submitted_s, Rank.ARRIVAL, job)
+        num_jobs, until_s = len(self._world.workload), self._world.until_s
+        while self._agenda and self._agenda.next_s() <= until_s and self._books.num_ended < num_jobs:
+            at_s, rank, what = self._agenda.pop()
             self._cluster.clock_s = at_s
             self._happen(rank, what)
-            if self._changed and (not self._due or self._due[0][:2] >= (at_s, _Rank.DECIDE)):
+            if self._changed and not self._agenda.has_before(at_s, Rank.DECIDE):
                 self._decide_or_wait(at_s)
         return self._outcome()
 
-    def _foresee(self) -> None:
-        """Put down what is known from the start."""
-        for machine in self._world.fleet.machines:
-            if machine.joins_s > 0:
-                self._plan(machine.joins_s, _Rank.FAULT, Fault(machine.joins_s, machine.id, FaultKind.JOIN))
-        for fault in self._world.faults:
-            if fault.kind in (FaultKind.LEAVE, FaultKind.JOIN):  # the others are in the machines' steps
-                self._plan(fault.at_s, _Rank.FAULT, fault)
-        for job in self._world.workload.jobs:
-            self._plan(job.view.submitted_s, _Rank.ARRIVAL, job)
-
-    def _plan(self, at_s: float, rank: _Rank, what: Any) -> None:
-        heapq.heappush(self._due, (at_s, rank, next(self._numbers), what))
-
-    def _happen(self, rank: _Rank, what: Any) -> None:
+    def _happen(self, rank: Rank, what: Any) -> None:
         self._num_events += 1
         if self._watch is not None and self._num_events % WATCH_EVERY == 0:
-            self._watch(self._cluster.clock_s, self._num_ended)
-        if rank is _Rank.PROGRESS:
+            self._watch(self._cluster.clock_s, self._books.num_ended)
+        if rank is Rank.PROGRESS:
             self._progress(*what)
-        elif rank is _Rank.ARRIVAL:
+        elif rank is Rank.ARRIVAL:
             self._arrive(what)
-        elif rank is _Rank.FAULT:
+        elif rank is Rank.FAULT:
             self._fail(what)
-        elif rank is _Rank.DECIDE:
+        elif rank is Rank.DECIDE:
             self._tick()
         else:
             self._give_up(what)
@@ -133,25 +100,15 @@ class _Simulation:
     def _arrive(self, job: SimulatedJob) -> None:
         """Let a job wait for its workers, unless it can never have them."""
         view, now_s = job.view, self._cluster.clock_s
-        record = Record(view, self._ideal.alone_s(job), self._contention.at(now_s), since_s=now_s)
-        self._records[view.id] = record
-        num_slots = self._ideal.num_slots(view)
-        if num_slots < view.min_workers:
-            record.status, self._num_ended = Status.NEVER_FITS, self._num_ended + 1
-            record.reason = (
-                f"{view.min_workers} workers are needed at the least, the whole cluster has room for {num_slots}"
-            )
+        if not self._books.open(job, now_s, self._cluster.capacity):
             return
         if job.learning is None:
             self._running[view.id] = FluidRun(job)
         else:
             self._running[view.id] = LearningRun(job, self._policy.balance, self._world.costs)
         self._ledger.submit(view)
-        self._contention.change(now_s, view.bundle.vector() * view.max_workers, self._cluster.capacity)
-        if not math.isnan(least_s := self._ideal.least_worker_s(job)):
-            self._area += least_s * view.bundle.vector()
         if self._world.patience_s < math.inf:
-            self._plan(now_s + self._world.patience_s, _Rank.GIVE_UP, view.id)
+            self._agenda.enter(now_s + self._world.patience_s, Rank.GIVE_UP, view.id)
         self._changed = True
 
     def _progress(self, name: str, turn: int) -> None:
@@ -164,7 +121,7 @@ class _Simulation:
         except UserError as error:  # its shards cannot be dealt: that job fails, the others go on
             self._end(name, Status.FAILED, str(error))
             return
-        self._collect(name)
+        self._books.collect(name, running)
         if running.is_done:
             self._end(name, Status.FINISHED)
         else:
@@ -175,61 +132,33 @@ class _Simulation:
         turn = self._turn[name] = self._turn.get(name, 0) + 1
         at_s = self._running[name].next_s()
         if at_s < math.inf:
-            self._plan(at_s, _Rank.PROGRESS, (name, turn))
-
-    def _collect(self, name: str) -> None:
-        """Take what a job has written down since the last time."""
-        running, record = self._running[name], self._records[name]
-        for done in running.rounds:
-            record.bytes_moved += done.bytes_moved
-            record.shards_moved += done.shards_moved
-        if self._keeps:
-            record.rounds += running.rounds
-            self._intervals += running.intervals
-        running.rounds.clear()
-        running.intervals.clear()
+            self._agenda.enter(at_s, Rank.PROGRESS, (name, turn))
 
     def _end(self, name: str, status: Status, reason: str = "") -> None:
         """Let a job go, and take its leases back."""
-        record, now_s = self._records[name], self._cluster.clock_s
-        self._running[name].seat(now_s, ())
-        self._collect(name)
+        running, view, now_s = self._running[name], self._books.records[name].view, self._cluster.clock_s
+        running.seat(now_s, ())
+        self._books.collect(name, running)
         for lease in self._ledger.leases(name):
-            self._cluster.release(lease, record.view.bundle)
+            self._cluster.release(lease, view.bundle)
         self._ledger.drop(name)
-        record.hold(now_s, 0, 0.0)
-        record.status, record.reason = status, reason
-        if status is Status.FINISHED:
-            record.ended_s = now_s
-            lasted_s = now_s - record.view.submitted_s
-            mean = (self._contention.at(now_s) - record.contended_s) / lasted_s if lasted_s else 1.0
-            record.fair_s = record.alone_s * mean
-        self._contention.change(now_s, -record.view.bundle.vector() * record.view.max_workers, self._cluster.capacity)
+        self._books.close(name, status, reason, now_s, self._cluster.capacity)
         for known in (self._running, self._seats, self._turn):
             known.pop(name, None)
-        self._num_ended += 1
         self._changed = True
 
     def _give_up(self, name: str) -> None:
         """Let a job go that has not been placed in time."""
-        if name in self._ledger and math.isnan(self._records[name].started_s):
+        if name in self._ledger and math.isnan(self._books.records[name].started_s):
             self._end(name, Status.FAILED, f"gave up after {self._world.patience_s:g} s")
             self._changed = False  # who leaves without ever having held anything makes no room
 
-    def _fail(self, fault: Fault) -> None:
+    def _fail(self, what: Fault | Visit) -> None:
         """Let something happen to a machine."""
-        now_s, name = self._cluster.clock_s, fault.machine
-        if fault.kind is FaultKind.LEAVE and self._cluster.is_up(name):
-            self._cluster.set_up(name, up=False)
-            self._down_since_s[name] = now_s
-            self._lose_leases(name)
-        elif fault.kind is FaultKind.JOIN and not self._cluster.is_up(name):
-            self._cluster.set_up(name, up=True)
-            self._intervals.append(dead(name, self._down_since_s.pop(name), now_s))
-        else:
-            return
-        self._faults.append((now_s, f"{name}: {fault.kind.value}"))
-        self._changed = True
+        if self._machines.happen(what, self._cluster.clock_s):
+            if not self._cluster.is_up(what.machine):
+                self._lose_leases(what.machine)
+            self._changed = True
 
     def _lose_leases(self, machine: str) -> None:
         """Take back what was held on a machine that has left; a gang below its minimum waits again."""
@@ -243,11 +172,12 @@ class _Simulation:
             for lease in lost:
                 self._ledger.lose(lease)
                 self._cluster.release(lease, job.bundle)
-            self._records[job.id].restarts += 1
+            self._books.records[job.id].restarts += 1
             self._reseat(job.id)
 
     def _decide_or_wait(self, now_s: float) -> None:
-        """Ask the policy now, or at the next tick where it is asked at ticks."""
+        """Ask the policy now, or at the next tick where it is asked at ticks; others do not wait for it."""
+        self._machines.let_others_in(now_s)
         every_s = self._world.every_s
         if not self._ledger.num_waiting and not self._policy.needs_running:  # there is nothing to decide
             self._changed = False
@@ -256,16 +186,16 @@ class _Simulation:
             self._decide()
         elif not self._awaits_tick:
             self._awaits_tick = True
-            self._plan(math.ceil(now_s / every_s) * every_s, _Rank.DECIDE, None)
+            self._agenda.enter(math.ceil(now_s / every_s) * every_s, Rank.DECIDE, None)
 
     def _tick(self) -> None:
         """Ask the policy, and again at the next tick where time itself may change its answer."""
         self._awaits_tick = False
         plan = self._decide()
-        moves = bool(plan.grants or plan.revokes or self._ledger.num_running or self._due)
+        moves = bool(plan.grants or plan.revokes or self._ledger.num_running or self._agenda)
         if self._policy.needs_running and moves and (self._ledger.num_running or self._ledger.num_waiting):
             self._awaits_tick = True
-            self._plan(self._cluster.clock_s + self._world.every_s, _Rank.DECIDE, None)
+            self._agenda.enter(self._cluster.clock_s + self._world.every_s, Rank.DECIDE, None)
 
     def _decide(self) -> ClusterPlan:
         """Let the loop take a step, and carry out for the jobs what it did to the cluster."""
@@ -280,21 +210,21 @@ class _Simulation:
         revoked = {(lease.job, lease.worker): lease.node for lease in plan.revokes}
         for grant in plan.grants:
             before = revoked.get((grant.job, grant.worker))
-            self._records[grant.job].moves += before is not None and before != grant.node
+            self._books.records[grant.job].moves += before is not None and before != grant.node
         for name in dict.fromkeys(lease.job for lease in (*plan.revokes, *plan.grants)):
-            self._records[name].preemptions += not self._ledger.leases(name)
+            self._books.records[name].preemptions += not self._ledger.leases(name)
             self._reseat(name)
+        self._machines.let_others_in(now_s)
         self._note_use(now_s)
         return plan
 
     def _note_use(self, now_s: float) -> None:
-        cluster, ledger = self._cluster, self._ledger
-        self._uses.add(now_s, cluster.used, cluster.capacity, ledger.num_waiting, ledger.num_running)
+        self._books.note_use(now_s, self._cluster, self._ledger.num_waiting, self._ledger.num_running)
 
     def _tell_progress(self, now_s: float) -> None:
         """Enter what has become known of the jobs: work done, service attained, the rates of now."""
         for view in (*self._ledger.running, *self._ledger.waiting):
-            running, record = self._running[view.id], self._records[view.id]
+            running, record = self._running[view.id], self._books.records[view.id]
             attained_s = record.worker_s + record.holds * (now_s - record.since_s)
             rates = view.rates if running.rates is None else running.rates
             done = running.done_by(now_s)
@@ -302,79 +232,45 @@ class _Simulation:
                 self._ledger.note(replace(view, attained_s=attained_s, done=done, rates=rates))
 
     def _reseat(self, name: str) -> None:
-        """Seat a job's workers where its leases are; who stays where it was need not start again."""
+        """Seat a job's workers where its leases are."""
         now_s, before = self._cluster.clock_s, self._seats.get(name, {})
-        leases = self._ledger.leases(name)
-        seats = {lease.worker: self._seat(lease, before.get(lease.worker), now_s) for lease in leases}
+        seats = {
+            lease.worker: self._machines.seat(lease, before.get(lease.worker), now_s)
+            for lease in self._ledger.leases(name)
+        }
         self._seats[name] = seats
-        machines = [seat.machine for seat in seats.values()]
-        bundle = self._records[name].view.bundle.vector()
-        price_per_s = sum(
-            machine.price_per_hour / 3600 * _part(bundle, machine.capacity.vector()) for machine in machines
-        )
-        self._records[name].hold(now_s, len(seats), price_per_s)
+        self._books.seat(name, seats.values(), now_s)
         try:
             self._running[name].seat(now_s, tuple(seats.values()))
         except UserError as error:
             self._end(name, Status.FAILED, str(error))
             return
-        self._collect(name)
+        self._books.collect(name, self._running[name])
         self._look_ahead(name)
-
-    def _seat(self, lease: Grant, before: Seat | None, now_s: float) -> Seat:
-        if before is not None and before.machine.id == lease.node:
-            return before
-        machine = self._world.machines[lease.node]
-        if machine.id not in self._steps:
-            self._steps[machine.id] = (self._world.speed(machine), self._world.bandwidth(machine))
-        (speed, bandwidth), costs = self._steps[machine.id], self._world.costs
-        ready_s = speed.until_done_s(now_s + costs.start_s, costs.start_work_s)
-        return Seat(lease.worker, machine, speed, bandwidth, ready_s)
 
     def _outcome(self) -> RunOutcome:
         """Close what is still open, and return what became of everything."""
-        world = self._world
-        ended_s = max((record.ended_s for record in self._records.values() if record.ended_s >= 0), default=0.0)
+        world, books = self._world, self._books
+        ended_s = books.ended_s()
         if self._running:
             ended_s = max(ended_s, min(self._cluster.clock_s, world.until_s))
-        for name in self._running:
-            self._running[name].seat(ended_s, ())
-            self._collect(name)
-            self._records[name].hold(ended_s, 0, 0.0)
-        self._intervals += [
-            dead(name, from_s, ended_s) for name, from_s in self._down_since_s.items() if from_s < ended_s
-        ]
-        jobs = world.workload.jobs
-        views = [job.view for job in jobs]
+        for name, running in self._running.items():
+            running.seat(ended_s, ())
+            books.collect(name, running)
+            books.records[name].hold(ended_s, 0, 0.0)
+        intervals = books.intervals + self._machines.dead(ended_s)
         return RunOutcome(
             policy=self._policy.name,
             seed=world.seed,
             live=False,
             ended_s=ended_s,
             nodes=node_outcomes(world.fleet),
-            jobs=tuple((self._records.get(view.id) or Record(view, math.nan, 0.0)).outcome() for view in views),
-            uses=self._uses.uses(),
-            intervals=tuple(sorted(self._intervals, key=lambda one: (one.from_s, one.job, one.worker))),
+            jobs=books.outcomes(),
+            uses=books.uses(),
+            intervals=tuple(sorted(intervals, key=lambda one: (one.from_s, one.job, one.worker))),
             decisions_s=tuple(self._decisions_s),
             failed_placements=self._failed_placements,
-            lower_bound_s=self._lower_bound_s(),
+            lower_bound_s=books.lower_bound_s(),
             num_events=self._num_events,
-            faults=tuple(self._faults),
+            faults=tuple(self._machines.faults),
         )
-
-    def _lower_bound_s(self) -> float:
-        """Return before when no schedule can end: the longest job that fits, and the area of all of them."""
-        fitting = [record for record in self._records.values() if record.status is not Status.NEVER_FITS]
-        alone = [record.view.submitted_s + record.alone_s for record in fitting if not math.isnan(record.alone_s)]
-        if not alone:
-            return math.nan
-        capacity = self._world.fleet.table().capacity.sum(axis=0)
-        there = capacity > 0
-        first_s = min(record.view.submitted_s for record in fitting)
-        return max(*alone, first_s + float((self._area[there] / capacity[there]).max(initial=0.0)))
-
-
-def _part(bundle: Any, capacity: Any) -> float:
-    """Return which part of a machine a bundle takes: of the resource of which it takes most."""
-    there = capacity > 0
-    return float((bundle[there] / capacity[there]).max(initial=0.0))

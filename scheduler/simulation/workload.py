@@ -88,7 +88,7 @@ class SimulatedJob:
     phases: tuple[Phase, ...] = ()
     balance_seed: int = 0
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Phase, ...]:
         """The phases of a fluid job, at least one; a job of unknown work has no end."""
         view = self.view

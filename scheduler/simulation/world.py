@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
 
-from scheduler.simulation.faults import Fault, FaultKind
+from scheduler.simulation.faults import Fault, FaultKind, ForeignLoad
 from scheduler.simulation.fleet import Fleet, Machine
 from scheduler.simulation.speeds import Steps
 from scheduler.simulation.workload import Workload
@@ -49,6 +49,8 @@ class World:
 
     Attributes
     ----------
+    foreign
+        What others want of the machines.
     seed
         Breaks the policy's ties.
     every_s
@@ -67,6 +69,7 @@ class World:
     every_s: float = 0.0
     patience_s: float = inf
     until_s: float = inf
+    foreign: tuple[ForeignLoad, ...] = ()
 
     @cached_property
     def machines(self) -> Mapping[str, Machine]:
