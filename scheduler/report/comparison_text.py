@@ -53,7 +53,7 @@ def comparison_text(comparison: Comparison) -> RenderableType:
     else:
         parts = [_title(comparison), _ranking(comparison, ranked, measure), *lines]
         parts += [Text(f"\n{measure}"), _bars(comparison, ranked, measure)]
-    runs = [comparison.of(policy)[0] for policy in ranked]
+    runs = [runs[0] for policy in ranked if (runs := comparison.of(policy))]
     if any(run.uses for run in runs):
         parts += [Text("\nCPU and GPU in use over time, first seed"), _sparklines(runs)]
     for run in [run for run in runs if any(job.status is not Status.FINISHED for job in run.jobs)][:1]:
@@ -72,8 +72,7 @@ def told(found: Sequence[Mapping[str, Estimate]], names: Iterable[str] = MEASURE
 
 
 def _title(comparison: Comparison) -> Text:
-    num = len(comparison.seeds)
-    return Text(f"{comparison.title}, {num} seed{'s' if num != 1 else ''}")
+    return Text(f"{comparison.title}, {comparison.extent}")
 
 
 def _all_measures(comparison: Comparison, policy: str) -> Table:
@@ -176,17 +175,18 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "command": comparison.command,
         "versions": dict(comparison.versions),
         "seeds": list(comparison.seeds),
+        "shared_seeds": list(comparison.shared),
         "ranked_by": main_measure(comparison),
         "ranking": list(ranking(comparison, main_measure(comparison))),
         "verdicts": list(verdicts(comparison)),
         "policies": {
             policy: {name: {"mean": _plain(one.mean), "half": _plain(one.half)} for name, one in found.items()}
             for policy in comparison.policies
-            if (found := estimates(comparison, policy)) and comparison.of(policy)
+            if comparison.of(policy) and (found := estimates(comparison, policy))
         },
         "runs": [
             {"policy": run.policy, "seed": run.seed, "live": run.live}
-            | {name: _plain(measure.of(run)) for name, measure in MEASURES.items()}
+            | {name: _plain(value) for name, value in comparison.measured[run.policy, run.seed].items()}
             for run in comparison.runs
         ],
     }
@@ -202,6 +202,7 @@ def comparison_csv(comparison: Comparison) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["policy", "seed", "live", *MEASURES])
     for run in comparison.runs:
-        values = [measure.of(run) for measure in MEASURES.values()]
-        writer.writerow([run.policy, run.seed, run.live, *("" if math.isnan(value) else value for value in values)])
+        measured = comparison.measured[run.policy, run.seed].values()
+        values = ("" if math.isnan(value) else value for value in measured)
+        writer.writerow([run.policy, run.seed, run.live, *values])
     return text.getvalue()

@@ -12,8 +12,6 @@ from enum import IntEnum
 from itertools import count
 from typing import Any
 
-import numpy as np
-
 from policies.composed import demand_of
 from policies.interface import ClusterPlan, Grant, Memo, Policy
 from scheduler.errors import UserError
@@ -23,7 +21,7 @@ from scheduler.results.outcome import Interval, RunOutcome, Status
 from scheduler.simulation.cluster import SimulatedCluster
 from scheduler.simulation.faults import Fault, FaultKind
 from scheduler.simulation.fluid import FluidRun
-from scheduler.simulation.ideal import Ideal
+from scheduler.simulation.ideal import Ideal, lower_bound_s
 from scheduler.simulation.learning import LearningRun
 from scheduler.simulation.recorder import Contention, Record, UseSeries, dead, node_outcomes
 from scheduler.simulation.running import Running, Seat
@@ -87,7 +85,6 @@ class _Simulation:
         self._down_since_s = {machine.id: 0.0 for machine in world.fleet.machines if machine.joins_s > 0}
         self._failed_placements = self._num_events = self._num_ended = 0
         self._changed = self._awaits_tick = False
-        self._area = np.zeros(3)
 
     def run(self) -> RunOutcome:
         """Let everything happen, one moment after the other."""
@@ -148,8 +145,6 @@ class _Simulation:
             self._running[view.id] = LearningRun(job, self._policy.balance, self._world.costs)
         self._ledger.submit(view)
         self._contention.change(now_s, view.bundle.vector() * view.max_workers, self._cluster.capacity)
-        if not math.isnan(least_s := self._ideal.least_worker_s(job)):
-            self._area += least_s * view.bundle.vector()
         if self._world.patience_s < math.inf:
             self._plan(now_s + self._world.patience_s, _Rank.GIVE_UP, view.id)
         self._changed = True
@@ -355,21 +350,13 @@ class _Simulation:
             intervals=tuple(sorted(self._intervals, key=lambda one: (one.from_s, one.job, one.worker))),
             decisions_s=tuple(self._decisions_s),
             failed_placements=self._failed_placements,
-            lower_bound_s=self._lower_bound_s(),
+            lower_bound_s=lower_bound_s(world, [job for job in jobs if self._fits(job.view.id)], ended_s),
             num_events=self._num_events,
             faults=tuple(self._faults),
         )
 
-    def _lower_bound_s(self) -> float:
-        """Return before when no schedule can end: the longest job that fits, and the area of all of them."""
-        fitting = [record for record in self._records.values() if record.status is not Status.NEVER_FITS]
-        alone = [record.view.submitted_s + record.alone_s for record in fitting if not math.isnan(record.alone_s)]
-        if not alone:
-            return math.nan
-        capacity = self._world.fleet.table().capacity.sum(axis=0)
-        there = capacity > 0
-        first_s = min(record.view.submitted_s for record in fitting)
-        return max(*alone, first_s + float((self._area[there] / capacity[there]).max(initial=0.0)))
+    def _fits(self, name: str) -> bool:
+        return name in self._records and self._records[name].status is not Status.NEVER_FITS
 
 
 def _part(bundle: Any, capacity: Any) -> float:
