@@ -38,6 +38,9 @@ SHOWN = (
 
 SPARKS = "▁▂▃▄▅▆▇█"
 WIDTH = 36
+ROUNDING = 1e-12
+"""A narrower interval, as a part of its mean, is one of equal values that were added up."""
+
 MOST_COLUMNS = 5
 MOST_JOBS = 20
 
@@ -118,10 +121,10 @@ def shown(found: Estimate) -> str:
     """Return a figure with its interval."""
     if math.isnan(found.mean):
         return "-"
-    if math.isnan(found.half) or not found.half:
+    if math.isnan(found.half) or found.half <= ROUNDING * abs(found.mean):
         return f"{found.mean:.4g}"
     half = np.format_float_positional(found.half, precision=2, fractional=False, trim="-")
-    return f"{found.mean:.4g} ±{half}"
+    return f"{found.mean:.4g} ±{half if len(half) <= 7 else f'{found.half:.1e}'}"
 
 
 def _bars(comparison: Comparison, ranked: Sequence[str], measure: str) -> RenderableType:
