@@ -6,11 +6,14 @@ import csv
 import io
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import TextWrapper, fill
 from typing import Any
 
 import numpy as np
-from rich.console import Group, RenderableType
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -38,7 +41,12 @@ SHOWN = (
 
 SPARKS = "▁▂▃▄▅▆▇█"
 WIDTH = 36
-MOST_COLUMNS = 5
+ROUNDING = 1e-12
+"""A narrower interval, as a part of its mean, is one of equal values that were added up."""
+
+MOST_LETTERS = 24
+"""Of a policy's name in one line."""
+
 MOST_JOBS = 20
 
 
@@ -46,16 +54,16 @@ def comparison_text(comparison: Comparison) -> RenderableType:
     """Return the ranking, the verdicts, a bar for each policy, and the first run that left jobs unfinished."""
     measure = main_measure(comparison)
     ranked = ranking(comparison, measure)
-    lines = [Text(f"- {line}") for line in verdicts(comparison)]
     parts: list[RenderableType]
     if len(ranked) == 1:
         parts = [_title(comparison), Text(f"policy {ranked[0]}"), _all_measures(comparison, ranked[0])]
     else:
-        parts = [_title(comparison), _ranking(comparison, ranked, measure), *lines]
+        parts = [_title(comparison), _Fitted(lambda console, width: _ranking(comparison, measure, console, width))]
+        parts += [_Fitted(lambda _, width: _wrapped(verdicts(comparison), width))]
         parts += [Text(f"\n{measure}"), _bars(comparison, ranked, measure)]
-    runs = [comparison.of(policy)[0] for policy in ranked]
+    runs = [runs[0] for policy in ranked if (runs := comparison.of(policy))]
     if any(run.uses for run in runs):
-        parts += [Text("\nCPU and GPU in use over time, first seed"), _sparklines(runs)]
+        parts += [Text(f"\nCPU and GPU in use over time, seed {runs[0].seed}"), _sparklines(runs)]
     if models := comparison.models():
         parts.append(Text(f"\n{_same_bits(models)}"))
     for run in [run for run in runs if any(job.status is not Status.FINISHED for job in run.jobs)][:1]:
@@ -73,6 +81,28 @@ def _same_bits(models: Mapping[str, frozenset[str]]) -> str:
     return f"the same model in every run: {shown}{more}"
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """What is made for the width that there is."""
+
+    made: Callable[[Console, int], RenderableType]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.made(console, options.max_width)
+
+
+def _wrapped(lines: Sequence[str], width: int) -> Text:
+    """Return a list with hanging lines; a number stays with its unit."""
+    wrap = TextWrapper(width, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
+    found = [wrap.fill(line.replace(" %", "\u00a0%")).replace("\u00a0", " ") for line in lines]
+    return Text("\n".join(found), no_wrap=True)
+
+
+def _name(policy: str) -> str:
+    """Return a policy's name for a narrow column: a long one has a line for each of its parts."""
+    return escape(policy if len(policy) <= MOST_LETTERS else policy.replace("+", "+\n"))
+
+
 def estimates(comparison: Comparison, policy: str) -> dict[str, Estimate]:
     """Return every measure of a policy over its seeds."""
     return {name: over_seeds(comparison, policy, name) for name in MEASURES}
@@ -84,8 +114,7 @@ def told(found: Sequence[Mapping[str, Estimate]], names: Iterable[str] = MEASURE
 
 
 def _title(comparison: Comparison) -> Text:
-    num = len(comparison.seeds)
-    return Text(f"{comparison.title}, {num} seed{'s' if num != 1 else ''}")
+    return Text(f"{comparison.title}, {comparison.extent}")
 
 
 def _all_measures(comparison: Comparison, policy: str) -> Table:
@@ -100,41 +129,63 @@ def _all_measures(comparison: Comparison, policy: str) -> Table:
     return table
 
 
-def _ranking(comparison: Comparison, ranked: Sequence[str], measure: str) -> Table:
-    found = {policy: estimates(comparison, policy) for policy in ranked}
+def _ranking(comparison: Comparison, measure: str, console: Console, width: int) -> Table:
+    """Return the policies, the best first, with as many measures as the width has room for."""
+    found = {policy: estimates(comparison, policy) for policy in ranking(comparison, measure)}
     names = _columns(found, measure)
-    table = Table(header_style="bold")
-    table.add_column("policy", overflow="fold")
-    yardstick = comparison.policies[0]
-    for name in names:
-        unit = f", {MEASURES[name].unit}" if MEASURES[name].unit else ""
-        table.add_column(f"{name.removesuffix('_s').replace('_', ' ')}{unit}", justify="right")
-    table.add_column(f"{measure.removesuffix('_s').replace('_', ' ')} / {escape(yardstick)}", justify="right")
-    for policy in ranked:
-        times = ratio(comparison, yardstick, policy, measure).mean
-        cells = [shown(found[policy][name]) for name in names]
-        table.add_row(escape(policy), *cells, "-" if math.isnan(times) else f"{times:.3f}")
+    wide = console.options.update(max_width=10_000)
+    for num in range(len(names), 0, -1):
+        table = _ranked(comparison, found, measure, names[:num])
+        if console.measure(table, options=wide).maximum <= width:
+            break
     return table
 
 
+def _ranked(
+    comparison: Comparison, found: Mapping[str, Mapping[str, Estimate]], measure: str, names: Sequence[str]
+) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("policy", overflow="fold")
+    yardstick = comparison.policies[0]
+    ratios = [ratio(comparison, yardstick, policy, measure).mean for policy in found]
+    columns = [(_head(name), [shown(one[name]) for one in found.values()]) for name in names]
+    times = ["-" if math.isnan(one) else f"{one:.3f}" for one in ratios]
+    columns.insert(1, (f"x {yardstick if len(yardstick) <= MOST_LETTERS else 'the first'}", times))
+    for title, cells in columns:
+        room = max(map(len, (*cells, *title.split())))
+        table.add_column(escape(fill(title, room, break_on_hyphens=False)), justify="right", no_wrap=True)
+    for policy, *cells in zip(found, *(cells for _, cells in columns), strict=True):
+        table.add_row(_name(policy), *cells)
+    return table
+
+
+def _head(name: str) -> str:
+    unit = f", {MEASURES[name].unit}" if MEASURES[name].unit else ""
+    return f"{name.removesuffix('_s').replace('_', ' ')}{unit}"
+
+
 def _columns(found: Mapping[str, Mapping[str, Estimate]], measure: str) -> list[str]:
-    """Choose what to show: first what is ranked by, then what differs between policies, then what is not 0."""
+    """Return what may be shown: first what is ranked by, then what differs between policies, then what is not 0."""
     known = told(list(found.values()), SHOWN)
     same = {name: len({shown(one[name]) for one in found.values()}) == 1 for name in known}
     if measure == "makespan_s" and "jct_mean_s" in known:
         known.remove("jct_mean_s")  # one job: it is the same
-    first = sorted(known, key=lambda name: (name != measure, same[name]))[:MOST_COLUMNS]
-    return [name for name in known if name in first]
+    return sorted({*known, measure}, key=lambda name: (name != measure, same.get(name, True), SHOWN.index(name)))
 
 
 def shown(found: Estimate) -> str:
     """Return a figure with its interval."""
     if math.isnan(found.mean):
         return "-"
-    if math.isnan(found.half) or not found.half:
-        return f"{found.mean:.4g}"
+    if math.isnan(found.half) or found.half <= ROUNDING * abs(found.mean):
+        return _digits(found.mean)
     half = np.format_float_positional(found.half, precision=2, fractional=False, trim="-")
-    return f"{found.mean:.4g} ±{half}"
+    return f"{_digits(found.mean)} ±{half if len(half) <= 7 else f'{found.half:.1e}'}"
+
+
+def _digits(value: float) -> str:
+    """Return a number with at least four digits, and all those before the point while there are few."""
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e6 else f"{value:.4g}"
 
 
 def _bars(comparison: Comparison, ranked: Sequence[str], measure: str) -> RenderableType:
@@ -143,16 +194,16 @@ def _bars(comparison: Comparison, ranked: Sequence[str], measure: str) -> Render
     table = Table.grid(padding=(0, 1))
     for policy, mean in means.items():
         length = 0 if not most or math.isnan(mean) else round(WIDTH * mean / most)
-        table.add_row(escape(policy), Text("█" * length, style="cyan"), "-" if math.isnan(mean) else f"{mean:.4g}")
+        table.add_row(_name(policy), Text("█" * length, style="cyan"), "-" if math.isnan(mean) else _digits(mean))
     return table
 
 
 def _sparklines(runs: Sequence[RunOutcome]) -> RenderableType:
     table = Table.grid(padding=(0, 1))
     for run in runs:
-        for resource in ("cpu", "gpu"):
-            if any(getattr(use.used, resource) for use in run.uses):
-                table.add_row(escape(run.policy), resource, Text(sparkline(run, resource), style="cyan"))
+        known = [resource for resource in ("cpu", "gpu") if any(getattr(use.used, resource) for use in run.uses)]
+        lines = "\n".join(sparkline(run, resource) for resource in known)
+        table.add_row(_name(run.policy), "\n".join(known), Text(lines, style="cyan"))
     return table
 
 
@@ -188,6 +239,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "command": comparison.command,
         "versions": dict(comparison.versions),
         "seeds": list(comparison.seeds),
+        "shared_seeds": list(comparison.shared),
         "ranked_by": main_measure(comparison),
         "ranking": list(ranking(comparison, main_measure(comparison))),
         "verdicts": list(verdicts(comparison)),
@@ -195,11 +247,11 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "policies": {
             policy: {name: {"mean": _plain(one.mean), "half": _plain(one.half)} for name, one in found.items()}
             for policy in comparison.policies
-            if (found := estimates(comparison, policy)) and comparison.of(policy)
+            if comparison.of(policy) and (found := estimates(comparison, policy))
         },
         "runs": [
             {"policy": run.policy, "seed": run.seed, "live": run.live}
-            | {name: _plain(measure.of(run)) for name, measure in MEASURES.items()}
+            | {name: _plain(value) for name, value in comparison.measured[run.policy, run.seed].items()}
             for run in comparison.runs
         ],
     }
@@ -215,6 +267,7 @@ def comparison_csv(comparison: Comparison) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["policy", "seed", "live", *MEASURES])
     for run in comparison.runs:
-        values = [measure.of(run) for measure in MEASURES.values()]
-        writer.writerow([run.policy, run.seed, run.live, *("" if math.isnan(value) else value for value in values)])
+        measured = comparison.measured[run.policy, run.seed].values()
+        values = ("" if math.isnan(value) else value for value in measured)
+        writer.writerow([run.policy, run.seed, run.live, *values])
     return text.getvalue()

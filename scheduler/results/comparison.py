@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from scheduler.results.measures import MEASURES
 from scheduler.results.outcome import RunOutcome
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs in pairs: under every policy the same seeds, so the same arrivals and the same faults.
+    """Runs side by side: under every policy the same seeds, so the same arrivals and the same faults.
 
     Attributes
     ----------
@@ -19,7 +21,7 @@ class Comparison:
     policies, seeds
         In the order asked for; the first policy is the yardstick.
     runs
-        All of those that were finished, by policy and seed.
+        All of those that were finished, by policy and seed; some are missing where it was interrupted.
     command
         What to type to have it again.
     versions
@@ -33,15 +35,41 @@ class Comparison:
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
-    def of(self, policy: str) -> tuple[RunOutcome, ...]:
-        """Return a policy's runs, by seed in the order of ``seeds``."""
-        found = {run.seed: run for run in self.runs if run.policy == policy}
-        return tuple(found[seed] for seed in self.seeds if seed in found)
+    @cached_property
+    def _by_seed(self) -> Mapping[str, Mapping[int, RunOutcome]]:
+        found: dict[str, dict[int, RunOutcome]] = {policy: {} for policy in self.policies}
+        for run in self.runs:
+            found.setdefault(run.policy, {})[run.seed] = run
+        return found
 
-    def paired(self, policy: str, other: str) -> tuple[tuple[RunOutcome, RunOutcome], ...]:
-        """Return the runs of two policies with equal seeds."""
-        theirs = {run.seed: run for run in self.of(other)}
-        return tuple((run, theirs[run.seed]) for run in self.of(policy) if run.seed in theirs)
+    @cached_property
+    def shared(self) -> tuple[int, ...]:
+        """The seeds with which every policy that was run at all was run; policies are compared on these alone."""
+        known = [runs.keys() for policy in self.policies if (runs := self._by_seed[policy])]
+        return tuple(seed for seed in self.seeds if known and all(seed in runs for runs in known))
+
+    @property
+    def extent(self) -> str:
+        """How many seeds the figures are of, and which policies were not run."""
+        if len(self.shared) == len(self.seeds):
+            return f"{len(self.seeds)} seed{'s' if len(self.seeds) != 1 else ''}"
+        missing = [policy for policy in self.policies if not self._by_seed[policy]]
+        left = f"; not run: {', '.join(missing)}" if missing else ""
+        return f"{len(self.shared)} of {len(self.seeds)} seeds, those that all policies were run with{left}"
+
+    def of(self, policy: str) -> tuple[RunOutcome, ...]:
+        """Return a policy's runs with the shared seeds, in the order of these; none if it was not run."""
+        found = self._by_seed.get(policy, {})
+        return tuple(found[seed] for seed in self.shared) if found else ()
+
+    @cached_property
+    def measured(self) -> Mapping[tuple[str, int], Mapping[str, float]]:
+        """Every measure of each run, by policy and seed: worked out once."""
+        return {(run.policy, run.seed): {name: one.of(run) for name, one in MEASURES.items()} for run in self.runs}
+
+    def figures(self, policy: str, measure: str) -> tuple[float, ...]:
+        """Return a measure of a policy's runs with the shared seeds, in the order of these."""
+        return tuple(self.measured[policy, run.seed][measure] for run in self.of(policy))
 
     def models(self) -> Mapping[str, frozenset[str]]:
         """Return, for each job that was trained, the SHA-256 of its models: one, unless the runs' bits differ."""

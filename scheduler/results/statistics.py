@@ -66,9 +66,8 @@ class Ratio:
 
 
 def ratio(comparison: Comparison, policy: str, other: str, measure: str) -> Ratio:
-    """Return ``other`` over ``policy`` in a measure, over the seeds that both have; NaN where it is not defined."""
-    of = MEASURES[measure].of
-    pairs = [(of(theirs), of(mine)) for mine, theirs in comparison.paired(policy, other)]
+    """Return ``other`` over ``policy`` in a measure, over the shared seeds; NaN where it is not defined."""
+    pairs = zip(comparison.figures(other, measure), comparison.figures(policy, measure), strict=True)
     logs = [math.log(theirs / mine) for theirs, mine in pairs if theirs > 0 and mine > 0]
     if not logs:
         return Ratio(math.nan, math.nan, math.nan)
@@ -77,8 +76,8 @@ def ratio(comparison: Comparison, policy: str, other: str, measure: str) -> Rati
 
 
 def over_seeds(comparison: Comparison, policy: str, measure: str) -> Estimate:
-    """Return the mean of a measure over a policy's runs, with its interval."""
-    return estimate([MEASURES[measure].of(run) for run in comparison.of(policy)])
+    """Return the mean of a measure over a policy's runs with the shared seeds, with its interval."""
+    return estimate(comparison.figures(policy, measure))
 
 
 def main_measure(comparison: Comparison) -> str:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-import numpy as np
-
 from policies.interface import Floats
 from scheduler.results.outcome import Interval, JobOutcome, Status, Use
 from scheduler.simulation.cluster import SimulatedCluster
-from scheduler.simulation.ideal import Ideal
+from scheduler.simulation.ideal import Ideal, lower_bound_s
 from scheduler.simulation.recorder import Contention, Record, UseSeries, part_of
 from scheduler.simulation.running import Running, Seat
 from scheduler.simulation.stranded import Stranded
@@ -34,7 +32,7 @@ class Books:
     def __init__(self, world: World, keep_timeline: bool) -> None:
         self._world, self._keeps = world, keep_timeline
         self._ideal, self._contention = Ideal(world), Contention()
-        self._stranded, self._area = Stranded(), np.zeros(3)
+        self._stranded = Stranded()
         self.records: dict[str, Record] = {}
         self.intervals: list[Interval] = []
         self._uses = UseSeries()
@@ -54,8 +52,6 @@ class Books:
             return False
         self._contention.change(now_s, view.bundle.vector() * view.max_workers, capacity)
         self._stranded.come(view)
-        if not math.isnan(least_s := self._ideal.least_worker_s(job)):
-            self._area += least_s * view.bundle.vector()
         return True
 
     def collect(self, name: str, running: Running) -> None:
@@ -112,12 +108,9 @@ class Books:
         views = [job.view for job in self._world.workload.jobs]
         return tuple((self.records.get(view.id) or Record(view, math.nan, 0.0)).outcome() for view in views)
 
-    def lower_bound_s(self) -> float:
-        """Return before when no schedule can end: the longest job that fits, and the area of all of them."""
-        fitting = [record for record in self.records.values() if record.status is not Status.NEVER_FITS]
-        alone = [record.view.submitted_s + record.alone_s for record in fitting if not math.isnan(record.alone_s)]
-        if not alone:
-            return math.nan
-        capacity = self._world.fleet.table().capacity.sum(axis=0)
-        first_s = min(record.view.submitted_s for record in fitting)
-        return max(*alone, first_s + part_of(self._area, capacity))
+    def lower_bound_s(self, ended_s: float) -> float:
+        """Return before when no schedule of the jobs that can have their workers ends; see ``ideal.lower_bound_s``."""
+        records = self.records
+        jobs = [job for job in self._world.workload.jobs if job.view.id in records]
+        fitting = [job for job in jobs if records[job.view.id].status is not Status.NEVER_FITS]
+        return lower_bound_s(self._world, fitting, ended_s)

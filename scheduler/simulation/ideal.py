@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from math import inf, nan
+from collections.abc import Hashable, Sequence
+from math import inf, isnan, nan
 
 import numpy as np
 
@@ -17,16 +17,26 @@ _MANY = 2**31
 
 
 class Ideal:
-    """Answers for one world, with every machine there and nobody on it."""
+    """Answers for one world, with every machine there and nobody on it.
 
-    def __init__(self, world: World) -> None:
+    Parameters
+    ----------
+    until_s
+        Machines are as fast as they ever are until then; by default, as they are where nothing changes their speed.
+    """
+
+    def __init__(self, world: World, until_s: float = -inf) -> None:
         self._world = world
         self._nodes = world.fleet.table()
         self._slots: dict[Hashable, tuple[Floats, int]] = {}
-        self._speeds = np.array([machine.speed for machine in world.fleet.machines])
+        machines = world.fleet.machines
+        self._speeds = np.array([world.speed(machine).most(until_s) for machine in machines])
+        self._s_per_byte = min(
+            (machine.s_per_byte / world.bandwidth(machine).most(until_s) for machine in machines), default=0.0
+        )
         best: dict[str, float] = {}
-        for machine in world.fleet.machines:
-            best[machine.kind] = max(best.get(machine.kind, 0.0), machine.speed)
+        for machine, speed in zip(machines, self._speeds.tolist(), strict=True):
+            best[machine.kind] = max(best.get(machine.kind, 0.0), speed)
         self._best = best
 
     def num_slots(self, view: JobView) -> int:
@@ -76,16 +86,37 @@ class Ideal:
         together = float(np.dot(num, self._speeds[order]))
         if not together:
             return nan
-        s_per_byte = min((machine.s_per_byte for machine in self._world.fleet.machines), default=0.0)
         costs = self._world.costs
         fixed_s = learning.s_per_call / float(self._speeds.max()) + costs.call_s + costs.round_s
-        travels_s = (learning.message_bytes + learning.update_bytes) * s_per_byte
+        travels_s = (learning.message_bytes + learning.update_bytes) * self._s_per_byte
         work = learning.work * learning.s_per_work
         return learning.rounds * (work / together + fixed_s + travels_s)
 
 
 def _has_no_end(job: SimulatedJob) -> bool:
     return any(phase.work == inf for phase in job.parts)
+
+
+def lower_bound_s(world: World, jobs: Sequence[SimulatedJob], ended_s: float) -> float:
+    """Return before when no schedule of these jobs can end, given one that ended at ``ended_s``.
+
+    The longest job, alone, and the area of all of them, on machines that are as fast as they ever are until then: what
+    ends later is no better, what ends before knows no higher speeds.
+    """
+    ideal = Ideal(world, ended_s)
+    alone_s = [(job.view.submitted_s, ideal.alone_s(job)) for job in jobs]
+    ends_s = [submitted_s + takes_s for submitted_s, takes_s in alone_s if not isnan(takes_s)]
+    if not ends_s:
+        return nan
+    worker_s = [ideal.least_worker_s(job) for job in jobs]
+    area = sum(
+        (takes_s * job.view.bundle.vector() for job, takes_s in zip(jobs, worker_s, strict=True) if not isnan(takes_s)),
+        np.zeros(3),
+    )
+    capacity = world.fleet.table().capacity.sum(axis=0)
+    there = capacity > 0
+    first_s = min(job.view.submitted_s for job in jobs)
+    return max(*ends_s, first_s + float((area[there] / capacity[there]).max(initial=0.0)))
 
 
 def _over(work: float, rate: float) -> float:

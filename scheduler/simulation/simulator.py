@@ -270,7 +270,7 @@ class _Simulation:
             intervals=tuple(sorted(intervals, key=lambda one: (one.from_s, one.job, one.worker))),
             decisions_s=tuple(self._decisions_s),
             failed_placements=self._failed_placements,
-            lower_bound_s=books.lower_bound_s(),
+            lower_bound_s=books.lower_bound_s(ended_s),
             num_events=self._num_events,
             faults=tuple(self._machines.faults),
         )

@@ -33,6 +33,11 @@ class Steps:
         """Return the value at a moment."""
         return self.values[bisect_right(self.since_s, now_s) - 1]
 
+    def most(self, until_s: float) -> float:
+        """Return the greatest value from 0 until a moment; at one before 0, the value then."""
+        first, last = (bisect_right(self.since_s, at_s) for at_s in (min(until_s, 0.0), until_s))
+        return max(self.values[first - 1 : last])
+
     def until_done_s(self, start_s: float, amount: float) -> float:
         """Return when the integral of the value from ``start_s`` on reaches ``amount``."""
         index = bisect_right(self.since_s, start_s) - 1

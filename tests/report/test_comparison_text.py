@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -14,9 +15,11 @@ from rich.console import Console
 
 from policies.interface import Resources
 from scheduler.report.comparison_text import SPARKS, WIDTH, comparison_csv, comparison_json, comparison_text, sparkline
+from scheduler.report.comparison_text import shown as shown_figure
 from scheduler.results.comparison import Comparison
 from scheduler.results.measures import MEASURES
 from scheduler.results.outcome import JobOutcome, RunOutcome, Status, Use
+from scheduler.results.statistics import Estimate, over_seeds
 
 THERE = Resources(4.0, 2.0)
 HOSTILE = "[red]<script>[/nope]"
@@ -47,12 +50,49 @@ BOTH = Comparison(
 def test_the_best_comes_first_with_what_it_gains_and_a_bar() -> None:
     text = shown(BOTH)
     assert text.startswith("jobs on nodes, 2 seeds")
-    rows = [line for line in text.splitlines() if line.startswith("│")]
-    assert [row.split("│")[1].strip() for row in rows] == ["pull", "equal"]
+    rows = text.split("─\n")[1].splitlines()[:2]
+    assert [row.split()[0] for row in rows] == ["pull", "equal"]
     assert "10.5 ±6.4" in rows[0]  # Student's t for 1 degree is 12.706, the deviation 0.7071
     assert "0.250" in rows[0]
     assert "pull beats equal by 4.00x on makespan_s (95 % interval 4.00x to 4.00x)" in " ".join(text.split())
     assert {line.count("█") for line in text.splitlines() if "█" in line} == {WIDTH, WIDTH // 4}
+
+
+LONG = ("drf+fgd+adaptive-pull", "fifo-backfill+opportunity-cost+speed-proportional", "equal", "a" * 30)
+LONG += ("las+power-of-two-choices+capacity-proportional", "pull", "srtf+gpu-clustering+min-cost-move", "module:Class")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("policies", [LONG[:2], LONG, ("fifo+first-fit+lpt", "x")])
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_a_table_fits_the_terminal_and_cuts_nothing(width: int, policies: tuple[str, ...], num_seeds: int) -> None:
+    more = (JobOutcome("b", 0.0, Resources(1.0), status=Status.FINISHED, started_s=1.5, ended_s=7.25, cost=0.1),)
+    uses = (Use(0.0, Resources(1.0), THERE, 0, 1),)
+    runs = tuple(
+        run(policy, seed, 1234.5 * (number + 1) / (seed + 3), *more, uses=uses)
+        for seed in range(num_seeds)
+        for number, policy in enumerate(policies)
+    )
+    found = Comparison("t", policies, tuple(range(num_seeds)), runs)
+    text = shown(found, width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "…" not in text
+    table = text.split("─\n")[1].split("\n- ")[0]
+    cells = [cell for row in table.splitlines() for cell in re.split(r" {2,}", row.strip()) if cell]
+    for policy in policies:
+        parts = [policy] if len(policy) <= 24 else re.findall(r"[^+]+\+?", policy)
+        assert all(part in cells or part == "a" * 30 for part in parts)
+        mean = shown_figure(over_seeds(found, policy, "jct_mean_s"))
+        assert mean in cells
+    assert len(table.splitlines()[0].split("  ")) > 3
+
+
+def test_a_unit_stays_with_its_number_where_a_verdict_is_wrapped() -> None:
+    for width in range(30, 120):
+        text = shown(BOTH, width)
+        assert not [line for line in text.splitlines() if line.endswith("(95")]
+        verdict = text.split("- ")[1].split("\n\n")[0]
+        assert all(line.startswith("  ") for line in verdict.splitlines()[1:])
 
 
 def test_one_policy_has_every_measure_that_is_known_and_not_0() -> None:
@@ -135,3 +175,19 @@ def test_nothing_was_run() -> None:
     assert len(comparison_csv(empty).splitlines()) == 1
     never = RunOutcome("a", 0, False, math.nan, (), ())
     assert "policy a" in shown(Comparison("t", ("a",), (0,), (never,)))
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (Estimate(math.nan, math.nan), "-"),
+        (Estimate(3.14159, math.nan), "3.142"),
+        (Estimate(100.0, 1e-14), "100"),  # equal values that were added up
+        (Estimate(12345.6, 1234.5), "12346 ±1200"),
+        (Estimate(1e9, 1.23e8), "1e+09 ±1.2e+08"),
+        (Estimate(0.0, 0.0), "0"),
+        (Estimate(2.0, 0.000123), "2 ±0.00012"),
+    ],
+)
+def test_a_figure_with_its_interval(found: Estimate, said: str) -> None:
+    assert shown_figure(found) == said

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.interface import Resources
+from scheduler.report.comparison_text import comparison_csv, comparison_json, comparison_text
 from scheduler.results.comparison import Comparison
+from scheduler.results.measures import MEASURES
 from scheduler.results.outcome import JobOutcome, RunOutcome, Status, Use
 from scheduler.results.statistics import Ratio, estimate, main_measure, over_seeds, ranking, ratio, verdicts
 
@@ -80,6 +83,57 @@ def test_an_interval_holds_its_mean_and_shrinks_with_more_of_the_same(values: li
 )
 def test_what_is_a_difference(found: Ratio, differs: bool) -> None:
     assert found.differs is differs
+
+
+class TestAnInterruptedComparison:
+    """Two policies have all three seeds, one has two, one has none."""
+
+    ENDS = (("a", [1.0, 2.0, 99.0]), ("b", [2.0, 4.0, 1.0]), ("c", [4.0, 8.0]))
+    RUNS = tuple(run(name, seed, end_s) for name, all_s in ENDS for seed, end_s in enumerate(all_s))
+    FOUND = Comparison("t", ("a", "b", "c", "d"), (0, 1, 2), RUNS)
+
+    def test_everything_is_of_the_seeds_that_all_have(self) -> None:
+        assert self.FOUND.shared == (0, 1)
+        assert self.FOUND.extent == "2 of 3 seeds, those that all policies were run with; not run: d"
+        assert over_seeds(self.FOUND, "a", "makespan_s").mean == 1.5  # the third seed would make it the worst
+        assert ranking(self.FOUND, "makespan_s") == ("a", "b", "c")
+        assert ratio(self.FOUND, "a", "b", "makespan_s").mean == pytest.approx(2.0)
+        assert [len(self.FOUND.of(name)) for name in "abcd"] == [2, 2, 2, 0]
+
+    def test_ranking_and_verdicts_agree(self) -> None:
+        assert [line.split(" by ")[0] for line in verdicts(self.FOUND)] == ["a beats b", "a beats c"]
+
+    def test_the_first_seed_may_be_all_that_one_has(self) -> None:
+        found = Comparison("t", ("a", "b"), (0, 1), (run("a", 0, 1.0),))
+        assert found.extent == "1 of 2 seeds, those that all policies were run with; not run: b"
+        assert (ranking(found, "makespan_s"), verdicts(found)) == (("a",), ())
+
+    def test_no_seed_in_common_compares_nothing(self) -> None:
+        found = Comparison("t", ("a", "b"), (0, 1), (run("a", 0, 1.0), run("b", 1, 1.0)))
+        assert found.shared == ()
+        assert found.extent.startswith("0 of 2 seeds")
+        assert (ranking(found, "makespan_s"), verdicts(found)) == ((), ())
+
+    @given(st.sets(st.tuples(st.sampled_from("abc"), st.integers(0, 4))))
+    def test_figures_are_paired_whatever_is_missing(self, pairs: set[tuple[str, int]]) -> None:
+        runs = tuple(run(name, seed, 1.0 + seed) for name, seed in sorted(pairs))
+        found = Comparison("t", ("a", "b", "c"), tuple(range(5)), runs)
+        figures = {found.figures(name, "makespan_s") for name in "abc"} - {()}
+        assert len(figures) <= 1  # the same seeds have the same figures here
+        for name in "abc":
+            assert len(found.figures(name, "makespan_s")) == len(found.of(name))
+
+
+def test_measures_are_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    makespan = MEASURES["makespan_s"]
+    counted = replace(makespan, of=lambda run: calls.append(run.policy) or makespan.of(run))
+    monkeypatch.setitem(MEASURES, "makespan_s", counted)  # type: ignore[arg-type]
+    found = compared(a=[1.0, 2.0], b=[2.0, 3.0])
+    comparison_json(found)
+    comparison_csv(found)
+    comparison_text(found)
+    assert sorted(calls) == ["a", "a", "b", "b"]
 
 
 class TestVerdicts:

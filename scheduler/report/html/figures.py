@@ -3,61 +3,78 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 import numpy as np
 
+from policies.interface import Floats
+from scheduler.report.html.drawing import GREY, Figure, brief, figure, line, panel
+from scheduler.report.html.timeline import timeline
 from scheduler.results.comparison import Comparison
-from scheduler.results.outcome import Activity, Interval, RunOutcome
+from scheduler.results.outcome import Activity, NodeOutcome, RoundOutcome, RunOutcome
+from scheduler.results.statistics import main_measure, ranking, ratio
 
-Figure = dict[str, Any]
 Figures = dict[str, Figure]
 """By what is chosen in a select; one entry needs none."""
 
-MOST_WORKERS = 60
-MOST_INTERVALS = 8000
 MOST_NODES = 100
+MOST_POINTS = 300
+MOST_LOSSES = 5
 BINS = 120
 RESOURCES = ("CPU", "GPU", "memory")
-COLORS = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#b279a2", "#72b7b2", "#eeca3b", "#9d755d")
-ACTIVITY_COLORS: Mapping[Activity, str] = {
-    Activity.BUSY: "#54a24b",
-    Activity.WAITING: "#bab0ac",
-    Activity.MOVING: "#f58518",
-    Activity.STARTING: "#4c78a8",
-    Activity.DEAD: "#e45756",
-}
-
-
-def _figure(data: list[Figure], x: str, y: str, **layout: Any) -> Figure:
-    axes = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}, "automargin": True, "rangemode": "tozero"}}
-    return {"data": data, "layout": axes | layout}
 
 
 def all_figures(comparison: Comparison) -> dict[str, tuple[str, Figures]]:
     """Return the plots that have data, by the id of their place: a heading, and the choices."""
     first = [runs[0] for policy in comparison.policies if (runs := comparison.of(policy))]
+    seed = f", seed {first[0].seed}" if first else ""
     found = {
+        "ratios": ("Against the first policy", {"": _ratios(comparison)}),
         "jct": ("Job completion times", {"": _jct(comparison)}),
-        "timeline": ("Timeline of the workers, first seed", {run.policy: _timeline(run) for run in first}),
+        "timeline": (f"Timeline of the workers{seed}", {run.policy: timeline(run) for run in first}),
         "utilisation": (
-            "Utilisation over time, first seed",
+            f"Utilisation over time{seed}",
             {name: _utilisation(first, number) for number, name in enumerate(RESOURCES)},
         ),
         "heat": (
-            "Use of each node, first seed",
-            {f"{run.policy}: {name}": _heat(run, number) for number, name in enumerate(RESOURCES) for run in first},
+            f"Use of each node{seed}",
+            {name: _heats(first, number) for number, name in enumerate(RESOURCES)},
         ),
-        "loss-time": ("Loss over time, first seed", {"": _loss(first, over_time=True)}),
-        "loss-round": ("Loss over rounds, first seed", {"": _loss(first, over_time=False)}),
+        "loss-time": (f"Loss over time{seed}", {"": _loss(first, over_time=True)}),
+        "loss-round": (f"Loss over rounds{seed}", {"": _loss(first, over_time=False)}),
     }
     drawn = {
-        place: (title, {choice: figure for choice, figure in choices.items() if figure["data"]})
+        place: (title, {choice: figure for choice, figure in choices.items() if figure["panels"]})
         for place, (title, choices) in found.items()
     }
     return {place: (title, choices) for place, (title, choices) in drawn.items() if choices}
+
+
+def _ratios(comparison: Comparison) -> Figure:
+    """Return each policy's main measure over the first policy's, with its 95 % interval; the best at the top."""
+    measure = main_measure(comparison)
+    yardstick, ranked = comparison.policies[0] if comparison.policies else "", ranking(comparison, measure)
+    found = {policy: ratio(comparison, yardstick, policy, measure) for policy in ranked if policy != yardstick}
+    known = {policy: times for policy, times in found.items() if not math.isnan(times.mean)}
+    if not known:
+        return figure([])
+    means = [times.mean for times in known.values()]
+    errors: Figure = {
+        "type": "data",
+        "symmetric": False,
+        "array": brief(times.high - times.mean for times in known.values()),
+        "arrayminus": brief(times.mean - times.low for times in known.values()),
+    }
+    dots: Figure = {"type": "scatter", "mode": "markers", "marker": {"size": 9}, "error_x": errors, "hoverinfo": "x"}
+    dots |= {"x": brief(means), "y": [escape(policy) for policy in known]}
+    one = {"type": "line", "x0": 1, "x1": 1, "y0": 0, "y1": 1, "yref": "paper", "line": {"color": GREY, "dash": "dot"}}
+    drawn = panel(
+        [dots], (f"{measure} over that of {escape(yardstick)}", ""), shapes=[one], height=90 + 26 * len(known)
+    )
+    drawn["layout"]["yaxis"] |= {"type": "category", "autorange": "reversed", "dtick": 1}
+    alone = all(math.isnan(times.low) for times in known.values())
+    return figure([drawn], "" if alone else "Geometric means over seeds with their 95 % intervals; left of 1 is less.")
 
 
 def _jct(comparison: Comparison) -> Figure:
@@ -68,89 +85,69 @@ def _jct(comparison: Comparison) -> Figure:
         jcts = jcts[~np.isnan(jcts)]
         if len(jcts):
             # Quantiles, so that the file stays small whatever the number of jobs.
-            parts = np.linspace(0, 1, min(len(jcts), 400) + 1)[1:]
+            parts = np.linspace(0, 1, min(len(jcts), MOST_POINTS) + 1)[1:]
             times = jcts[np.ceil(parts * len(jcts)).astype(int) - 1]
-            data.append(
-                _line(policy, zip(times.tolist(), (100 * parts).tolist(), strict=True), number)
-                | {"line": {"shape": "hv", "color": _color(number)}}
-            )
-    return _figure(data, "completion time, s", "jobs completed, %")
+            data.append(line(policy, zip(times.tolist(), (100 * parts).tolist(), strict=True), number, "hv"))
+    return figure([panel(data, ("completion time, s", "jobs completed, %"), showlegend=len(data) > 1)])
 
 
-def _color(number: int) -> str:
-    return COLORS[number % len(COLORS)]
-
-
-def _line(name: str, points: Iterable[tuple[float, float]], number: int) -> Figure:
-    line = {"color": _color(number)}
-    x, y = zip(*points, strict=True)
-    values = {"x": list(x), "y": list(y)}
-    return {"type": "scatter", "mode": "lines", "name": escape(name), "line": line} | values
-
-
-def _row(one: Interval) -> str:
-    return escape(one.node if one.worker < 0 else f"{one.node} · {one.job} · {one.worker}")
-
-
-def _timeline(run: RunOutcome) -> Figure:
-    order = {node.id: number for number, node in enumerate(run.nodes)}
-    workers = sorted(
-        {(order.get(one.node, len(order)), one.node, one.job, one.worker) for one in run.intervals},
-    )
-    kept = {worker[1:] for worker in workers[:MOST_WORKERS]}
-    chosen = [one for one in run.intervals if (one.node, one.job, one.worker) in kept]
-    shown = chosen[:MOST_INTERVALS]
-    data = []
-    for activity, color in ACTIVITY_COLORS.items():
-        if mine := [one for one in shown if one.activity is activity]:
-            data.append(_bars(activity, color, mine))
-    rows = list(dict.fromkeys(_row(one) for one in sorted(shown, key=lambda one: (order.get(one.node, 0), one.job))))
-    note = ""
-    if len(workers) > MOST_WORKERS or len(chosen) > len(shown):
-        note = (
-            f"Shown: the first {min(len(workers), MOST_WORKERS)} of {len(workers)} workers, "
-            f"{len(shown)} of {len(run.intervals)} intervals."
-        )
-    figure = _figure(data, "time, s", "", barmode="overlay", bargap=0.1, height=160 + 20 * len(rows))
-    figure["layout"]["yaxis"] |= {"type": "category", "categoryarray": rows, "autorange": "reversed", "dtick": 1}
-    return figure | {"note": note}
-
-
-def _bars(activity: Activity, color: str, intervals: list[Interval]) -> Figure:
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": activity.value,
-        "marker": {"color": color},
-        "y": [_row(one) for one in intervals],
-        "x": [one.to_s - one.from_s for one in intervals],
-        "base": [one.from_s for one in intervals],
-        "hovertext": [
-            f"{_row(one)}<br>{activity.value}{f', round {one.round}' if one.round >= 0 else ''}"
-            f"<br>{one.from_s:.4g} to {one.to_s:.4g} s"
-            for one in intervals
-        ],
-        "hoverinfo": "text",
-    }
-
-
-def _utilisation(runs: list[RunOutcome], resource: int) -> Figure:
-    data = []
+def _utilisation(runs: Sequence[RunOutcome], resource: int) -> Figure:
+    """Return a panel for each policy, on the same axes; that of the first policy is in the others, in grey."""
+    known = {run.policy: points for run in runs if (points := _used(run, resource))}
+    last_s = max((points[-1][0] for points in known.values()), default=0.0)
+    yardstick = runs[0].policy if runs and runs[0].policy in known else ""
+    panels = []
     for number, run in enumerate(runs):
-        pairs = [(use.at_s, use.used.vector()[resource], use.capacity.vector()[resource]) for use in run.uses]
-        known = [(at_s, 100 * float(used / there)) for at_s, used, there in pairs if there > 0]
-        if known:
-            known.append((run.ended_s, known[-1][1]))
-            line = {"shape": "hv", "color": _color(number)}
-            data.append(_line(run.policy, known, number) | {"line": line})
-    return _figure(data, "time, s", "granted, %")
+        if run.policy not in known:
+            continue
+        data = [line(run.policy, known[run.policy], number, "hv")]
+        if run.policy != yardstick and yardstick:
+            behind = line(yardstick, known[yardstick], 0, "hv")
+            data.insert(0, behind | {"line": behind["line"] | {"color": GREY, "width": 1}, "hoverinfo": "skip"})
+        drawn = panel(data, ("time, s", "granted, %"), run.policy, height=200)
+        drawn["layout"]["xaxis"] |= {"range": brief([0, last_s])}
+        drawn["layout"]["yaxis"] |= {"range": [0, 103]}
+        panels.append(drawn)
+    return figure(panels, f"In grey: {yardstick}." if yardstick and len(panels) > 1 else "")
 
 
-def _heat(run: RunOutcome, resource: int) -> Figure:
+def _used(run: RunOutcome, resource: int) -> list[tuple[float, float]]:
+    """Return the percentage in use over time; where it changes too often to be seen, means of equal stretches."""
+    at_s = np.array([use.at_s for use in run.uses])
+    used = np.array([use.used.vector()[resource] for use in run.uses])
+    there = np.array([use.capacity.vector()[resource] for use in run.uses])
+    if not len(at_s) or not (there > 0).any() or not math.isfinite(run.ended_s):
+        return []
+    if len(at_s) > MOST_POINTS:
+        edges = np.linspace(at_s[0], max(run.ended_s, at_s[-1]), MOST_POINTS + 1)
+        used, there = (np.diff(_integral(at_s, values, edges)) for values in (used, there))
+        at_s = edges[:-1]
+    known = there > 0
+    points = list(zip(at_s[known].tolist(), (100 * used[known] / there[known]).tolist(), strict=True))
+    return [*points, (max(run.ended_s, points[-1][0]), points[-1][1])]
+
+
+def _integral(at_s: Floats, values: Floats, edges: Floats) -> Floats:
+    """Return the integral of a step function until each of the edges."""
+    until = np.concatenate([[0.0], np.cumsum(values[:-1] * np.diff(at_s))])
+    step = np.searchsorted(at_s, edges, side="right") - 1
+    return np.asarray(until[step] + values[step] * (edges - at_s[step]))
+
+
+def _heats(runs: Sequence[RunOutcome], resource: int) -> Figure:
+    """Return a panel for each policy: what was granted of each node over time."""
+    last_s = max((run.ended_s for run in runs if math.isfinite(run.ended_s)), default=0.0)
+    panels, left = [], 0
+    for run in runs:
+        having = [node for node in run.nodes if node.capacity.vector()[resource] > 0]
+        left = max(left, len(having) - MOST_NODES)
+        if having and run.intervals and math.isfinite(run.ended_s) and run.ended_s > 0:
+            panels.append(_heat(run, having[:MOST_NODES], resource, last_s))
+    return figure(panels, f"{left} more nodes have it and are left out." if left > 0 else "")
+
+
+def _heat(run: RunOutcome, nodes: Sequence[NodeOutcome], resource: int, last_s: float) -> Figure:
     """Return what is granted of each node in equal stretches of time, from the workers' intervals and bundles."""
-    nodes = [node for node in run.nodes if node.capacity.vector()[resource] > 0][:MOST_NODES]
-    if not nodes or not run.intervals or run.ended_s <= 0:
-        return _figure([], "", "")
     rows = {node.id: number for number, node in enumerate(nodes)}
     asks = {job.id: float(job.bundle.vector()[resource]) for job in run.jobs}
     edges = np.linspace(0, run.ended_s, BINS + 1)
@@ -162,36 +159,41 @@ def _heat(run: RunOutcome, resource: int) -> Figure:
             overlap_s = np.minimum(edges[1:][part], one.to_s) - np.maximum(edges[:-1][part], one.from_s)
             used[rows[one.node], part] += asks.get(one.job, 0.0) * np.maximum(overlap_s, 0)
     there = np.array([node.capacity.vector()[resource] for node in nodes])[:, None]
-    bar = {"title": {"text": "%"}, "thickness": 12}
-    heat = {"type": "heatmap", "colorscale": "Viridis", "zmin": 0, "zmax": 100, "colorbar": bar, "hoverongaps": False}
+    bar = {"title": {"text": "%"}, "thickness": 10}
+    heat = {"type": "heatmap", "colorscale": "Viridis", "zmin": 0, "zmax": 100, "colorbar": bar}
     heat |= {
-        "x": ((edges[:-1] + edges[1:]) / 2).tolist(),
+        "x": brief((edges[:-1] + edges[1:]) / 2),
         "y": [escape(node.id) for node in nodes],
-        "z": (100 * used / there / np.diff(edges)).round(2).tolist(),
+        "z": (100 * used / there / np.diff(edges)).round().astype(int).tolist(),
     }
-    figure = _figure([heat], "time, s", "", height=160 + 20 * len(nodes))
-    figure["layout"]["yaxis"] |= {"type": "category", "autorange": "reversed"}
-    left = len(run.nodes) - len(nodes)
-    return figure | {"note": f"{left} nodes have none of it, or are left out." if left else ""}
+    drawn = panel([heat], ("time, s", ""), run.policy, height=80 + max(14 * len(nodes), 60))
+    drawn["layout"]["xaxis"] |= {"range": brief([0, last_s])}
+    drawn["layout"]["yaxis"] |= {"type": "category", "autorange": "reversed"}
+    return drawn
 
 
-def _finite(loss: float | None) -> bool:
-    """Say whether a loss can be drawn: JSON knows no NaN, as of a job that diverged."""
-    return loss is not None and math.isfinite(loss)
-
-
-def _loss(runs: list[RunOutcome], *, over_time: bool) -> Figure:
+def _loss(runs: Sequence[RunOutcome], *, over_time: bool) -> Figure:
     data: list[Figure] = []
+    many = False
     for number, run in enumerate(runs):
-        for job in [job for job in run.jobs if any(_finite(done.loss) for done in job.rounds)][:5]:
-            points = [
-                (done.ended_s if over_time else at, done.loss)
-                for at, done in enumerate(job.rounds, 1)
-                if done.loss is not None and _finite(done.loss)
-            ]
+        jobs = [(job, losses) for job in run.jobs if (losses := _losses(job.rounds, over_time))]
+        many = many or len(jobs) > MOST_LOSSES
+        for job, losses in jobs[:MOST_LOSSES]:
             # One entry of the legend for each policy; hovering tells the jobs apart.
             first = not data or data[-1]["legendgroup"] != str(number)
             where = f"{escape(run.policy)}: {escape(job.id)}<br>%{{y:.6g}}<extra></extra>"
             group = {"legendgroup": str(number), "showlegend": first, "hovertemplate": where}
-            data.append(_line(run.policy, points, number) | group)
-    return _figure(data, "time, s" if over_time else "round", "loss") | {"note": "At most five jobs of each policy."}
+            data.append(line(run.policy, losses, number) | group)
+    drawn = panel(data, ("time, s" if over_time else "round", "loss"), showlegend=len(runs) > 1)
+    return figure([drawn], f"The first {MOST_LOSSES} jobs of each policy." if many else "")
+
+
+def _losses(rounds: Sequence[RoundOutcome], over_time: bool) -> list[tuple[float, float]]:
+    """Return the losses that are finite (JSON knows no others), thinned evenly, the last kept."""
+    points = [
+        (done.ended_s if over_time else float(at), done.loss)
+        for at, done in enumerate(rounds, 1)
+        if done.loss is not None and math.isfinite(done.loss)
+    ]
+    step = -(-len(points) // MOST_POINTS)
+    return [*points[: -1 : max(step, 1)], *points[-1:]]
