@@ -194,6 +194,30 @@ def test_a_run_on_a_running_head(head: Head, tmp_path: Path) -> None:
     assert json.loads(nodes.stdout)[0]["logical"]["capacity"][0] == 4
 
 
+def test_policies_are_compared_on_a_running_head_and_simulated_on_one_like_it(head: Head, tmp_path: Path) -> None:
+    compared = ("compare", JOB, "examples/breast_cancer.yaml", "--policies", "equal,srtf+adaptive-pull", "--json")
+    compared += ("--address", head.address, "--runs", str(tmp_path / "runs"), "--html", str(tmp_path / "report.html"))
+    compared += ("--set", "training.rounds=5", "--copies", "2")
+    first, again = (apportion(head.home, *compared, RAY_AUTH_MODE="token") for _ in range(2))
+    assert first.returncode == 0, first.stderr
+    told = json.loads(first.stdout)
+    assert json.loads(again.stdout) == told, "what was kept is not run again"
+    assert len(told["runs"]) == 2 and all(run["live"] for run in told["runs"])
+    assert sorted(told["models"]) == ["breast-cancer-1", "breast-cancer-2", "diabetes-1", "diabetes-2"]
+    assert all(len(hashes) == 1 for hashes in told["models"].values())
+    assert told["models"]["diabetes-1"] == told["models"]["diabetes-2"]
+    assert "breast-cancer-1" in (tmp_path / "report.html").read_text()
+    trace = str(tmp_path / "run.jsonl")
+    ran = ("run", JOB, "--address", head.address, "--output", str(tmp_path / "out"), "--record", trace, "--json")
+    done = apportion(head.home, *ran, RAY_AUTH_MODE="token")
+    assert done.returncode == 0, done.stderr
+    like = ("simulate", "--trace", trace, "--like-live", "--address", head.address, "--json")
+    simulated = apportion(head.home, *like, RAY_AUTH_MODE="token")
+    assert simulated.returncode == 0, simulated.stderr
+    found = json.loads(simulated.stdout)
+    assert "1 nodes" in found["title"] and found["runs"][0]["unfinished_jobs"] == 0
+
+
 METRICS = ("rounds_total", "loss", "round_seconds_count", "worker_rows_per_second", "bytes_moved_total")
 
 

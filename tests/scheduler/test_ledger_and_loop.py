@@ -180,6 +180,27 @@ def test_a_stale_plan_is_planned_again_on_a_new_observation() -> None:
     assert ledger.version == 2, "plans that were not carried out are not recorded"
 
 
+def test_what_a_stale_plan_has_taken_back_is_lost() -> None:
+    class Halfway(Table):
+        def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot) -> None:
+            if plan.revokes:
+                raise StalePlanError("node bee has changed", plan.revokes)
+            super().apply(plan, snapshot)
+
+    def moves(snapshot: ClusterSnapshot) -> ClusterPlan:
+        if not snapshot.leases:
+            return ClusterPlan(snapshot.version, (Grant("j", 0, "ant"), Grant("j", 1, "ant")))
+        grants = tuple(Grant("j", held.worker, "bee") for held in snapshot.leases)
+        return ClusterPlan(snapshot.version, grants, revokes=snapshot.leases)
+
+    cluster, ledger = Halfway(), ledger_of(job())
+    step(cluster, Scripted(moves), ledger, seed=0)
+    assert len(ledger.leases("j")) == 2
+    step(cluster, Scripted(moves), ledger, seed=0)  # loses both, and is placed anew
+    assert [(lease.worker, lease.node) for lease in ledger.leases("j")] == [(0, "ant"), (1, "ant")]
+    assert len(cluster.applied) == 2
+
+
 def test_a_cluster_that_keeps_changing_ends_the_step() -> None:
     cluster = Table(changes=MAX_REPLANS)
     with pytest.raises(StalePlanError, match="node ant has changed"):

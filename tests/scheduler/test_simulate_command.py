@@ -109,12 +109,16 @@ def test_what_never_fits_is_told_and_the_rest_goes_on(apportion: Run) -> None:
         (("simulate", "a.yaml", "--cluster", "a.yaml"), "a.yaml:1: available_node_types: is missing"),
         (("simulate", "a.yaml", "--policy", "eqaul"), "equal"),
         (("simulate",), "name at least one job file, or a trace with --trace"),
-        (("compare", "--trace", "t.jsonl"), "a live comparison runs one job file, got 0"),
+        (("compare", "--trace", "t.jsonl"), "--trace: only for a simulation; add --simulate, or leave it out"),
+        (("compare",), "name at least one job file; jobs of a trace can be simulated, with --simulate"),
+        (("compare", "a.yaml", "--simulate", "--cpus", "2"), "--cpus is for a live comparison"),
+        (("simulate", "a.yaml", "--address", "x:1"), "to simulate one like it, add --like-live"),
+        (("simulate", "a.yaml", "--cluster", "c.csv", "--like-live"), "--cluster and --like-live both name a cluster"),
         (("simulate", "--trace", "a.yaml"), "looks like no trace that can be read"),
         (("simulate", "a.yaml", "a.yaml"), "there is a job 'a' already; to have it several times, use --copies"),
         (
-            ("compare", "a.yaml", "big.yaml"),
-            "a live comparison runs one job file, got 2; for several, or a trace, add --simulate",
+            ("compare", "a.yaml", "--drift", "0.5", "--mtbf", "9"),
+            "--drift, --mtbf: only for a simulation; add --simulate, or leave it out",
         ),
     ],
 )
@@ -170,7 +174,7 @@ def test_a_run_that_cannot_be_read_is_told_and_simulated_again(apportion: Run) -
     code, second, err = apportion(*arguments)
     assert code == 0
     assert f"{path}: Invalid JSON" in err.replace("\n", " ")
-    assert "it is simulated again" in err
+    assert "it is run again" in err
     one, two = (json.loads(out)["runs"][0]["makespan_s"] for out in (first, second))
     assert one == two
 
