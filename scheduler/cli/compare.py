@@ -23,23 +23,16 @@ from scheduler.cli.arguments import (
 )
 from scheduler.cli.scenario import (
     ClusterFile,
-    Copies,
     CsvFile,
-    Drift,
-    DriftEvery,
-    Every,
     HtmlFile,
     JobFiles,
-    Mtbf,
-    Mttr,
-    PerHour,
     RecordFile,
     Seeds,
     TraceFile,
     read_inputs,
-    scenario_of,
     shown_comparison,
 )
+from scheduler.cli.world_options import DEFAULTS, WorldOptions, scenario_of, with_world_options
 from scheduler.comparison import compare_policies
 from scheduler.errors import UserError
 from scheduler.job import Job
@@ -54,6 +47,7 @@ Simulated = Annotated[bool, typer.Option("--simulate", help="Simulate a cluster;
 Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Turns that every policy has; medians are shown.")]
 
 
+@with_world_options
 def compare(
     jobs: JobFiles = None,
     policies: Names = "equal,speed-proportional",
@@ -61,13 +55,7 @@ def compare(
     repeats: Repeats = 3,
     trace: TraceFile = None,
     cluster: ClusterFile = None,
-    copies: Copies = 1,
-    per_hour: PerHour = None,
-    drift: Drift = 0.0,
-    drift_every: DriftEvery = 10.0,
-    mtbf: Mtbf = None,
-    mttr: Mttr = 60.0,
-    every: Every = 0.0,
+    world: WorldOptions = DEFAULTS,
     seeds: Seeds = 1,
     record: RecordFile = None,
     csv: CsvFile = None,
@@ -91,7 +79,7 @@ def compare(
     resolved = [policy_named(name, paths[0] if paths else Path()) for name in names]
     if simulate:
         told = read_inputs(paths, trace, cluster, workers, settings, console)
-        scenario = scenario_of(told, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
+        scenario = scenario_of(told, world)
         shown_comparison(scenario, resolved, seeds, console, as_json, csv, html, record)
         return
     if len(paths) != 1 or trace is not None:

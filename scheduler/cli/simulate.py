@@ -10,37 +10,25 @@ from scheduler.cli.arguments import AsJson, Settings, Workers, job_of, policy_na
 from scheduler.cli.run import PolicyName
 from scheduler.cli.scenario import (
     ClusterFile,
-    Copies,
     CsvFile,
-    Drift,
-    DriftEvery,
-    Every,
     HtmlFile,
     JobFiles,
-    Mtbf,
-    Mttr,
-    PerHour,
     RecordFile,
     Seeds,
     TraceFile,
     read_inputs,
-    scenario_of,
     shown_comparison,
 )
+from scheduler.cli.world_options import DEFAULTS, WorldOptions, scenario_of, with_world_options
 
 
+@with_world_options
 def simulate(
     jobs: JobFiles = None,
     policy: PolicyName = None,
     trace: TraceFile = None,
     cluster: ClusterFile = None,
-    copies: Copies = 1,
-    per_hour: PerHour = None,
-    drift: Drift = 0.0,
-    drift_every: DriftEvery = 10.0,
-    mtbf: Mtbf = None,
-    mttr: Mttr = 60.0,
-    every: Every = 0.0,
+    world: WorldOptions = DEFAULTS,
     seeds: Seeds = 1,
     workers: Workers = None,
     settings: Settings = None,
@@ -64,5 +52,5 @@ def simulate(
     else:
         chosen = policy_named(policy or "equal", Path())
     told = read_inputs(paths, trace, cluster, workers, settings, console)
-    scenario = scenario_of(told, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
+    scenario = scenario_of(told, world)
     shown_comparison(scenario, [chosen], seeds, console, as_json, csv, html, record)
