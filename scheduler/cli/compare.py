@@ -13,25 +13,18 @@ from scheduler.cli.comparing import Wishes, compared, simulated
 from scheduler.cli.live import live
 from scheduler.cli.scenario import (
     ClusterFile,
-    Copies,
     CsvFile,
-    Drift,
-    DriftEvery,
-    Every,
     HtmlFile,
     JobFiles,
     LikeLive,
-    Mtbf,
-    Mttr,
-    PerHour,
     RecordFile,
     RunsFolder,
     Seeds,
     TraceFile,
     fleet_wanted,
     read_inputs,
-    scenario_of,
 )
+from scheduler.cli.world_options import DEFAULTS, WorldOptions, only_simulated, scenario_of, with_world_options
 from scheduler.errors import UserError
 
 Names = Annotated[
@@ -43,6 +36,7 @@ Simulated = Annotated[
 ]
 
 
+@with_world_options
 def compare(
     jobs: JobFiles = None,
     policies: Names = "equal,speed-proportional",
@@ -50,13 +44,7 @@ def compare(
     trace: TraceFile = None,
     cluster: ClusterFile = None,
     like_live: LikeLive = False,
-    copies: Copies = 1,
-    per_hour: PerHour = None,
-    drift: Drift = 0.0,
-    drift_every: DriftEvery = 10.0,
-    mtbf: Mtbf = None,
-    mttr: Mttr = 60.0,
-    every: Every = 0.0,
+    world: WorldOptions = DEFAULTS,
     seeds: Seeds = 1,
     record: RecordFile = None,
     csv: CsvFile = None,
@@ -83,11 +71,10 @@ def compare(
         if cpus is not None:
             raise UserError("--cpus is for a live comparison; a simulated cluster is described by --cluster")
         told = read_inputs(paths, trace, fleet_wanted(cluster, like_live, address), workers, settings, runs, console)
-        scenario = scenario_of(told, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
-        compared(simulated(scenario, record), resolved, seeds, console, wishes)
+        compared(simulated(scenario_of(told, world), record), resolved, seeds, console, wishes)
         return
-    given = {"--trace": trace, "--cluster": cluster, "--like-live": like_live, "--drift": drift, "--mtbf": mtbf}
+    given = {"--trace": trace, "--cluster": cluster, "--like-live": like_live, **only_simulated(world)}
     if wrong := [name for name, value in given.items() if value]:
         raise UserError(f"{', '.join(wrong)}: only for a simulation; add --simulate, or leave it out")
-    with live(paths, workers, settings, (copies, per_hour, every), (address, cpus), record, runs, console) as contest:
+    with live(paths, workers, settings, world, (address, cpus), record, runs, console) as contest:
         compared(contest, resolved, seeds, console, wishes)

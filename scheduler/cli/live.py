@@ -11,7 +11,8 @@ from rich.console import Console
 
 from policies.interface import Policy
 from scheduler.cli.comparing import Contest
-from scheduler.cli.scenario import jobs_of, scenario_of
+from scheduler.cli.scenario import jobs_of
+from scheduler.cli.world_options import WorldOptions, scenario_of
 from scheduler.errors import UserError
 from scheduler.inventory import logical_views
 from scheduler.live import LiveJob, run_workload
@@ -32,7 +33,7 @@ def live(
     paths: Sequence[Path],
     workers: int | None,
     settings: Sequence[str] | None,
-    coming: tuple[int, float | None, float],
+    world: WorldOptions,
     where: tuple[str | None, int | None],
     record: Path | None,
     runs: Path | None,
@@ -42,8 +43,8 @@ def live(
 
     Parameters
     ----------
-    coming
-        Copies of each job, how many come in an hour, and how often the policy is asked.
+    world
+        Of which only the arrivals count.
     where
         The address, and the logical processors of an embedded cluster.
 
@@ -55,19 +56,18 @@ def live(
     if not paths:
         raise UserError("name at least one job file; jobs of a trace can be simulated, with --simulate")
     measured = jobs_of(paths, workers, settings, runs, console)
-    copies, per_hour, every_s = coming
-    prepared = [one for one, _ in measured] * copies  # in the order of a workload's copies
+    prepared = [one for one, _ in measured] * world.copies  # in the order of a workload's copies
     jobs = Workload(tuple(job for _, job in measured), ", ".join(map(str, paths)))
     with connect(*where) as session:
         place = "an embedded cluster" if session.embedded else f"the cluster at {session.address}"
         told = Trace(jobs, fleet_like(logical_views(), place))
-        scenario = scenario_of(told, copies, per_hour, (0.0, 1.0), (None, 1.0), every_s)
+        scenario = scenario_of(told, world)
         if record is not None:
             write_trace(scenario.world(0).workload, record)
 
         def run(policy: Policy, seed: int) -> RunOutcome:
             coming = zip(prepared, scenario.world(seed).workload.jobs, strict=True)
-            return run_workload([LiveJob(*one) for one in coming], policy, seed, every_s)
+            return run_workload([LiveJob(*one) for one in coming], policy, seed, world.every)
 
         title = f"{jobs.source} on {place} ({len(scenario.fleet)} nodes), live"
         yield Contest(title, "running", {**_facts(scenario), "data": digest(list(map(mark, prepared)))}, run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ from scheduler.session import connect
 from scheduler.simulation.fleet import Fleet
 from scheduler.simulation.measured import keep_measured, mark, read_measured
 from scheduler.simulation.profile import profile
-from scheduler.simulation.scenario import Scenario
 from scheduler.simulation.traces.load import load_trace
 from scheduler.simulation.traces.trace import Trace
 from scheduler.simulation.workload import SimulatedJob, Workload
@@ -48,22 +46,6 @@ RecordFile = Annotated[
 LikeLive = Annotated[
     bool,
     typer.Option("--like-live", help="Simulate nodes like those of the connected cluster, with nobody on them."),
-]
-Copies = Annotated[int, typer.Option("--copies", min=1, max=100_000, help="Let every job come so often.")]
-PerHour = Annotated[
-    float | None,
-    typer.Option("--per-hour", min=1e-6, help="So many jobs come in an hour, at random (default: at once)."),
-]
-Drift = Annotated[
-    float, typer.Option("--drift", min=0.0, max=3.0, help="Let speeds wander: the deviation of their logarithm.")
-]
-DriftEvery = Annotated[float, typer.Option("--drift-every", min=1e-3, help="Seconds between two speeds of a node.")]
-Mtbf = Annotated[
-    float | None, typer.Option("--mtbf", min=1e-3, help="Mean seconds until a node fails (default: none).")
-]
-Mttr = Annotated[float, typer.Option("--mttr", min=1e-3, help="Mean seconds until a failed node is back.")]
-Every = Annotated[
-    float, typer.Option("--every", min=0.0, help="Ask the policy every so many seconds (default: after every event).")
 ]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="How many worlds: arrivals, drift, faults.")]
 HtmlFile = Annotated[
@@ -154,28 +136,3 @@ def read_inputs(
     if twice := sorted(name for name, num in Counter(job.view.id for job in jobs).items() if num > 1):
         raise UserError(f"{trace}: has jobs of the same names as the job files: {', '.join(twice)}")
     return Trace(Workload(jobs, ", ".join(map(str, (*paths, *([trace] if trace else []))))), fleet, told.faults)
-
-
-def scenario_of(
-    told: Trace,
-    copies: int,
-    per_hour: float | None,
-    drift: tuple[float, float],
-    failures: tuple[float | None, float],
-    every_s: float,
-) -> Scenario:
-    """Return the scenario that the options describe."""
-    if told.fleet is None:
-        raise AssertionError("read_inputs() names a fleet")
-    return Scenario(
-        told.fleet,
-        told.workload.jobs,
-        copies,
-        math.inf if per_hour is None else per_hour,
-        *drift,
-        math.inf if failures[0] is None else failures[0],
-        failures[1],
-        every_s,
-        told=told.faults,
-        source=told.workload.source,
-    )

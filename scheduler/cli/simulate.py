@@ -11,40 +11,28 @@ from scheduler.cli.comparing import Wishes, compared, simulated
 from scheduler.cli.run import PolicyName
 from scheduler.cli.scenario import (
     ClusterFile,
-    Copies,
     CsvFile,
-    Drift,
-    DriftEvery,
-    Every,
     HtmlFile,
     JobFiles,
     LikeLive,
-    Mtbf,
-    Mttr,
-    PerHour,
     RecordFile,
     RunsFolder,
     Seeds,
     TraceFile,
     fleet_wanted,
     read_inputs,
-    scenario_of,
 )
+from scheduler.cli.world_options import DEFAULTS, WorldOptions, scenario_of, with_world_options
 
 
+@with_world_options
 def simulate(
     jobs: JobFiles = None,
     policy: PolicyName = None,
     trace: TraceFile = None,
     cluster: ClusterFile = None,
     like_live: LikeLive = False,
-    copies: Copies = 1,
-    per_hour: PerHour = None,
-    drift: Drift = 0.0,
-    drift_every: DriftEvery = 10.0,
-    mtbf: Mtbf = None,
-    mttr: Mttr = 60.0,
-    every: Every = 0.0,
+    world: WorldOptions = DEFAULTS,
     seeds: Seeds = 1,
     workers: Workers = None,
     address: Address = None,
@@ -71,5 +59,4 @@ def simulate(
         chosen = policy_named(policy or "equal", Path())
     wanted = fleet_wanted(cluster, like_live, address)
     told = read_inputs(paths, trace, wanted, workers, settings, runs, console)
-    scenario = scenario_of(told, copies, per_hour, (drift, drift_every), (mtbf, mttr), every)
-    compared(simulated(scenario, record), [chosen], seeds, console, Wishes(runs, csv, html, as_json))
+    compared(simulated(scenario_of(told, world), record), [chosen], seeds, console, Wishes(runs, csv, html, as_json))

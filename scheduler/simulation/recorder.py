@@ -77,11 +77,14 @@ class Record:
 
 
 class UseSeries:
-    """The use of a cluster over time, in a bounded number of steps whose integrals are exact."""
+    """The use of a cluster over time, in a bounded number of steps whose integrals are exact.
+
+    Where two steps become one, stranded GPUs are counted only if they were in both.
+    """
 
     def __init__(self) -> None:
         self._at_s: list[float] = []
-        self._rows: list[list[float]] = []
+        self._rows: list[tuple[float, ...]] = []
 
     def add(
         self,
@@ -93,7 +96,7 @@ class UseSeries:
         stranded_gpus: float = math.nan,
     ) -> None:
         """Note what holds from now on."""
-        row = [*used.tolist(), *capacity.tolist(), float(waiting), float(running), stranded_gpus]
+        row = (*used.tolist(), *capacity.tolist(), float(waiting), float(running), stranded_gpus)
         if self._at_s and self._at_s[-1] == at_s:
             self._rows[-1] = row
             return
@@ -109,7 +112,7 @@ class UseSeries:
         lasts = np.diff(at_s)[:num].reshape(-1, 2, 1)
         means = (rows[:num].reshape(-1, 2, rows.shape[1]) * lasts).sum(axis=1) / lasts.sum(axis=1)
         self._at_s = [*at_s[:num:2].tolist(), *at_s[num:].tolist()]
-        self._rows = [*means.tolist(), *rows[num:].tolist()]
+        self._rows = [*map(tuple, means.tolist()), *self._rows[num:]]
 
     def uses(self) -> tuple[Use, ...]:
         """Return the series."""

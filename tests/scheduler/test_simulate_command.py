@@ -115,6 +115,10 @@ def test_what_never_fits_is_told_and_the_rest_goes_on(apportion: Run) -> None:
         (("simulate", "a.yaml", "--address", "x:1"), "to simulate one like it, add --like-live"),
         (("simulate", "a.yaml", "--cluster", "c.csv", "--like-live"), "--cluster and --like-live both name a cluster"),
         (("simulate", "--trace", "a.yaml"), "looks like no trace that can be read"),
+        (
+            ("simulate", "a.yaml", "--per-hour", "5", "--bursts", "2"),
+            "--per-hour and --bursts both say when jobs come: leave one out",
+        ),
         (("simulate", "a.yaml", "a.yaml"), "there is a job 'a' already; to have it several times, use --copies"),
         (
             ("compare", "a.yaml", "--drift", "0.5", "--mtbf", "9"),
@@ -147,7 +151,60 @@ def test_machines_may_come_from_a_csv(apportion: Run) -> None:
     assert "a.yaml on machines.csv (3 nodes)" in out
 
 
-@pytest.mark.parametrize("option", ["--copies", "--seeds", "--drift", "--mtbf", "--per-hour", "--every"])
+def test_jobs_may_come_in_bursts_and_give_up(apportion: Run) -> None:
+    apportion("simulate", "a.yaml", "--record", "t.jsonl")
+
+    def figures(*options: str) -> dict[str, float]:
+        code, out, _ = apportion("simulate", "--trace", "t.jsonl", "--copies", "6", "--json", *options)
+        assert code == 0
+        found: dict[str, float] = json.loads(out)["runs"][0]
+        return found
+
+    assert figures("--bursts", "3", "--burst-every", "900")["makespan_s"] > 900
+    assert figures()["queueing_s"] > 0
+    assert figures("--patience", "0")["queueing_s"] == 0
+
+
+def test_everything_that_is_slower_takes_longer(apportion: Run) -> None:
+    apportion("simulate", "a.yaml", "--record", "t.jsonl")
+
+    def makespan_s(*options: str) -> float:
+        code, out, _ = apportion("simulate", "--trace", "t.jsonl", "--json", *options)
+        assert code == 0
+        return float(json.loads(out)["runs"][0]["makespan_s"])
+
+    least_s = makespan_s("--worker-start", "0", "--call-overhead", "0")
+    assert makespan_s("--worker-start", "5", "--call-overhead", "0") == pytest.approx(least_s + 5)
+    assert makespan_s("--worker-start", "0", "--call-overhead", "1") > least_s + 5  # of 5 rounds, and more
+    slow_s, shared_s = (
+        makespan_s("--worker-start", "0", "--call-overhead", "0", "--server-rate", "100", "--servers", servers)
+        for servers in ("1", "2")
+    )
+    assert slow_s - least_s == pytest.approx(2 * (shared_s - least_s), rel=0.05)
+    queue = ("--copies", "40", "--worker-start", "20")
+    assert makespan_s(*queue, "--foreign", "0.2", "--foreign-for", "50") > makespan_s(*queue) + 40
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--copies",
+        "--seeds",
+        "--drift",
+        "--mtbf",
+        "--per-hour",
+        "--every",
+        "--bursts",
+        "--burst-every",
+        "--patience",
+        "--foreign",
+        "--foreign-for",
+        "--worker-start",
+        "--call-overhead",
+        "--server-rate",
+        "--servers",
+    ],
+)
 def test_numbers_have_bounds(apportion: Run, option: str) -> None:
     code, _, err = apportion("simulate", "a.yaml", option, "-1")
     assert code == 2
