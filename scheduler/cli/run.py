@@ -30,7 +30,7 @@ PolicyName = Annotated[
 
 Recorded = Annotated[
     Path | None,
-    typer.Option("--record", metavar="FILE", help="Write the run as a trace, for 'apportion simulate --trace'."),
+    typer.Option("--record", metavar="FILE", help="Write the run as a trace, which 'apportion simulate' reads."),
 ]
 
 
