@@ -38,6 +38,7 @@ class Gang:
         self._cluster, self._job = cluster, job
         self._name = f"{job.id}/{secrets.token_hex(3)}"
         self._workers: dict[Grant, Any] = {}
+        self._num_seatings = 0
         self._num_started: Counter[int] = Counter()
         server = ray.remote(ParameterServer).options(
             name=f"{self._name}/parameter-server",
@@ -53,7 +54,8 @@ class Gang:
         for lease in leases:
             if lease not in self._workers:
                 self._workers[lease] = self._start_worker(lease)
-        told = self.server.reseat.remote(self._seats())
+        self._num_seatings += 1
+        told = self.server.reseat.remote(self._num_seatings, self._seats())
         if gone:
             ray.get(told)  # before they end, so that it is known to be on purpose
         for worker in gone:

@@ -25,10 +25,9 @@ from scheduler.outputs import conclude
 from scheduler.placing import FREED_LATE_S
 from scheduler.preparation import Prepared
 from scheduler.ray_cluster import RayCluster
-from scheduler.results.outcome import Interval, JobOutcome, RunOutcome, Status
+from scheduler.results.outcome import RunOutcome, Status
 from scheduler.runner import answer, begin
-from scheduler.simulation.ideal import Ideal
-from scheduler.simulation.recorder import Contention, Record, UseSeries, node_outcomes
+from scheduler.simulation.books import Books
 from scheduler.simulation.scenario import ON_RAY
 from scheduler.simulation.workload import SimulatedJob, Workload
 from scheduler.simulation.world import World
@@ -96,7 +95,7 @@ class _RestingCluster(RayCluster):
 
 
 class _Queue:
-    """One run: what is to come, the ledger, the gangs of the jobs that have begun."""
+    """One run: what is to come, the ledger, the books, the gangs of the jobs that have begun."""
 
     def __init__(self, jobs: Sequence[LiveJob], policy: Policy, seed: int, every_s: float) -> None:
         self._policy, self._seed, self._every_s = policy, seed, every_s
@@ -104,37 +103,31 @@ class _Queue:
         self._coming = deque(sorted(jobs, key=lambda job: job.view.submitted_s))
         self._memo = Memo() if "memo" in inspect.signature(policy.plan).parameters else None
         self._demand = demand_of(tuple(job.view for job in jobs))
-        self._fleet = fleet_like(logical_views())
-        self._ideal = Ideal(World(self._fleet, Workload(tuple(job.profile for job in jobs)), costs=ON_RAY))
-        self._prices = {machine.id: machine for machine in self._fleet.machines}
+        fleet = fleet_like(logical_views())
+        world = World(fleet, Workload(tuple(job.profile for job in jobs)), seed=seed, costs=ON_RAY)
+        self._machines, self._capacity = world.machines, fleet.table().capacity.sum(axis=0)
+        self._books, self._ledger = Books(world, keep_timeline=True), Ledger()
         self._began_s = time.time()
-        self._cluster, self._ledger = _RestingCluster(self._began_s, self._rest), Ledger()
+        self._cluster = _RestingCluster(self._began_s, self._rest)
+        self._resting: set[str] = set()
         self._gangs: dict[str, Gang] = {}
         self._done: dict[Any, str] = {}
         self._asked: dict[str, Any] = {}
-        self._records: dict[str, Record] = {}
         self._hashes: dict[str, str] = {}
-        self._intervals: list[Interval] = []
-        self._uses, self._contention = UseSeries(), Contention()
-        self._decisions_s: list[float] = []
-        self._failed_placements = 0
         self._seen_free: Floats | None = None
         self._due_s = 0.0
         self._stuck_since_s: float | None = None
-        self._resting: set[str] = set()
-        self._capacity = self._fleet.table().capacity.sum(axis=0)
-        self._used = np.zeros(3)
         self._changed = False
 
     @property
     def is_done(self) -> bool:
         """Whether nobody is to come, waits or runs."""
-        return not self._coming and not self._ledger.num_waiting and not self._ledger.num_running
+        return self.num_ended == len(self._jobs)
 
     @property
     def num_ended(self) -> int:
         """How many jobs have ended, one way or the other."""
-        return len(self._jobs) - len(self._coming) - self._ledger.num_waiting - self._ledger.num_running
+        return self._books.num_ended
 
     def turn(self) -> None:
         """Take whatever has happened, and let the policy decide if its answer may be another now."""
@@ -158,19 +151,9 @@ class _Queue:
         now_s = self._cluster.now_s()
         while self._coming and self._coming[0].view.submitted_s <= now_s:
             job = self._coming.popleft()
-            view = job.view
-            record = Record(view, self._ideal.alone_s(job.profile), self._contention.at(now_s), since_s=now_s)
-            self._records[view.id] = record
-            num_slots = self._ideal.num_slots(view)
-            if num_slots < view.min_workers:
-                record.status = Status.NEVER_FITS
-                record.reason = (
-                    f"{view.min_workers} workers are needed at the least, the whole cluster has room for {num_slots}"
-                )
-                continue
-            self._ledger.submit(view)
-            self._contention.change(now_s, view.bundle.vector() * view.max_workers, self._capacity)
-            self._changed = True
+            if self._books.open(job.profile, now_s, self._capacity):
+                self._ledger.submit(job.view)
+                self._changed = True
 
     def _collect(self) -> None:
         """Wait a moment, and take the results of the jobs that have ended."""
@@ -186,32 +169,20 @@ class _Queue:
             except (UserError, DataError, RunFailedError) as error:
                 self._end(name, Status.FAILED, str(error))
                 continue
-            record = self._records[name]
-            record.rounds += result.rounds
-            record.bytes_moved += result.bytes_moved.total
-            record.shards_moved += sum(done.shards_moved for done in result.rounds)
-            self._intervals += result.intervals
+            self._books.collect(name, result.rounds, result.intervals)
             self._end(name, Status.FINISHED)
-            job = self._jobs[name]
-            finished = conclude(job.prepared, self._policy.name, result, record.ended_s - record.started_s)
+            finished = conclude(self._jobs[name].prepared, self._policy.name, result, result.rounds[-1].ended_s)
             self._hashes[name] = finished.summary.model_sha256
 
     def _end(self, name: str, status: Status, reason: str = "") -> None:
         """Let a job go, and give its leases back."""
-        now_s, record = self._cluster.now_s(), self._records[name]
         self._asked.pop(name, None)
         if gang := self._gangs.pop(name, None):
             gang.stop()
         for lease in self._ledger.leases(name):
             self._cluster.release(lease)
-        self._hold(name, 0, now_s)
         self._ledger.drop(name)
-        record.status, record.reason = status, reason
-        if status is Status.FINISHED:
-            record.ended_s = now_s
-            lasted_s = now_s - record.view.submitted_s
-            record.fair_s = record.alone_s * (self._contention.at(now_s) - record.contended_s) / lasted_s
-        self._contention.change(now_s, -record.view.bundle.vector() * record.view.max_workers, self._capacity)
+        self._books.close(name, status, reason, self._cluster.now_s(), self._capacity)
         self._changed = True
 
     def _decide(self) -> None:
@@ -223,35 +194,35 @@ class _Queue:
         try:
             plan = step(self._cluster, self._policy, self._ledger, self._seed, self._memo, self._demand)
         except StalePlanError:
-            plan, self._changed = None, True
-        self._decisions_s.append(time.perf_counter() - began_s)
-        changed = list(self._resting)
-        if plan is not None:
-            self._failed_placements += len(plan.unplaced)
-            changed += [lease.job for lease in (*plan.revokes, *plan.grants)]
-            before = {(lease.job, lease.worker): lease.node for lease in plan.revokes}
-            for grant in plan.grants:
-                self._records[grant.job].moves += before.get((grant.job, grant.worker), grant.node) != grant.node
+            changed: tuple[str, ...] = ()
+            self._changed = True
+        else:
+            changed = self._books.decide(plan, self._ledger, time.perf_counter() - began_s)
             self._give_up_if_stuck(plan)
-        self._resting.clear()
-        for name in dict.fromkeys(changed):
+        resting, self._resting = self._resting, set()
+        for name in dict.fromkeys((*resting, *changed)):
             self._seat(name)
+        self._note_use()
+
+    def _note_use(self) -> None:
+        held = [(job.bundle.vector(), len(self._ledger.leases(job.id))) for job in self._ledger.running]
+        used = sum((bundle * num for bundle, num in held), np.zeros(3))
+        waiting, running = self._ledger.num_waiting, self._ledger.num_running
+        self._books.note_use(self._cluster.now_s(), self._cluster.observe(), used, self._capacity, waiting, running)
 
     def _give_up_if_stuck(self, plan: ClusterPlan) -> None:
         """Let jobs go that a policy does not place although nobody else is there, and nobody will be."""
-        now_s = self._cluster.now_s()
-        if self._ledger.num_running or self._coming or not self._ledger.num_waiting:
-            self._stuck_since_s = None
-            return
+        now_s, ledger = self._cluster.now_s(), self._ledger
         nodes = self._cluster.observe()
-        if bool((nodes.free < nodes.capacity).any()):  # whoever is there may leave
+        is_stuck = ledger.num_waiting and not ledger.num_running and not self._coming
+        if not is_stuck or bool((nodes.free < nodes.capacity).any()):  # whoever else is there may leave
             self._stuck_since_s = None
             return
         self._changed = True
         self._stuck_since_s = now_s if self._stuck_since_s is None else self._stuck_since_s
         if now_s - self._stuck_since_s > FREED_LATE_S:
             reasons = {unplaced.what: str(unplaced) for unplaced in plan.unplaced}
-            for view in self._ledger.waiting:
+            for view in ledger.waiting:
                 self._end(view.id, Status.UNFINISHED, reasons.get(view.id, "the policy does not place it"))
 
     def _tell_progress(self) -> None:
@@ -259,17 +230,14 @@ class _Queue:
         now_s = self._cluster.now_s()
         for name, gang in self._gangs.items():
             self._asked.setdefault(name, gang.server.num_rounds.remote())
-        answered = (
-            ray.wait(list(self._asked.values()), num_returns=len(self._asked), timeout=0)[0] if self._asked else ()
-        )
+        asked = list(self._asked.values())
+        answered = ray.wait(asked, num_returns=len(asked), timeout=0)[0] if asked else ()
         known = {name: answer(self._asked.pop(name)) for name, told in list(self._asked.items()) if told in answered}
         for view in (*self._ledger.running, *self._ledger.waiting):
-            record, learning = self._records[view.id], self._jobs[view.id].profile.learning
-            attained_s = record.worker_s + record.holds * (now_s - record.since_s)
-            done = view.done
+            learning, done = self._jobs[view.id].profile.learning, view.done
             if learning is not None:
-                done = known.get(view.id, 0) * learning.work
-            self._ledger.note(replace(view, attained_s=attained_s, done=max(done, view.done)))
+                done = max(done, known.get(view.id, 0) * learning.work)
+            self._ledger.note(replace(view, attained_s=self._books.attained_s(view.id, now_s), done=done))
 
     def _rest(self, name: str) -> None:
         """Tell a job's server that its workers are about to go."""
@@ -278,53 +246,26 @@ class _Queue:
 
     def _seat(self, name: str) -> None:
         """Seat a job's workers where its leases are; its server begins when it has some for the first time."""
-        leases, record = self._ledger.leases(name), self._records[name]
-        record.preemptions += not leases
-        self._hold(name, len(leases), self._cluster.now_s())
+        leases = self._ledger.leases(name)
+        there = [self._machines[lease.node] for lease in leases if lease.node in self._machines]
+        self._books.seat(name, there, self._cluster.now_s())
         if name in self._gangs:
             self._gangs[name].seat(leases)
         elif leases:
-            gang = self._gangs[name] = Gang(self._cluster, record.view)
+            gang = self._gangs[name] = Gang(self._cluster, self._jobs[name].view)
             gang.seat(leases)
             prepared = self._jobs[name].prepared
             self._done[begin(gang, prepared, self._policy, name, self._began_s, keeps_timeline=True)] = name
 
-    def _hold(self, name: str, num_workers: int, now_s: float) -> None:
-        """Count what a job holds from now on."""
-        record = self._records[name]
-        bundle = record.view.bundle.vector()
-        price_per_s = 0.0
-        for lease in self._ledger.leases(name)[:num_workers]:
-            machine = self._prices.get(lease.node)
-            if machine is not None and machine.price_per_hour:
-                there = machine.capacity.vector() > 0
-                part = (bundle[there] / machine.capacity.vector()[there]).max(initial=0.0)
-                price_per_s += machine.price_per_hour / 3600 * float(part)
-        self._used = self._used + bundle * (num_workers - record.holds)
-        record.hold(now_s, num_workers, price_per_s)
-        waiting, running = self._ledger.num_waiting, self._ledger.num_running
-        self._uses.add(now_s, self._used, self._capacity, waiting, running)
-
     def outcome(self) -> RunOutcome:
         """Return what became of everything; nodes go by the first letters of their ids."""
-        ended_s = max((record.ended_s for record in self._records.values() if record.ended_s >= 0), default=0.0)
-        nodes = [replace(node, id=node.id[:8]) for node in node_outcomes(self._fleet)]
-        intervals = [replace(interval, node=interval.node[:8]) for interval in self._intervals]
-        return RunOutcome(
-            policy=self._policy.name,
-            seed=self._seed,
-            live=True,
-            ended_s=ended_s,
-            nodes=tuple(nodes),
-            jobs=tuple(self._job_outcome(name) for name in self._jobs),
-            uses=self._uses.uses(),
-            intervals=tuple(sorted(intervals, key=lambda one: (one.from_s, one.job, one.worker))),
-            decisions_s=tuple(self._decisions_s),
-            failed_placements=self._failed_placements,
+        outcome = self._books.outcome(self._policy.name, live=True, ended_s=self._books.ended_s())
+        return replace(
+            outcome,
+            nodes=tuple(replace(node, id=node.id[:8]) for node in outcome.nodes),
+            intervals=tuple(replace(interval, node=interval.node[:8]) for interval in outcome.intervals),
+            jobs=tuple(replace(job, model_sha256=self._hashes.get(job.id, "")) for job in outcome.jobs),
         )
-
-    def _job_outcome(self, name: str) -> JobOutcome:
-        return replace(self._records[name].outcome(), model_sha256=self._hashes.get(name, ""))
 
     def close(self) -> None:
         """End all actors, and give every lease back."""

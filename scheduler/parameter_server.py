@@ -35,9 +35,9 @@ class ParameterServer:
         """Return how many rounds were committed of the job that runs now."""
         return 0 if self._running is None else self._running.num_rounds
 
-    def reseat(self, seats: Sequence[Seat]) -> None:
-        """Let these workers go on with the job, or with the next one; without any it rests."""
-        self._seating.change(seats)
+    def reseat(self, number: int, seats: Sequence[Seat]) -> None:
+        """Let these workers go on with the job, or with the next one; without any it rests. Changes are numbered."""
+        self._seating.change(number, seats)
 
     def run(self, spec: RunSpec) -> RunResult:
         """Train a job to the end; raises what ``ServerRun.run`` raises."""

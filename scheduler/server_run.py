@@ -25,17 +25,22 @@ WORD_OF_A_LOSS_S = 1.0
 
 
 class Seating:
-    """Who is to work for a job: changed by one thread, while another drives the rounds."""
+    """Who is to work for a job: changed by one thread, while another drives the rounds.
+
+    Word of a change may be overtaken by that of a later one, which then stands: changes are numbered.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
+        self._number = 0
         self._seats: tuple[Seat, ...] = ()
 
-    def change(self, seats: Sequence[Seat]) -> None:
+    def change(self, number: int, seats: Sequence[Seat]) -> None:
         """Let others work from now on; nobody, and the job rests."""
         with self._changed:
-            self._seats = tuple(seats)
-            self._changed.notify_all()
+            if number > self._number:
+                self._number, self._seats = number, tuple(seats)
+                self._changed.notify_all()
 
     def differs(self, seats: tuple[Seat, ...], within_s: float = 0.0) -> bool:
         """Say whether it is not ``seats`` any more, or will not be in a moment."""

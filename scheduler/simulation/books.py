@@ -1,16 +1,16 @@
-"""The books of a simulation: what became of its jobs, and how the cluster was used. Pure."""
+"""The books of a run, live or simulated: what became of its jobs, and how the cluster was used. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Sequence
 
-from policies.interface import Floats
-from scheduler.results.outcome import Interval, JobOutcome, Status, Use
-from scheduler.simulation.cluster import SimulatedCluster
+from policies.interface import ClusterPlan, Floats, NodeTable
+from scheduler.ledger import Ledger
+from scheduler.results.outcome import Interval, RoundOutcome, RunOutcome, Status
+from scheduler.simulation.fleet import Machine
 from scheduler.simulation.ideal import Ideal, lower_bound_s
-from scheduler.simulation.recorder import Contention, Record, UseSeries, part_of
-from scheduler.simulation.running import Running, Seat
+from scheduler.simulation.recorder import Contention, Record, UseSeries, node_outcomes, part_of
 from scheduler.simulation.stranded import Stranded
 from scheduler.simulation.workload import SimulatedJob
 from scheduler.simulation.world import World
@@ -36,6 +36,8 @@ class Books:
         self.records: dict[str, Record] = {}
         self.intervals: list[Interval] = []
         self._uses = UseSeries()
+        self._decisions_s: list[float] = []
+        self._failed_placements = 0
         self.num_ended = 0
 
     def open(self, job: SimulatedJob, now_s: float, capacity: Floats) -> bool:
@@ -54,27 +56,43 @@ class Books:
         self._stranded.come(view)
         return True
 
-    def collect(self, name: str, running: Running) -> None:
-        """Take what a job has written down since the last time."""
+    def collect(self, name: str, rounds: Sequence[RoundOutcome], intervals: Sequence[Interval]) -> None:
+        """Enter rounds of a job, and what its workers did meanwhile."""
         record = self.records[name]
-        for done in running.rounds:
+        for done in rounds:
             record.bytes_moved += done.bytes_moved
             record.shards_moved += done.shards_moved
         if self._keeps:
-            record.rounds += running.rounds
-            self.intervals += running.intervals
-        running.rounds.clear()
-        running.intervals.clear()
+            record.rounds += rounds
+            self.intervals += intervals
 
-    def seat(self, name: str, seats: Collection[Seat], now_s: float) -> None:
-        """Note what a job holds from now on, and what that costs."""
+    def seat(self, name: str, machines: Sequence[Machine], now_s: float) -> None:
+        """Note that a job has a worker on each of these machines from now on, and what that costs."""
         bundle = self.records[name].view.bundle.vector()
         price_per_s = sum(
-            seat.machine.price_per_hour / 3600 * part_of(bundle, seat.machine.capacity.vector())
-            for seat in seats
-            if seat.machine.price_per_hour
+            machine.price_per_hour / 3600 * part_of(bundle, machine.capacity.vector())
+            for machine in machines
+            if machine.price_per_hour
         )
-        self.records[name].hold(now_s, len(seats), price_per_s)
+        self.records[name].hold(now_s, len(machines), price_per_s)
+
+    def attained_s(self, name: str, now_s: float) -> float:
+        """Return the worker-seconds that a job has held until now."""
+        record = self.records[name]
+        return record.worker_s + record.holds * (now_s - record.since_s)
+
+    def decide(self, plan: ClusterPlan, ledger: Ledger, took_s: float) -> tuple[str, ...]:
+        """Enter a decision that is in the ledger already, and return the jobs that hold something else now."""
+        self._decisions_s.append(took_s)
+        self._failed_placements += len(plan.unplaced)
+        revoked = {(lease.job, lease.worker): lease.node for lease in plan.revokes}
+        for grant in plan.grants:
+            before = revoked.get((grant.job, grant.worker))
+            self.records[grant.job].moves += before is not None and before != grant.node
+        changed = tuple(dict.fromkeys(lease.job for lease in (*plan.revokes, *plan.grants)))
+        for name in changed:
+            self.records[name].preemptions += not ledger.leases(name)
+        return changed
 
     def close(self, name: str, status: Status, reason: str, now_s: float, capacity: Floats) -> None:
         """Close the record of a job that has ended."""
@@ -90,25 +108,36 @@ class Books:
         self._stranded.go(record.view)
         self.num_ended += 1
 
-    def note_use(self, now_s: float, cluster: SimulatedCluster, waiting: int, running: int) -> None:
-        """Note how the cluster is used from now on."""
-        stranded = self._stranded.on(cluster.observe())
-        self._uses.add(now_s, cluster.used, cluster.capacity, waiting, running, stranded)
-
-    def uses(self) -> tuple[Use, ...]:
-        """Return how the cluster was used."""
-        return self._uses.uses()
+    def note_use(
+        self, now_s: float, nodes: NodeTable, used: Floats, capacity: Floats, waiting: int, running: int
+    ) -> None:
+        """Note how the cluster is used from now on: ``used`` of the ``capacity``, each of shape ``(3,)``."""
+        self._uses.add(now_s, used, capacity, waiting, running, self._stranded.on(nodes))
 
     def ended_s(self) -> float:
         """Return when the last job finished, 0 before any has."""
         return max((record.ended_s for record in self.records.values() if record.ended_s >= 0), default=0.0)
 
-    def outcomes(self) -> tuple[JobOutcome, ...]:
-        """Return what became of every job, of those that never came, too."""
-        views = [job.view for job in self._world.workload.jobs]
-        return tuple((self.records.get(view.id) or Record(view, math.nan, 0.0)).outcome() for view in views)
+    def outcome(self, policy: str, live: bool, ended_s: float, dead: Sequence[Interval] = ()) -> RunOutcome:
+        """Return what became of everything, of jobs that never came, too; ``dead`` are intervals of machines."""
+        world, records = self._world, self.records
+        views = [job.view for job in world.workload.jobs]
+        intervals = [*self.intervals, *dead]
+        return RunOutcome(
+            policy=policy,
+            seed=world.seed,
+            live=live,
+            ended_s=ended_s,
+            nodes=node_outcomes(world.fleet),
+            jobs=tuple((records.get(view.id) or Record(view, math.nan, 0.0)).outcome() for view in views),
+            uses=self._uses.uses(),
+            intervals=tuple(sorted(intervals, key=lambda one: (one.from_s, one.job, one.worker))),
+            decisions_s=tuple(self._decisions_s),
+            failed_placements=self._failed_placements,
+            lower_bound_s=self._lower_bound_s(ended_s),
+        )
 
-    def lower_bound_s(self, ended_s: float) -> float:
+    def _lower_bound_s(self, ended_s: float) -> float:
         """Return before when no schedule of the jobs that can have their workers ends; see ``ideal.lower_bound_s``."""
         records = self.records
         jobs = [job for job in self._world.workload.jobs if job.view.id in records]

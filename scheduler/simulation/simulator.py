@@ -22,7 +22,6 @@ from scheduler.simulation.faults import Fault
 from scheduler.simulation.fluid import FluidRun
 from scheduler.simulation.learning import LearningRun
 from scheduler.simulation.machines import Machines, Visit
-from scheduler.simulation.recorder import node_outcomes
 from scheduler.simulation.running import Running, Seat
 from scheduler.simulation.workload import SimulatedJob
 from scheduler.simulation.world import World
@@ -63,8 +62,7 @@ class _Simulation:
         self._running: dict[str, Running] = {}
         self._turn: dict[str, int] = {}  # of a job's next event: those of earlier turns are void
         self._seats: dict[str, dict[int, Seat]] = {}
-        self._decisions_s: list[float] = []
-        self._failed_placements = self._num_events = 0
+        self._num_events = 0
         self._changed = self._awaits_tick = False
 
     def run(self) -> RunOutcome:
@@ -121,7 +119,7 @@ class _Simulation:
         except UserError as error:  # its shards cannot be dealt: that job fails, the others go on
             self._end(name, Status.FAILED, str(error))
             return
-        self._books.collect(name, running)
+        self._collect(name)
         if running.is_done:
             self._end(name, Status.FINISHED)
         else:
@@ -134,11 +132,18 @@ class _Simulation:
         if at_s < math.inf:
             self._agenda.enter(at_s, Rank.PROGRESS, (name, turn))
 
+    def _collect(self, name: str) -> None:
+        """Take what a job has written down since the last time."""
+        running = self._running[name]
+        self._books.collect(name, running.rounds, running.intervals)
+        running.rounds.clear()
+        running.intervals.clear()
+
     def _end(self, name: str, status: Status, reason: str = "") -> None:
         """Let a job go, and take its leases back."""
         running, view, now_s = self._running[name], self._books.records[name].view, self._cluster.clock_s
         running.seat(now_s, ())
-        self._books.collect(name, running)
+        self._collect(name)
         for lease in self._ledger.leases(name):
             self._cluster.release(lease, view.bundle)
         self._ledger.drop(name)
@@ -205,27 +210,22 @@ class _Simulation:
             self._tell_progress(now_s)
         began_s = time.perf_counter()
         plan = step(self._cluster, self._policy, self._ledger, self._world.seed, self._memo, self._demand)
-        self._decisions_s.append(time.perf_counter() - began_s)
-        self._failed_placements += len(plan.unplaced)
-        revoked = {(lease.job, lease.worker): lease.node for lease in plan.revokes}
-        for grant in plan.grants:
-            before = revoked.get((grant.job, grant.worker))
-            self._books.records[grant.job].moves += before is not None and before != grant.node
-        for name in dict.fromkeys(lease.job for lease in (*plan.revokes, *plan.grants)):
-            self._books.records[name].preemptions += not self._ledger.leases(name)
+        for name in self._books.decide(plan, self._ledger, time.perf_counter() - began_s):
             self._reseat(name)
         self._machines.let_others_in(now_s)
         self._note_use(now_s)
         return plan
 
     def _note_use(self, now_s: float) -> None:
-        self._books.note_use(now_s, self._cluster, self._ledger.num_waiting, self._ledger.num_running)
+        cluster, ledger = self._cluster, self._ledger
+        self._books.note_use(
+            now_s, cluster.observe(), cluster.used, cluster.capacity, ledger.num_waiting, ledger.num_running
+        )
 
     def _tell_progress(self, now_s: float) -> None:
         """Enter what has become known of the jobs: work done, service attained, the rates of now."""
         for view in (*self._ledger.running, *self._ledger.waiting):
-            running, record = self._running[view.id], self._books.records[view.id]
-            attained_s = record.worker_s + record.holds * (now_s - record.since_s)
+            running, attained_s = self._running[view.id], self._books.attained_s(view.id, now_s)
             rates = view.rates if running.rates is None else running.rates
             done = running.done_by(now_s)
             if (attained_s, done) != (view.attained_s, view.done) or rates is not view.rates:
@@ -239,13 +239,13 @@ class _Simulation:
             for lease in self._ledger.leases(name)
         }
         self._seats[name] = seats
-        self._books.seat(name, seats.values(), now_s)
+        self._books.seat(name, [seat.machine for seat in seats.values()], now_s)
         try:
             self._running[name].seat(now_s, tuple(seats.values()))
         except UserError as error:
             self._end(name, Status.FAILED, str(error))
             return
-        self._books.collect(name, self._running[name])
+        self._collect(name)
         self._look_ahead(name)
 
     def _outcome(self) -> RunOutcome:
@@ -256,21 +256,7 @@ class _Simulation:
             ended_s = max(ended_s, min(self._cluster.clock_s, world.until_s))
         for name, running in self._running.items():
             running.seat(ended_s, ())
-            books.collect(name, running)
+            self._collect(name)
             books.records[name].hold(ended_s, 0, 0.0)
-        intervals = books.intervals + self._machines.dead(ended_s)
-        return RunOutcome(
-            policy=self._policy.name,
-            seed=world.seed,
-            live=False,
-            ended_s=ended_s,
-            nodes=node_outcomes(world.fleet),
-            jobs=books.outcomes(),
-            uses=books.uses(),
-            intervals=tuple(sorted(intervals, key=lambda one: (one.from_s, one.job, one.worker))),
-            decisions_s=tuple(self._decisions_s),
-            failed_placements=self._failed_placements,
-            lower_bound_s=books.lower_bound_s(ended_s),
-            num_events=self._num_events,
-            faults=tuple(self._machines.faults),
-        )
+        outcome = books.outcome(self._policy.name, live=False, ended_s=ended_s, dead=self._machines.dead(ended_s))
+        return replace(outcome, num_events=self._num_events, faults=tuple(self._machines.faults))

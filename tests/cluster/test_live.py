@@ -143,6 +143,7 @@ def test_a_job_whose_workers_change_again_and_again_learns_the_same() -> None:
 def test_a_shorter_job_goes_first_and_the_longer_one_goes_on_later() -> None:
     long, short = prepared(8, 4000), prepared(8, 10)
     run = run_workload([live(long, "long"), live(short, "short", 4.0)], resolve("srtf+equal"), 0)
+    assert of(run, "long").status is Status.FINISHED, of(run, "long").reason
     assert of(run, "short").ended_s < of(run, "long").ended_s
     assert of(run, "long").preemptions == 1 and of(run, "short").preemptions == 0
     calm = run_workload([live(long, "long")], resolve("equal"), 0)
