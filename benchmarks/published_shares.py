@@ -30,8 +30,8 @@ OLDEST = 0.2
 def centre(need: Floats, size: Floats, capacity: float, gain: Floats | float = 0.0) -> Floats:
     """Return the shares with the most gain, and in the midst of all that are as good.
 
-    They maximise ``gain @ x`` plus the logarithms of ``x - need``, ``1 - x`` and ``capacity - size @ x``. For a price of
-    the capacity, each x is the root of a quadratic; the price is found by bisection.
+    They maximise ``gain @ x`` plus the logarithms of ``x - need``, ``1 - x`` and ``capacity - size @ x``. For a price
+    of the capacity, each x is the root of a quadratic; the price is found by bisection.
 
     Parameters
     ----------
