@@ -1,7 +1,8 @@
 """Gavel's rounds as its authors' program has them, as a policy for our simulator.
 
 The program is that of the repository uw-mad-dash/shockwave at commit e07dd20 (``scheduler/scheduler.py``), which has
-the rounds of stanford-futuredata/gavel. Our own policies share out time in the same way (``policies.joint.rounds``), but
+the rounds of stanford-futuredata/gavel. Our own policies share out time in the same way (``policies.joint.rounds``),
+but
 
 - here shares are solved for anew only when jobs have come or gone and the last solution is 1,000 s old, so that a job
   may wait that long until it has a share at all;
