@@ -50,7 +50,7 @@ def centre(need: Floats, size: Floats, capacity: float, gain: Floats | float = 0
 
     def excess(log_price: float) -> float:
         price = float(np.exp(log_price))
-        return 1 - price * (capacity - size @ shares(price))
+        return float(1 - price * (capacity - size @ shares(price)))
 
     low, high = -30.0, 60.0
     if size @ need >= capacity * (1 - 1e-12):

@@ -8,21 +8,26 @@ uw-mad-dash/shockwave at commit e07dd20.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks import public_data
 from benchmarks.gavel_mechanism import RESTART_S, ROUND_S
 from scheduler.results.outcome import RunOutcome
 from scheduler.simulation.traces import shockwave
-from scheduler.simulation.traces.gavel import gang_rate, read_rates
+from scheduler.simulation.traces.gavel import Rates, gang_rate, read_rates
 from scheduler.simulation.traces.shockwave import GNS, KIND, LARGEST, SAMPLES, Line, batch_sizes, throughput
-from scheduler.simulation.workload import Phase
+from scheduler.simulation.workload import Phase, SimulatedJob
 from scheduler.simulation.world import Costs, World
 
 TRACE = "120_0.2_5_100_40_25_0,0.5,0.5_0.6,0.3,0.09,0.01_multigpu_dynamic.trace"
 NUM_GPUS = 32
+
+NOISE = 0.01
+"""Standard deviation of a job's length in worlds that are not just the trace."""
 
 SMALLEST = {"ResNet-18": 16, "ResNet-50": 16, "LM": 5, "Recommendation": 512}
 """Model -> the batch size to which a job does not come back."""
@@ -63,19 +68,33 @@ def lines() -> tuple[Line, ...]:
 
 
 @cache
-def _rates() -> dict[tuple[str, int], shockwave.Rates]:
+def _rates() -> dict[tuple[str, int], Rates]:
     return read_rates(public_data.path("shockwave", shockwave.THROUGHPUTS), (KIND,))
 
 
 def world(setting: Setting, seed: int = 0) -> World:
-    """Return the world of the table, or one that differs from it in some ways."""
+    """Return the world of the table, or one that differs from it in some ways.
+
+    Parameters
+    ----------
+    seed
+        0 for the jobs of the trace; others have a length that is off by about ``NOISE``.
+    """
     if setting.in_rounds:
         jobs = (shockwave.job_of(line, phases_in_rounds(line)) for line in lines())
         workload = shockwave.workload(jobs, TRACE)
     else:
         workload = shockwave.read_workload(path())
+    if seed:
+        factors = np.random.default_rng(seed).normal(1.0, NOISE, len(workload))
+        workload = replace(workload, jobs=tuple(map(_stretched, workload.jobs, factors.tolist())))
     fleet = shockwave.fleet(NUM_GPUS, setting.gpus_per_node)
     return World(fleet, workload, seed=seed, costs=Costs(start_s=setting.restart_s), every_s=setting.round_s)
+
+
+def _stretched(job: SimulatedJob, factor: float) -> SimulatedJob:
+    phases = tuple(replace(phase, work=phase.work * factor) for phase in job.phases)
+    return replace(job, view=replace(job.view, work=job.view.work * factor), phases=phases)
 
 
 def steps_per_s(setting: Setting) -> dict[tuple[str, float], float]:
@@ -85,8 +104,9 @@ def steps_per_s(setting: Setting) -> dict[tuple[str, float], float]:
         batches = [line.batch * 2**power for power in range(9)]
         for batch in (one for one in batches if throughput(_rates(), line, one) > 0):
             steps = throughput(_rates(), line, batch)
-            epoch = math.ceil(SAMPLES[line.model] / batch) if setting.in_rounds else SAMPLES[line.model] / batch
-            found[line.name, steps / epoch] = steps
+            samples = SAMPLES[line.model]
+            speed = steps / math.ceil(samples / batch) if setting.in_rounds else steps * batch / samples
+            found[line.name, speed] = steps
     return found
 
 
