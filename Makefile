@@ -79,6 +79,10 @@ bench-openb: setup  ## Replay the OpenB trace beside the published table (OPTION
 bench-gavel: setup  ## Schedule Gavel's static jobs beside its published makespans (OPTIONS="--seeds 0 --jobs 100")
 	@$(BIN)/python -m benchmarks.gavel $(OPTIONS)
 
+.PHONY: bench-published
+bench-published: setup  ## Simulate published experiments beside their tables, 10 minutes (OPTIONS="--only shockwave")
+	@$(BIN)/python -m benchmarks.published $(OPTIONS)
+
 .PHONY: bench-balance
 bench-balance: setup  ## Compare balances with the lower bound, and on two jobs with stragglers
 	@$(BIN)/python -m benchmarks.balance $(OPTIONS)

@@ -22,6 +22,7 @@ from policies.interface import (
     PlaceView,
     Unplaced,
 )
+from scheduler.simulation.fleet import Fleet
 from scheduler.simulation.traces import openb
 
 VARIANTS: dict[str, tuple[float, Callable[[JobView], bool]]] = {
@@ -32,9 +33,14 @@ VARIANTS: dict[str, tuple[float, Callable[[JobView], bool]]] = {
 """Name -> which part of all GPU requests is made by which pods with GPUs; in the trace 0.07, 0.28 and 0.35."""
 
 
+def read_fleet() -> Fleet:
+    """Return the machines."""
+    return openb.read_fleet(public_data.path("openb", "openb_node_list_gpu_node.csv"))
+
+
 def read_nodes() -> NodeTable:
     """Return the nodes, all free."""
-    return openb.read_fleet(public_data.path("openb", "openb_node_list_gpu_node.csv")).table()
+    return read_fleet().table()
 
 
 def read_pods(variant: str | None = None) -> tuple[JobView, ...]:

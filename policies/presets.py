@@ -23,6 +23,7 @@ from policies.balance.uniform_random import UniformRandom
 from policies.composed import Composed
 from policies.interface import Balance, Order, Place, Policy, PolicyError
 from policies.joint.allox import Allox
+from policies.joint.fair_longest import FairLongest
 from policies.joint.finish_time_fair_lp import FinishTimeFairLp
 from policies.joint.max_min_throughput import MaxMinThroughput
 from policies.joint.max_sum_throughput import MaxSumThroughput
@@ -128,7 +129,7 @@ BALANCES: dict[str, type[Balance]] = {
 
 JOINTS: dict[str, type[Policy]] = {
     member.name: member
-    for member in (MinMakespan, MaxMinThroughput, MaxSumThroughput, FinishTimeFairLp, Pop, Allox, Relocate)
+    for member in (MinMakespan, MaxMinThroughput, MaxSumThroughput, FinishTimeFairLp, Pop, Allox, FairLongest, Relocate)
 }
 """Who goes next and on which nodes, at once: name -> class."""
 

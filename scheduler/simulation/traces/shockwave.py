@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import count, groupby
 from pathlib import Path
 
 from policies.interface import JobView, Resources
@@ -87,9 +87,29 @@ GNS = {
 
 
 @dataclass(frozen=True)
-class _Line:
-    """What is read of a line."""
+class Line:
+    """A job as a line of a trace has it.
 
+    Attributes
+    ----------
+    name
+        ``job-000`` and so on, in the order of the file.
+    number
+        Of the line, from 1.
+    batch
+        The first batch size.
+    mode
+        How the batch grows, one of ``MODES``.
+    steps
+        How many there were to do if the batch did not grow.
+    duration_s, slo
+        As published; a job is to end within ``slo`` times its duration, where that is over 0.
+    at_s
+        When it arrives.
+    """
+
+    name: str
+    number: int
     model: str
     batch: int
     gpus: int
@@ -124,23 +144,52 @@ def read_workload(path: Path, throughputs: Path | None = None) -> Workload:
     """
     rates = read_rates(throughputs or path.with_name(THROUGHPUTS), (KIND,))
     mistakes = Mistakes(path)
-    jobs: list[SimulatedJob] = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    for number, text in enumerate(lines, 1):
-        line = _parsed(text, number, mistakes) if text.strip() else None
-        if line is not None:
-            phases = _phases(line, rates, number, mistakes)
-            if phases:
-                jobs.append(_job(f"job-{len(jobs):03d}", line, phases))
+    made = [(line, _phases(line, rates, mistakes)) for line in _lines(path, mistakes)]
     mistakes.tell()
-    if not jobs:
-        raise UserError(f"{path}: has no job: there is nothing to simulate")
-    return Workload(tuple(sorted(jobs, key=lambda job: job.view.submitted_s)), str(path))
+    return workload((job_of(line, phases) for line, phases in made), str(path))
+
+
+def read_lines(path: Path) -> tuple[Line, ...]:
+    """Return the jobs as the lines have them.
+
+    Raises
+    ------
+    UserError
+        With the first 20 mistakes of the trace.
+    """
+    mistakes = Mistakes(path)
+    lines = tuple(_lines(path, mistakes))
+    mistakes.tell()
+    return lines
+
+
+def workload(jobs: Iterable[SimulatedJob], source: str) -> Workload:
+    """Return the jobs by time of arrival.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    some = tuple(sorted(jobs, key=lambda job: job.view.submitted_s))
+    if not some:
+        raise UserError(f"{source}: has no job: there is nothing to simulate")
+    return Workload(some, source)
+
+
+def job_of(line: Line, phases: tuple[Phase, ...]) -> SimulatedJob:
+    """Return a job with these phases."""
+    view = JobView(
+        line.name,
+        line.at_s,
+        BUNDLE,
+        line.gpus,
+        line.gpus,
+        deadline_s=line.at_s + line.slo * line.duration_s if line.slo > 0 else math.inf,
+        work=sum(phase.work for phase in phases),
+        rates=phases[0].rates,
+    )
+    return SimulatedJob(view, phases=phases)
 
 
 def batch_sizes(model: str, batch: int, gpus: int, mode: str, epochs: int) -> list[int]:
@@ -155,6 +204,15 @@ def batch_sizes(model: str, batch: int, gpus: int, mode: str, epochs: int) -> li
     return [batch] * epochs
 
 
+def throughput(rates: Mapping[tuple[str, int], Rates], line: Line, batch: int) -> float:
+    """Return the steps per second of a job with this batch size, 0 where they are not known."""
+    return float(rates.get((_type(line.model, batch), line.gpus), {KIND: [0.0]})[KIND][-1])
+
+
+def _type(model: str, batch: int) -> str:
+    return model if model in ("A3C", "CycleGAN") else f"{model} (batch size {batch})"
+
+
 def _is_critical(model: str, batch: int, epoch: int) -> bool:
     """Say whether Accordion keeps the batch small in an epoch: gradients change fast then."""
     if model == "ResNet-18":
@@ -167,7 +225,22 @@ def _is_critical(model: str, batch: int, epoch: int) -> bool:
     return epoch < first or 60 <= epoch < 70 or 80 <= epoch < 90
 
 
-def _parsed(text: str, number: int, mistakes: Mistakes) -> _Line | None:
+def _lines(path: Path, mistakes: Mistakes) -> Iterator[Line]:
+    """Yield the lines that are jobs, and note what is wrong with the others."""
+    try:
+        texts = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    names = count()
+    for number, text in enumerate(texts, 1):
+        line = _parsed(text, number, mistakes) if text.strip() else None
+        if line is not None:
+            yield replace(line, name=f"job-{next(names):03d}")
+
+
+def _parsed(text: str, number: int, mistakes: Mistakes) -> Line | None:
     fields = text.split("\t")
     if len(fields) != len(FIELDS):
         mistakes.add(number, "", f"must have {len(FIELDS)} fields with tabs between them, got {len(fields)}")
@@ -175,19 +248,20 @@ def _parsed(text: str, number: int, mistakes: Mistakes) -> _Line | None:
     found = dict(zip(FIELDS, fields, strict=True))
     job_type = re.fullmatch(r"(\S+)(?: \(batch size ([1-9]\d{0,6})\))?", found["job_type"])
     if not job_type or job_type[1] not in SAMPLES:
-        name = found["job_type"].split(" ")[0]
-        mistakes.add(number, "job_type", f"must be such as 'LM (batch size 5)'; {unknown('model', name, SAMPLES)}")
+        model = found["job_type"].split(" ")[0]
+        mistakes.add(number, "job_type", f"must be such as 'LM (batch size 5)'; {unknown('model', model, SAMPLES)}")
         return None
     if found["mode"] not in MODES:
         mistakes.add(number, "mode", unknown("mode", found["mode"], MODES))
         return None
-    numbers = {name: _number(found, name, number, mistakes) for name in ("total_steps", "scale_factor", "duration")}
+    numbers = {field: _number(found, field, number, mistakes) for field in ("total_steps", "scale_factor", "duration")}
     at_s = _number(found, "arrival_time", number, mistakes, above=False)
     slo = _number(found, "SLO", number, mistakes, least=-math.inf)
     if at_s is None or slo is None or None in numbers.values():
         return None
     steps, gpus, duration_s = (float(one or 0) for one in numbers.values())
-    return _Line(job_type[1], int(job_type[2] or 1), int(gpus), found["mode"], int(steps), duration_s, slo, at_s)
+    batch, mode = int(job_type[2] or 1), found["mode"]
+    return Line("", number, job_type[1], batch, int(gpus), mode, int(steps), duration_s, slo, at_s)
 
 
 def _number(
@@ -206,35 +280,21 @@ def _number(
     return None
 
 
-def _phases(line: _Line, rates: Mapping[tuple[str, int], Rates], number: int, mistakes: Mistakes) -> tuple[Phase, ...]:
+def _phases(line: Line, rates: Mapping[tuple[str, int], Rates], mistakes: Mistakes) -> tuple[Phase, ...]:
     """Return a phase for every run of epochs with one batch size; none if a throughput is not known."""
     samples = SAMPLES[line.model]
     left = line.steps * line.batch / samples
     if left > MOST_EPOCHS:
-        mistakes.add(number, "total_steps", f"makes over {MOST_EPOCHS:,} epochs, got {line.steps}")
+        mistakes.add(line.number, "total_steps", f"makes over {MOST_EPOCHS:,} epochs, got {line.steps}")
         return ()
     phases = []
     for batch, run in groupby(batch_sizes(line.model, line.batch, line.gpus, line.mode, math.ceil(left))):
-        name = line.model if line.model in ("A3C", "CycleGAN") else f"{line.model} (batch size {batch})"
-        steps_per_s = float(rates.get((name, line.gpus), {KIND: [0.0]})[KIND][-1])
+        steps_per_s = throughput(rates, line, batch)
         if steps_per_s <= 0:
-            mistakes.add(number, "job_type", f"no throughput above 0 is known of {name} with {line.gpus} GPUs")
+            what = _type(line.model, batch)
+            mistakes.add(line.number, "job_type", f"no throughput above 0 is known of {what} with {line.gpus} GPUs")
             return ()
         work = min(float(len(list(run))), left)  # the last epoch may be a part of one
         left -= work
         phases.append(Phase(work, {KIND: gang_rate(steps_per_s * batch / samples, line.gpus)}))
     return tuple(phases)
-
-
-def _job(name: str, line: _Line, phases: tuple[Phase, ...]) -> SimulatedJob:
-    view = JobView(
-        name,
-        line.at_s,
-        BUNDLE,
-        line.gpus,
-        line.gpus,
-        deadline_s=line.at_s + line.slo * line.duration_s if line.slo > 0 else math.inf,
-        work=sum(phase.work for phase in phases),
-        rates=phases[0].rates,
-    )
-    return SimulatedJob(view, phases=phases)
