@@ -55,7 +55,7 @@ class _StoredRun(BaseModel):
 
 
 class StoredRuns:
-    """The finished runs of one comparison, in a folder that is made when the first of them is kept.
+    """The finished runs of one comparison, in a folder that is made if there is none.
 
     Parameters
     ----------
@@ -73,6 +73,8 @@ class StoredRuns:
     ------
     UserError
         If the folder holds another comparison; the message says what differs.
+    DataError
+        If it cannot be written to.
     """
 
     def __init__(self, folder: Path, depends_on: Mapping[str, Fact], policies: Sequence[Policy]) -> None:
@@ -83,10 +85,14 @@ class StoredRuns:
         self._check()
 
     def _check(self) -> None:
+        """Refuse a folder of other runs, and say in a new one what its runs depend on."""
         path = self.folder / COMPARISON_FILE
         if not path.exists():
             if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.glob("*-seed*.json"))):
                 raise UserError(f"{self.folder}: is no folder of runs: it has no {COMPARISON_FILE}; name another")
+            told = _Comparison(version=VERSION, depends_on=self._depends_on)
+            with atomic_text(path) as file:
+                file.write(told.model_dump_json(indent=2) + "\n")
             return
         found = _read(_Comparison, path)
         if isinstance(found, str):
@@ -136,10 +142,6 @@ class StoredRuns:
         DataError
             If it cannot be written.
         """
-        if not (self.folder / COMPARISON_FILE).exists():
-            told = _Comparison(version=VERSION, depends_on=self._depends_on)
-            with atomic_text(self.folder / COMPARISON_FILE) as file:
-                file.write(told.model_dump_json(indent=2) + "\n")
         stored = _StoredRun(comparison=self._comparison, policy=self._digests[run.policy], run=run)
         with atomic_text(self.path(run.policy, run.seed)) as file:
             file.write(stored.model_dump_json() + "\n")

@@ -29,8 +29,10 @@ class Ideal:
         self._world = world
         self._nodes = world.fleet.table()
         self._slots: dict[Hashable, tuple[Floats, int]] = {}
+        self._ordered: dict[Hashable, tuple[Floats, Floats]] = {}
         machines = world.fleet.machines
         self._speeds = np.array([world.speed(machine).most(until_s) for machine in machines])
+        self._order = np.argsort(-self._speeds, kind="stable")
         self._s_per_byte = min(
             (machine.s_per_byte / world.bandwidth(machine).most(until_s) for machine in machines), default=0.0
         )
@@ -50,6 +52,13 @@ class Ideal:
             room = np.asarray(slots(view, self._nodes), dtype=np.float64)
             known = self._slots[view.bundle_class] = room, int(min(room.sum(), _MANY))
         return known
+
+    def _fastest_first(self, view: JobView) -> tuple[Floats, Floats]:
+        """Return how many workers of a job fit on each machine, the fastest first, and on all those before it."""
+        if view.bundle_class not in self._ordered:
+            room = self._slots_of(view)[0][self._order]
+            self._ordered[view.bundle_class] = (room, np.cumsum(room) - room)
+        return self._ordered[view.bundle_class]
 
     def alone_s(self, job: SimulatedJob) -> float:
         """Return the seconds that a job takes with the best of the cluster to itself; NaN where it has no end."""
@@ -79,11 +88,9 @@ class Ideal:
         return max((phase.rate(workers, kind) * best for kind, best in self._best.items()), default=0.0)
 
     def _learning_s(self, view: JobView, learning: Learning) -> float:
-        room, _ = self._slots_of(view)
-        order = np.argsort(-self._speeds, kind="stable")
-        before = np.cumsum(room[order]) - room[order]
-        num = np.clip(view.max_workers - before, 0.0, room[order])
-        together = float(np.dot(num, self._speeds[order]))
+        room, before = self._fastest_first(view)
+        num = np.clip(view.max_workers - before, 0.0, room)
+        together = float(np.dot(num, self._speeds[self._order]))
         if not together:
             return nan
         costs = self._world.costs

@@ -33,6 +33,7 @@ from scheduler.results.outcome import (
     Use,
 )
 from scheduler.stored_runs import COMPARISON_FILE, StoredRuns
+from workers.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER = st.floats(allow_nan=True, allow_infinity=True)
@@ -88,7 +89,6 @@ def test_what_was_not_kept_is_not_there(tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     runs = stored(folder, "equal", "pull")
     assert runs.find("equal", 0) is None
-    assert not folder.exists()
     runs.keep(RUN)
     runs.keep(replace(RUN, seed=2))
     assert [(run.policy, run.seed) for run in runs.found(["equal", "pull"], range(3))] == [("equal", 0), ("equal", 2)]
@@ -202,6 +202,12 @@ def test_a_folder_that_says_something_else_is_refused(tmp_path: Path, content: s
     with pytest.raises(UserError, match="name another folder") as caught:
         stored(tmp_path)
     assert f"{tmp_path / COMPARISON_FILE}: {said}" in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be written"):
+        stored(tmp_path / "file" / "runs")
 
 
 def test_runs_that_nobody_answers_for_are_refused(tmp_path: Path) -> None:
