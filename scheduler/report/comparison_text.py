@@ -59,7 +59,7 @@ def comparison_text(comparison: Comparison) -> RenderableType:
         parts = [_title(comparison), Text(f"policy {ranked[0]}"), _all_measures(comparison, ranked[0])]
     else:
         parts = [_title(comparison), _Fitted(lambda console, width: _ranking(comparison, measure, console, width))]
-        parts += [_Fitted(lambda _, width: _wrapped(verdicts(comparison), width))]
+        parts += [Text(""), _Fitted(lambda _, width: _wrapped(verdicts(comparison), width))]
         parts += [Text(f"\n{measure}"), _bars(comparison, ranked, measure)]
     runs = [runs[0] for policy in ranked if (runs := comparison.of(policy))]
     if any(run.uses for run in runs):
