@@ -67,12 +67,15 @@ def write_data(folder: Path, rows: int, features: int) -> Path:
     return path
 
 
-def live_job(data: Path, name: str, workers: int, rounds: int, shards: int = 32) -> LiveJob:
-    """Return a job of gradient descent, with what a trial of it has shown."""
+def live_job(data: Path, name: str, workers: int, rounds: int, hidden: int, shards: int = 32) -> LiveJob:
+    """Return a job of gradient descent on a network of one layer, with what a trial of it has shown.
+
+    A call computes for many times the period of the control groups: for less it would not be held to its part.
+    """
     spec = {
         "name": name,
         "data": {"npy": str(data)},
-        "model": {"objective": "squared"},
+        "model": {"objective": "squared", "hidden": [hidden]},
         "training": {"solver": "gradient-descent", "rounds": rounds, "tolerance": 0.0},
         "shards": shards,
         "workers": {"count": workers, "bundle": {"cpu": 1, "memory": "400MiB"}},
@@ -86,7 +89,7 @@ def live_job(data: Path, name: str, workers: int, rounds: int, shards: int = 32)
 
 def ten_queued(data: Path) -> list[LiveJob]:
     """Return jobs of one and of two workers that come at random."""
-    kinds = [live_job(data, f"queued-{size}", size, 40 + 40 * size) for size in (1, 2)]
+    kinds = [live_job(data, f"queued-{size}", size, 15 + 15 * size, 40) for size in (1, 2)]
     queue = [LiveJob(job.prepared, named(job.profile, f"{job.view.id}-{n}")) for n in range(5) for job in kinds]
     coming = poisson([job.profile for job in queue], PER_HOUR, 0)
     return [LiveJob(job.prepared, told) for job, told in zip(queue, coming, strict=True)]
@@ -167,14 +170,15 @@ def run(turns: int, console: Console) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, slow_nodes(PARTS) as address, connect(address):
         folder = Path(name)
         fleet = fleet_like(logical_views())
-        small, large = write_data(folder, 300_000, 25), write_data(folder, 700_000, 40)
-        fits = [live_job(small, "fit-small", 4, 60), live_job(large, "fit-large", 4, 60)]
+        data = {rows: write_data(folder, rows, 20) for rows in (100_000, 150_000, 200_000)}
+        fits = [live_job(data[150_000], f"fit-{hidden}", 4, 25, hidden) for hidden in (40, 56)]
         fit_runs = [run_workload([job], resolve(FITTED_ON), 0) for job in fits for _ in range(turns)]
         fit = fitted(fit_runs, {job.view.id: job.profile.learning for job in fits if job.profile.learning})
         console.print(f"fitted: {fit}", highlight=False)
-        singles = [live_job(large, "large", 4, 150), live_job(small, "small", 4, 250)]
+        singles = [live_job(data[200_000], "large", 4, 50, 64), live_job(data[100_000], "small", 4, 80, 48)]
         cases = [Case(job.view.id, policy, [job], ("makespan_s",)) for job in singles for policy in SINGLE]
-        cases += [Case("10 queued", policy, ten_queued(small), ("makespan_s", "jct_mean_s")) for policy in QUEUED]
+        queue = ten_queued(data[100_000])
+        cases += [Case("10 queued", policy, queue, ("makespan_s", "jct_mean_s")) for policy in QUEUED]
         rows = measured(cases, fit, fleet, turns, console)
         return {"fit": asdict(fit), "rows": rows}
 

@@ -14,8 +14,8 @@ from ray.cluster_utils import Cluster
 from scheduler import node_labels
 
 ROOT = Path("/sys/fs/cgroup")
-PERIOD_US = 20_000
-"""Short, so that a call of some milliseconds already goes at the node's pace."""
+PERIOD_US = 10_000
+"""Short, so that calls of some tens of milliseconds already go at the node's pace; the kernel's least is 1,000."""
 
 SETTLED_S = 8.0
 """How long a new node is left alone: its agents start up at full speed."""
