@@ -1,7 +1,7 @@
 """Thousands of small random worlds, simulated and checked: ``python -m benchmarks.worlds --count 10000``.
 
-Each has a few machines, jobs and faults, and a policy; the referee judges every plan, the state machines judge
-themselves, and what came of it must add up. ``--seed N --count 1`` plays one world again.
+Each has a few machines, jobs and faults, others who use the machines, and a policy; the referee judges every plan, the
+state machines judge themselves, and what came of it must add up. ``--seed N --count 1`` plays one world again.
 """
 
 from __future__ import annotations
