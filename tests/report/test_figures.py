@@ -254,6 +254,13 @@ def test_ratios_are_against_the_first_policy_with_their_intervals() -> None:
     assert alone["note"] == ""
 
 
+def test_next_to_no_difference_looks_like_it() -> None:
+    (panel,) = drawn(run("a"), run("b", ended_s=10.001))["ratios"][""]["panels"]
+    low, high = panel["layout"]["xaxis"]["range"]
+    assert low < 0.96
+    assert high > 1.04
+
+
 def test_without_data_there_is_no_plot() -> None:
     assert all_figures(Comparison("t", ("a",), (0,), ())) == {}
     never = run(

@@ -115,7 +115,7 @@ def test_in_a_browser(chromium: Any, report: Path, scheme: str, width: int) -> N
         page.locator("#timeline .bars path").first.hover(force=True)
         page.wait_for_selector("#timeline .hoverlayer .hovertext")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        # No plot is wider than its place, nor does any label lie outside of the plot.
+        # No plot is wider than its place.
         assert page.evaluate(
             "[...document.querySelectorAll('.panels')].every((one) => one.scrollWidth <= one.clientWidth)"
         )

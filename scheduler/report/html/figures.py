@@ -22,6 +22,9 @@ MOST_NODES = 100
 MOST_POINTS = 300
 MOST_LOSSES = 5
 BINS = 120
+LEAST_SPAN = 0.05
+"""Of the axis of ratios on both sides of 1, so that what is next to nothing looks like it."""
+
 RESOURCES = ("CPU", "GPU", "memory")
 
 
@@ -72,6 +75,9 @@ def _ratios(comparison: Comparison) -> Figure:
     drawn = panel(
         [dots], (f"{measure} over that of {escape(yardstick)}", ""), shapes=[one], height=90 + 26 * len(known)
     )
+    ends = [end for times in known.values() for end in (times.mean, times.low, times.high) if not math.isnan(end)]
+    low, high = min(*ends, 1 - LEAST_SPAN), max(*ends, 1 + LEAST_SPAN)
+    drawn["layout"]["xaxis"] |= {"range": brief([low - 0.05 * (high - low), high + 0.05 * (high - low)])}
     drawn["layout"]["yaxis"] |= {"type": "category", "autorange": "reversed", "dtick": 1}
     alone = all(math.isnan(times.low) for times in known.values())
     return figure([drawn], "" if alone else "Geometric means over seeds with their 95 % intervals; left of 1 is less.")
