@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,8 @@ class Asked:
         Work left and work per second now, in the job's own unit.
     age_s
         Since its arrival.
+    steps_per_s
+        Of training now, NaN where it is not known.
     memory
         What the shares were solved with before left behind.
     """
@@ -57,6 +59,7 @@ class Asked:
     left: Floats
     rate: Floats
     age_s: Floats
+    steps_per_s: Floats
     memory: Memory
 
     @property
@@ -76,6 +79,8 @@ class Rounds(Policy):
     ----------
     name
         What reports call it.
+    steps_per_s
+        Job and its work per second -> its steps per second.
     round_s
         How long a round is; the simulator must ask as often.
     restart_s
@@ -90,12 +95,14 @@ class Rounds(Policy):
         self,
         name: str,
         shares: Shares,
+        steps_per_s: Mapping[tuple[str, float], float],
         round_s: float = ROUND_S,
         restart_s: float = RESTART_S,
         hold_s: float = HOLD_S,
     ) -> None:
         self.name, self.balance = name, Equal()
-        self._shares, self._round_s, self._restart_s, self._hold_s = shares, round_s, restart_s, hold_s
+        self._shares, self._steps_per_s = shares, steps_per_s
+        self._round_s, self._restart_s, self._hold_s = round_s, restart_s, hold_s
 
     def plan(self, snapshot: ClusterSnapshot, memo: Memo | None = None) -> ClusterPlan:
         """Give the turns of a round to those who have had the least of their share."""
@@ -105,7 +112,7 @@ class Rounds(Policy):
         gangs = Gangs.of(jobs, pools)
         state = self._brought_forward(snapshot, jobs)
         if state["stale"] and snapshot.now_s - (state["solved_s"] or -inf) >= self._hold_s:  # at 0 nothing counts yet
-            found, memory = self._shares(_asked(jobs, gangs, pools, snapshot.now_s, state["memory"]))
+            found, memory = self._shares(self._asked(jobs, gangs, pools, snapshot.now_s, state["memory"]))
             state |= {
                 "stale": False,
                 "solved_s": snapshot.now_s,
@@ -141,14 +148,15 @@ class Rounds(Policy):
         changed = ran_s.keys() != before["ran_s"].keys()
         return {**before, "ran_s": ran_s, "seen_s": snapshot.now_s, "stale": before["stale"] or changed}
 
-
-def _asked(jobs: Sequence[JobView], gangs: Gangs, pools: Pools, now_s: float, memory: Memory) -> Asked:
-    return Asked(
-        tuple(job.id for job in jobs),
-        gangs.need[:, 0, 1],
-        float(pools.cleared[0].free[:, 1].sum()),
-        np.array([job.work - job.done for job in jobs]),
-        gangs.rates[:, 0],
-        np.array([now_s - job.submitted_s for job in jobs]),
-        memory,
-    )
+    def _asked(self, jobs: Sequence[JobView], gangs: Gangs, pools: Pools, now_s: float, memory: Memory) -> Asked:
+        rates = gangs.rates[:, 0]
+        return Asked(
+            tuple(job.id for job in jobs),
+            gangs.need[:, 0, 1],
+            float(pools.cleared[0].free[:, 1].sum()),
+            np.array([job.work - job.done for job in jobs]),
+            rates,
+            np.array([now_s - job.submitted_s for job in jobs]),
+            np.array([self._steps_per_s.get((job.id, rate), nan) for job, rate in zip(jobs, rates, strict=True)]),
+            memory,
+        )

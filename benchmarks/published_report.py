@@ -45,7 +45,7 @@ def print_table(out: Console, shown: Shown) -> None:
     """Print a table."""
     table = Table(title=shown.title, title_justify="left", box=SIMPLE_HEAD)
     for number, head in enumerate(shown.heads):
-        table.add_column(head, justify="right" if number else "left", overflow="fold")
+        table.add_column(head, justify="right" if number else "left", no_wrap=not number)
     for row in shown.rows:
         table.add_row(*row)
     out.print(table)

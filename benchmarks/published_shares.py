@@ -1,20 +1,21 @@
 """The shares of the policies that Shockwave's table compares, worked out as its authors' program does.
 
-All GPUs are alike there, so that each is a few lines instead of a programme for a solver. Where many shares are equally
-good, an interior-point solver returns a point in the midst of them and no corner; ``centre`` is that point. It matters:
-shares that differ by next to nothing decide whose turn it is.
+All GPUs are alike there, so that each is a few lines instead of a programme for a solver. Where many shares are
+equally good, an interior-point solver returns a point in the midst of them (``centre``), and the simplex method a
+``corner``. It matters: shares that differ by next to nothing decide whose turn it is. The published figures come from
+interior points.
 
 Source: ``scheduler/policies`` of the repository uw-mad-dash/shockwave at commit e07dd20.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import brentq, linear_sum_assignment
 
-from benchmarks.gavel_mechanism import Asked, Memory, Shares
+from benchmarks.gavel_mechanism import Asked, Memory
 from policies.interface import Floats
 
 NEAR = 0.05
@@ -25,6 +26,9 @@ WEIGHT = 1e-7
 
 OLDEST = 0.2
 """Which part of the jobs AlloX matches, at least."""
+
+Pick = Callable[[Floats, Floats, float, Floats | float], Floats]
+"""Chooses among shares that are equally good: ``centre`` or ``corner``."""
 
 
 def centre(need: Floats, size: Floats, capacity: float, gain: Floats | float = 0.0) -> Floats:
@@ -58,18 +62,30 @@ def centre(need: Floats, size: Floats, capacity: float, gain: Floats | float = 0
     return shares(float(np.exp(brentq(excess, low, high))) if excess(low) * excess(high) < 0 else float(np.exp(low)))
 
 
-def max_min(asked: Asked) -> tuple[Floats, Memory]:
+def corner(need: Floats, size: Floats, capacity: float, gain: Floats | float = 0.0) -> Floats:
+    """Return shares with the most gain, and of those that are as good the most for who came first; as ``centre``."""
+    shares = np.minimum(need, 1.0)
+    left = capacity - size @ shares
+    for row in np.argsort(-gain / size, kind="stable").tolist():
+        more = min(1 - shares[row], max(left, 0.0) / size[row])
+        shares[row] += more
+        left -= more * size[row]
+    return shares
+
+
+def max_min(asked: Asked, pick: Pick) -> tuple[Floats, Memory]:
     """Return the largest smallest share of GPUs."""
     level = min(asked.capacity / len(asked.ids), float(asked.size.min()))
-    return centre(level * (1 - 1e-9) / asked.size, asked.size, asked.capacity), {}
+    return pick(level * (1 - 1e-9) / asked.size, asked.size, asked.capacity, 0.0), {}
 
 
-def gandiva_fair(asked: Asked) -> tuple[Floats, Memory]:
+def gandiva_fair(asked: Asked, pick: Pick) -> tuple[Floats, Memory]:
     """Return the same share for all, whatever their size."""
+    del pick
     return np.full(len(asked.ids), min(asked.capacity / len(asked.ids), 1.0)), {}
 
 
-def min_makespan(asked: Asked) -> tuple[Floats, Memory]:
+def min_makespan(asked: Asked, pick: Pick) -> tuple[Floats, Memory]:
     """Return shares with which all jobs could end by the soonest makespan, found by bisection to ``NEAR``."""
     low, high = 100.0, 1e6
     while (1 + NEAR) * low < high:
@@ -77,26 +93,15 @@ def min_makespan(asked: Asked) -> tuple[Floats, Memory]:
         need = asked.left_s / middle
         fits = need.max() <= 1 and asked.size @ need <= asked.capacity
         low, high = (low, middle) if fits else (middle, high)
-    return centre(asked.left_s / high, asked.size, asked.capacity), {}
+    return pick(asked.left_s / high, asked.size, asked.capacity, 0.0), {}
 
 
-def most_steps(steps_per_s: Mapping[tuple[str, float], float]) -> Shares:
-    """Return the policy with the most steps a second altogether, whatever a step is.
-
-    Parameters
-    ----------
-    steps_per_s
-        Job and its work per second -> its steps per second.
-    """
-
-    def shares(asked: Asked) -> tuple[Floats, Memory]:
-        steps = np.array([steps_per_s[key] for key in zip(asked.ids, asked.rate.tolist(), strict=True)])
-        return centre(np.zeros(len(steps)), asked.size, asked.capacity, steps / WEIGHT), {}
-
-    return shares
+def most_steps(asked: Asked, pick: Pick) -> tuple[Floats, Memory]:
+    """Return the most steps a second altogether, whatever a step is."""
+    return pick(np.zeros(len(asked.ids)), asked.size, asked.capacity, asked.steps_per_s / WEIGHT), {}
 
 
-def finish_time_fair(asked: Asked) -> tuple[Floats, Memory]:
+def finish_time_fair(asked: Asked, pick: Pick) -> tuple[Floats, Memory]:
     """Return the shares with the least worst rho.
 
     rho is the age and what is left at the share, over the time that the job would have taken on 1/n of the cluster:
@@ -122,15 +127,16 @@ def finish_time_fair(asked: Asked) -> tuple[Floats, Memory]:
         middle = (low + high) / 2
         fits = need(middle).max() <= 1 and asked.size @ need(middle) <= asked.capacity
         low, high = (low, middle) if fits else (middle, high)
-    found = centre(need(high), asked.size, asked.capacity)
+    found = pick(need(high), asked.size, asked.capacity, 0.0)
     return found, {"passed_s": passed_s, "left": left, "speed": speed}
 
 
-def allox(asked: Asked) -> tuple[Floats, Memory]:
+def allox(asked: Asked, pick: Pick) -> tuple[Floats, Memory]:
     """Return one over its size for the first job of every GPU's queue; those with all of their time stay so.
 
     The oldest jobs are matched with GPUs and places in their queues, for the least sum of ends.
     """
+    del pick
     before = [asked.memory.get(job, 0.0) for job in asked.ids]
     rest = [row for row, share in enumerate(before) if share != 1]
     gpus = int(asked.capacity) - (len(before) - len(rest))
@@ -148,12 +154,12 @@ def allox(asked: Asked) -> tuple[Floats, Memory]:
     return found, dict(zip(asked.ids, found.tolist(), strict=True))
 
 
-SHARES: dict[str, Callable[[Mapping[tuple[str, float], float]], Shares]] = {
-    "min_total_duration(OSSP)": lambda _: min_makespan,
-    "finish_time_fairness(Themis)": lambda _: finish_time_fair,
-    "max_min_fairness(Gavel)": lambda _: max_min,
-    "allox": lambda _: allox,
+SHARES: dict[str, Callable[[Asked, Pick], tuple[Floats, Memory]]] = {
+    "min_total_duration(OSSP)": min_makespan,
+    "finish_time_fairness(Themis)": finish_time_fair,
+    "max_min_fairness(Gavel)": max_min,
+    "allox": allox,
     "max_sum_throughput_perf(MST)": most_steps,
-    "gandiva_fair": lambda _: gandiva_fair,
+    "gandiva_fair": gandiva_fair,
 }
-"""The name in the published table -> the shares, given the steps per second of jobs."""
+"""The name in the published table -> the shares, and what to remember for the next time."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from typing import Any
 
 from benchmarks import public_data
 from benchmarks.gavel_mechanism import HOLD_S, ROUND_S, Rounds
 from benchmarks.published_report import Section, Shown, over
-from benchmarks.published_shares import SHARES
+from benchmarks.published_shares import SHARES, Pick, centre, corner
 from benchmarks.shockwave_world import Setting, fairness, steps_per_s, world
 from policies.interface import Policy
 from policies.presets import resolve
@@ -74,7 +75,13 @@ OURS: dict[str, Any] = {
 }
 """What our policies are called in the tables -> what ``resolve`` takes."""
 
-LIKE = dict(zip(SHARES, OURS, strict=False))
+LIKE = {
+    "min_total_duration(OSSP)": "min-makespan",
+    "finish_time_fairness(Themis)": "finish-time-fair-lp",
+    "max_min_fairness(Gavel)": "max-min-throughput",
+    "allox": "allox",
+    "max_sum_throughput_perf(MST)": "max-sum-throughput",
+}
 """The published policy -> ours that means the same; none for Gandiva's."""
 
 THE_TRACE = Setting(round_s=0.0, restart_s=0.0, in_rounds=False)
@@ -83,10 +90,21 @@ THE_TRACE = Setting(round_s=0.0, restart_s=0.0, in_rounds=False)
 
 @dataclass(frozen=True)
 class Variant:
-    """One thing left out, or put otherwise: the world, how old shares get at least, whose policy it is."""
+    """One thing left out, or put otherwise.
+
+    Attributes
+    ----------
+    hold_s
+        How old shares get at least.
+    pick
+        Which of the shares that are equally good.
+    ours
+        Whether the policy is ours.
+    """
 
     setting: Setting = field(default_factory=Setting)
     hold_s: float = HOLD_S
+    pick: Pick = centre
     ours: bool = False
 
 
@@ -95,6 +113,7 @@ VARIANTS = {
     "no restart cost": Variant(Setting(restart_s=0.0)),
     "and rounds of 12 s": Variant(Setting(restart_s=0.0, round_s=12.0)),
     "shares anew each round": Variant(hold_s=0.0),
+    "a corner of the shares": Variant(pick=corner),
     "batches grow on time": Variant(Setting(in_rounds=False)),
     "8 nodes of 4 GPUs": Variant(Setting(gpus_per_node=4)),
     "our policy": Variant(ours=True),
@@ -112,22 +131,23 @@ def published() -> dict[str, Figures]:
 
 def policy_of(name: str, variant: Variant) -> Policy:
     """Return a published policy as its authors have it, or one of ours."""
-    if name in OURS:
+    if variant.ours:
         return resolve(OURS[name])
-    setting = variant.setting
-    return Rounds(name, SHARES[name](steps_per_s(setting)), setting.round_s, setting.restart_s, variant.hold_s)
+    setting, shares = variant.setting, SHARES[name]
+    return Rounds(
+        name,
+        lambda asked: shares(asked, variant.pick),
+        steps_per_s(setting),
+        setting.round_s,
+        setting.restart_s,
+        variant.hold_s,
+    )
 
 
-def measured(name: str, variant: Variant, seed: int) -> Figures:
+def measured(name: str, variant: Variant, seed: int = 0) -> Figures:
     """Simulate a policy in a world, and return what it came to."""
     run = simulate(world(variant.setting, seed), policy_of(name, variant), keep_timeline=False)
     return Figures.of(run)
-
-
-def ablated(name: str, variant: Variant) -> Figures | None:
-    """Simulate a published policy, or ours in its place, in a world; None where there is none of ours."""
-    ours = LIKE.get(name) if variant.ours else name
-    return None if ours is None else measured(ours, variant, 0)
 
 
 def front(rows: Sequence[tuple[str, Figures]], one: str, other: str) -> list[tuple[str, Figures]]:
@@ -149,22 +169,23 @@ def section(seeds: int, mapped: Callable[..., Iterable[Any]]) -> Section:
     seeds
         How many worlds: the trace as it is, and others whose jobs are longer or shorter by about 1 %.
     """
-    known, names = published(), [*SHARES, *OURS]
-    cases = [(name, seed) for name in names for seed in range(seeds)]
-    figures = mapped(measured, *zip(*((name, Variant(), seed) for name, seed in cases), strict=True))
-    found: dict[str, list[Figures]] = {name: [] for name in names}
-    for (name, _), one in zip(cases, figures, strict=True):
-        found[name].append(one)
-    parts = [(name, variant) for name in SHARES for variant in VARIANTS]
-    others = list(mapped(ablated, *zip(*((name, VARIANTS[variant]) for name, variant in parts), strict=True)))
-    ablation = dict(zip(parts, others, strict=True))
-    tables = [_beside(known, found), _ours(found), *_fronts(known, found), *_ablations(known, ablation)]
+    known, ours = published(), Variant(ours=True)
+    cases = [(name, Variant(), seed) for name in SHARES for seed in range(seeds)]
+    cases += [(name, ours, seed) for name in OURS for seed in range(seeds)]
+    cells = [(name, what) for name in SHARES for what in VARIANTS if name in LIKE or not VARIANTS[what].ours]
+    cases += [(LIKE[name] if VARIANTS[what].ours else name, VARIANTS[what], 0) for name, what in cells]
+    figures = iter(list(mapped(measured, *zip(*cases, strict=True))))
+    theirs = {name: list(islice(figures, seeds)) for name in SHARES}
+    mine = {name: list(islice(figures, seeds)) for name in OURS}
+    ablation = dict(zip(cells, figures, strict=True))
+    tables = [_beside(known, theirs), _noise(theirs), _ours(mine), *_fronts(known, mine), *_ablations(known, ablation)]
     return Section(
         tables,
         {
             "published": {name: vars(row) for name, row in known.items()},
-            "measured": {name: [vars(one) for one in rows] for name, rows in found.items()},
-            "ablation": {f"{name}: {what}": one and vars(one) for (name, what), one in ablation.items()},
+            "as_published": {name: [vars(one) for one in rows] for name, rows in theirs.items()},
+            "ours": {name: [vars(one) for one in rows] for name, rows in mine.items()},
+            "ablation": [{"policy": name, "changed": what, **vars(one)} for (name, what), one in ablation.items()],
         },
     )
 
@@ -175,12 +196,21 @@ def _beside(known: dict[str, Figures], found: dict[str, list[Figures]]) -> Shown
     for name in SHARES:
         cells = []
         for column in COLUMNS:
-            was, values = getattr(known[name], column), [getattr(one, column) for one in found[name]]
-            cells += [_figure(column, was), f"{_figure(column, values[0])} ({_away(column, values[0], was)})"]
-            cells.append("-".join(dict.fromkeys(_figure(column, one) for one in (min(values), max(values)))))
+            was, value = getattr(known[name], column), getattr(found[name][0], column)
+            cells += [_figure(column, was), _figure(column, value), _away(column, value, was)]
         rows.append([name, *cells])
-    heads = [text for column in COLUMNS for text in (f"{column}, published", "our simulator", "1 % noise")]
+    heads = [text for column in COLUMNS for text in (f"{column}, published", "simulated", "off by")]
     return Shown("The published policies as their authors have them, in our simulator", ["policy", *heads], rows)
+
+
+def _noise(found: dict[str, list[Figures]]) -> Shown:
+    """Return what they come to in all the worlds, the least and the most."""
+    rows = []
+    for name, figures in found.items():
+        columns = {column: sorted(getattr(one, column) for one in figures) for column in COLUMNS}
+        ends = ((_figure(column, values[0]), _figure(column, values[-1])) for column, values in columns.items())
+        rows.append([name, *(" to ".join(dict.fromkeys(both)) for both in ends)])
+    return Shown("The same in all the worlds, the least and the most", ["policy", *COLUMNS], rows)
 
 
 def _ours(found: dict[str, list[Figures]]) -> Shown:
@@ -216,7 +246,7 @@ def _ablations(known: dict[str, Figures], ablation: dict[tuple[str, str], Figure
         for name in SHARES:
             was, cells = getattr(known[name], column), []
             for what in VARIANTS:
-                one = ablation[name, what]
+                one = ablation.get((name, what))
                 value = getattr(one, column) if one else None
                 cells.append("-" if value is None else f"{_figure(column, value)} ({over(value, was)})")
             rows.append([name, _figure(column, was), *cells])
