@@ -37,7 +37,7 @@ class Gang:
     def __init__(self, cluster: RayCluster, job: JobView) -> None:
         self._cluster, self._job = cluster, job
         self._name = f"{job.id}/{secrets.token_hex(3)}"
-        self._workers: dict[Grant, Any] = {}
+        self._workers: dict[Grant, tuple[Any, float]] = {}  # and since when
         self._num_seatings = 0
         self._num_started: Counter[int] = Counter()
         server = ray.remote(ParameterServer).options(
@@ -53,12 +53,12 @@ class Gang:
         gone = [self._workers.pop(lease) for lease in list(self._workers) if lease not in leases]
         for lease in leases:
             if lease not in self._workers:
-                self._workers[lease] = self._start_worker(lease)
+                self._workers[lease] = (self._start_worker(lease), self._cluster.now_s())
         self._num_seatings += 1
         told = self.server.reseat.remote(self._num_seatings, self._seats())
         if gone:
             ray.get(told)  # before they end, so that it is known to be on purpose
-        for worker in gone:
+        for worker, _ in gone:
             _end(worker)
 
     def _seats(self) -> tuple[Seat, ...]:
@@ -67,9 +67,10 @@ class Gang:
         row = rows_of(nodes.ids)
         num_there = Counter(lease.node for lease in self._workers)
         found = []
-        for lease, worker in sorted(self._workers.items(), key=lambda item: item[0].worker):
+        for lease, (worker, since_s) in sorted(self._workers.items(), key=lambda item: item[0].worker):
             cpu, gpu, memory = (nodes.capacity[row[lease.node]] / num_there[lease.node]).tolist()
-            found.append(Seat(worker._actor_id.hex(), lease.worker, lease.node, (cpu, gpu, memory), worker))
+            name = worker._actor_id.hex()
+            found.append(Seat(name, lease.worker, lease.node, (cpu, gpu, memory), since_s, worker))
         return tuple(found)
 
     def _start_worker(self, lease: Grant) -> Any:
@@ -89,7 +90,7 @@ class Gang:
     def stop(self) -> None:
         """End every actor, and give the leases back."""
         for lease in list(self._workers):
-            _end(self._workers.pop(lease))
+            _end(self._workers.pop(lease)[0])
             self._cluster.release(lease)
         _end(self.server)
 

@@ -134,6 +134,11 @@ class _Queue:
         self._admit()
         self._collect()
         now_s = self._cluster.now_s()
+        if not self._ledger.num_waiting and not self._ledger.num_running:
+            if self._changed:
+                self._note_use()
+                self._changed = False
+            return
         if self._every_s and now_s < self._due_s:
             return
         nodes = self._cluster.observe() if self._ledger.num_waiting else None

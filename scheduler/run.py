@@ -51,12 +51,15 @@ class Seat:
         Of the actor: a worker that is started again is another one.
     capacity
         Of ``cpu``, ``gpu`` and ``memory``: what the node has over the job's workers there.
+    since_s
+        When it was granted, on the clock of the run.
     """
 
     id: str
     number: int
     node: str
     capacity: tuple[float, float, float]
+    since_s: float
     worker: Any
 
 

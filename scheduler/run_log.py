@@ -30,10 +30,10 @@ class RunLog:
         self._is_new: list[bool] = []
         self._bytes_moved = self._shards_moved = 0
 
-    def seat(self, now_s: float, places: Sequence[tuple[int, str]], is_new: Sequence[bool], since_s: float) -> None:
-        """Let these workers (number, node) go on with the round; those that are new have been coming ``since_s``."""
-        self._places, self._is_new = tuple(places), list(is_new)
-        self._idle_since_s = np.where(is_new, since_s, now_s).astype(np.float64)
+    def seat(self, now_s: float, places: Sequence[tuple[int, str]], since_s: Sequence[float | None]) -> None:
+        """Let these workers (number, node) go on with the round; ``since_s`` is when a new one was granted, or None."""
+        self._places, self._is_new = tuple(places), [since is not None for since in since_s]
+        self._idle_since_s = np.array([now_s if since is None else since for since in since_s])
         self._busy_s = np.zeros(len(places))
         self._began_s = now_s
 

@@ -94,17 +94,15 @@ class ServerRun:
         LostActorError
             If a worker died.
         """
-        came_s = self._now_s()
         while self._training.outcome is None:
             seats = self._seating.someone()
             try:
-                self._work(seats, came_s)
+                self._work(seats)
             except ray.exceptions.RayActorError as error:
                 if not self._seating.differs(seats, WORD_OF_A_LOSS_S):
                     num = len(self._reports) + 1
                     raise LostActorError(f"a worker died in round {num}: {error}") from None
-            came_s = self._now_s()
-            self._log.leave(came_s)
+            self._log.leave(self._now_s())
             if self._training.outcome is None:
                 self._store.begin_again()
         self._welcome()
@@ -124,7 +122,7 @@ class ServerRun:
     def _now_s(self) -> float:
         return time.time() - self._spec.began_s
 
-    def _work(self, seats: tuple[Seat, ...], came_s: float) -> None:
+    def _work(self, seats: tuple[Seat, ...]) -> None:
         """Give these workers their shards, and drive the rounds until others are seated or training ends."""
         spec = self._spec
         known = [seat.id in self._members for seat in seats]
@@ -142,8 +140,8 @@ class ServerRun:
             if not known[place]:
                 member.queue = member.shards
                 member.taken = member.seat.worker.take.remote(spec.data, member.queue)
-        places, are_new = [(seat.number, seat.node) for seat in seats], [not old for old in known]
-        self._log.seat(self._now_s(), places, are_new, came_s)
+        came_s = [None if old else seat.since_s for seat, old in zip(seats, known, strict=True)]
+        self._log.seat(self._now_s(), [(seat.number, seat.node) for seat in seats], came_s)
         calls.send(rounds.begin().calls)  # a worker begins as soon as it has read its shards
         self._round_began_s = self._now_s()
         try:
