@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 
 from policies.interface import ClusterPlan, ClusterSnapshot, Grant, Unplaced
 from policies.presets import resolve
@@ -59,8 +62,6 @@ def _nothing_is_left_behind(session: Session) -> Any:
 
 def freed() -> Any:
     """Return the nodes once Ray has noticed that nobody is there any more, or after a while."""
-    import time
-
     until_s = time.monotonic() + 10
     while time.monotonic() < until_s and any(view.free != view.capacity for view in logical_views()):
         time.sleep(0.1)
@@ -159,3 +160,35 @@ def test_a_job_that_fails_or_never_fits_does_not_stop_the_others() -> None:
     assert of(run, "huge").status is Status.NEVER_FITS and "room for 8" in of(run, "huge").reason
     assert of(run, "wild").status is Status.FAILED and np.isnan(of(run, "wild").ended_s)
     assert "learning rate" in of(run, "wild").reason
+
+
+@dataclass(frozen=True)
+class Refusing:
+    """Places nobody."""
+
+    name: str = "refusing"
+    needs_running: bool = False
+
+    @property
+    def balance(self) -> Any:
+        return resolve("equal").balance
+
+    def plan(self, snapshot: ClusterSnapshot) -> ClusterPlan:
+        return ClusterPlan(snapshot.version, unplaced=tuple(Unplaced(job.id, 0, 1, ()) for job in snapshot.jobs))
+
+
+def test_a_job_that_a_policy_never_places_is_let_go() -> None:
+    run = run_workload([live(prepared(1, 5), "waiting")], Refusing(), 0)  # type: ignore[arg-type]
+    assert of(run, "waiting").status is Status.UNFINISHED and "only 0 of 1 fit" in of(run, "waiting").reason
+    assert run.failed_placements >= 1
+
+
+def test_a_job_waits_for_what_others_hold() -> None:
+    group = ray.util.placement_group([{"CPU": 6.0}])
+    ray.get(group.ready())
+    leaves = threading.Timer(5.0, ray.util.remove_placement_group, (group,))
+    leaves.start()
+    run = run_workload([live(prepared(4, 5), "patient")], resolve("equal"), 0)
+    leaves.join()
+    assert of(run, "patient").status is Status.FINISHED
+    assert of(run, "patient").started_s > 3.0
