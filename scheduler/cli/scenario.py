@@ -51,7 +51,7 @@ Seeds = Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="How many
 HtmlFile = Annotated[
     Path | None,
     typer.Option(
-        "--html", metavar="FILE", help="Write a report that opens offline, too (pip install 'apportion[report]')."
+        "--html", metavar="FILE", help="Write a report that opens offline, too (pip install 'apportion\\[report]')."
     ),
 ]
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a line for each run, too.")]
