@@ -6,8 +6,7 @@ but
 
 - here shares are solved for anew only when jobs have come or gone and the last solution is 1,000 s old, so that a job
   may wait that long until it has a share at all;
-- here the turns go by the ratio of a job's share and the time that it ran since then, there by the difference;
-- here whoever ran before keeps no right to go on, there who is ahead of its share by less than a round goes on.
+- here the turns go by the ratio of a job's share and the time that it ran since then, there by the difference.
 """
 
 from __future__ import annotations

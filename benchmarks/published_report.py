@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-WIDTH = 200
+WIDTH = 220
 """Columns of text where the output is no terminal."""
 
 
@@ -45,7 +45,8 @@ def print_table(out: Console, shown: Shown) -> None:
     """Print a table."""
     table = Table(title=shown.title, title_justify="left", box=SIMPLE_HEAD)
     for number, head in enumerate(shown.heads):
-        table.add_column(head, justify="right" if number else "left", no_wrap=not number)
+        longest = max((len(row[number]) for row in shown.rows), default=0)
+        table.add_column(head, justify="right" if number else "left", min_width=longest)
     for row in shown.rows:
         table.add_row(*row)
     out.print(table)

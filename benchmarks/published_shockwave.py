@@ -40,9 +40,9 @@ class Figures:
     unfair_percent: float
 
     @classmethod
-    def of(cls, run: RunOutcome) -> Figures:
+    def of(cls, run: RunOutcome, num_gpus: int) -> Figures:
         """Work them out as the authors do: the makespan counts from the time 0."""
-        rho = fairness(run)
+        rho = fairness(run, num_gpus)
         return cls(
             max(job.ended_s for job in run.jobs),
             statistics.fmean(job.jct_s for job in run.jobs),
@@ -122,6 +122,12 @@ VARIANTS = {
 """What a column of the ablation changes of the first one."""
 
 
+GPUS = (16, 64)
+"""Other sizes of the cluster, for which nothing is published; for a few of ours."""
+
+FEW = ("min-makespan", "las", "srtf", "finish-time-fair", "fair-longest")
+
+
 def published() -> dict[str, Figures]:
     """Return the simulated rows of the published table."""
     rows = public_data.rows("shockwave", TABLE)
@@ -147,7 +153,7 @@ def policy_of(name: str, variant: Variant) -> Policy:
 def measured(name: str, variant: Variant, seed: int = 0) -> Figures:
     """Simulate a policy in a world, and return what it came to."""
     run = simulate(world(variant.setting, seed), policy_of(name, variant), keep_timeline=False)
-    return Figures.of(run)
+    return Figures.of(run, variant.setting.num_gpus)
 
 
 def front(rows: Sequence[tuple[str, Figures]], one: str, other: str) -> list[tuple[str, Figures]]:
@@ -174,17 +180,22 @@ def section(seeds: int, mapped: Callable[..., Iterable[Any]]) -> Section:
     cases += [(name, ours, seed) for name in OURS for seed in range(seeds)]
     cells = [(name, what) for name in SHARES for what in VARIANTS if name in LIKE or not VARIANTS[what].ours]
     cases += [(LIKE[name] if VARIANTS[what].ours else name, VARIANTS[what], 0) for name, what in cells]
+    sizes = [(name, gpus) for gpus in GPUS for name in FEW]
+    cases += [(name, Variant(Setting(num_gpus=gpus), ours=True), 0) for name, gpus in sizes]
     figures = iter(list(mapped(measured, *zip(*cases, strict=True))))
     theirs = {name: list(islice(figures, seeds)) for name in SHARES}
     mine = {name: list(islice(figures, seeds)) for name in OURS}
-    ablation = dict(zip(cells, figures, strict=True))
-    tables = [_beside(known, theirs), _noise(theirs), _ours(mine), *_fronts(known, mine), *_ablations(known, ablation)]
+    ablation = dict(zip(cells, islice(figures, len(cells)), strict=True))
+    others = dict(zip(sizes, figures, strict=True))
+    tables = [_beside(known, theirs), _noise(theirs), _ours(mine), *_fronts(known, mine)]
+    tables += [_other_sizes(others), *_ablations(known, ablation)]
     return Section(
         tables,
         {
             "published": {name: vars(row) for name, row in known.items()},
             "as_published": {name: [vars(one) for one in rows] for name, rows in theirs.items()},
             "ours": {name: [vars(one) for one in rows] for name, rows in mine.items()},
+            "other_sizes": [{"policy": name, "gpus": gpus, **vars(one)} for (name, gpus), one in others.items()],
             "ablation": [{"policy": name, "changed": what, **vars(one)} for (name, what), one in ablation.items()],
         },
     )
@@ -236,6 +247,14 @@ def _fronts(known: dict[str, Figures], found: dict[str, list[Figures]]) -> list[
         ]
         tables.append(Shown(f"The Pareto front of {column} and worst_rho", ["policy", *COLUMNS], best))
     return tables
+
+
+def _other_sizes(found: dict[tuple[str, int], Figures]) -> Shown:
+    rows = [
+        [name, str(gpus), *(_figure(column, getattr(one, column)) for column in COLUMNS)]
+        for (name, gpus), one in found.items()
+    ]
+    return Shown("Our policies where there are fewer or more GPUs", ["policy", "GPUs", *COLUMNS], rows)
 
 
 def _ablations(known: dict[str, Figures], ablation: dict[tuple[str, str], Figures | None]) -> list[Shown]:

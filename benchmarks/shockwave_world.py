@@ -54,6 +54,7 @@ class Setting:
     restart_s: float = RESTART_S
     in_rounds: bool = True
     gpus_per_node: int = 1
+    num_gpus: int = NUM_GPUS
 
 
 def path() -> Path:
@@ -88,7 +89,7 @@ def world(setting: Setting, seed: int = 0) -> World:
     if seed:
         factors = np.random.default_rng(seed).normal(1.0, NOISE, len(workload))
         workload = replace(workload, jobs=tuple(map(_stretched, workload.jobs, factors.tolist())))
-    fleet = shockwave.fleet(NUM_GPUS, setting.gpus_per_node)
+    fleet = shockwave.fleet(setting.num_gpus, setting.gpus_per_node)
     return World(fleet, workload, seed=seed, costs=Costs(start_s=setting.restart_s), every_s=setting.round_s)
 
 
@@ -192,7 +193,7 @@ def whole_epochs_s() -> dict[str, float]:
     return found
 
 
-def fairness(run: RunOutcome) -> list[float]:
+def fairness(run: RunOutcome, num_gpus: int = NUM_GPUS) -> list[float]:
     """Return each job's rho as published: its time to the end over that by itself times jobs of the trace per GPU."""
-    contention = max(len(run.jobs) / NUM_GPUS, 1.0)
+    contention = max(len(run.jobs) / num_gpus, 1.0)
     return [job.jct_s / (whole_epochs_s()[job.id] * contention) for job in run.jobs]

@@ -39,6 +39,7 @@ PAGES = (
     "docs/convergence.md",
     "docs/policies.md",
     "docs/metrics.md",
+    "docs/published.md",
 )
 COMMANDS = ("run", "compare", "simulate", "nodes", "policies", "predict", "export")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
