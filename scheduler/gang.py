@@ -30,8 +30,8 @@ class Gang:
     Attributes
     ----------
     server
-        The parameter server's handle. It is there from the start, on the driver's node while that lives (Ray might
-        choose the slowest), takes no resources, and outlives its workers.
+        The parameter server's handle. It is there from the start, on the driver's node (Ray might choose the slowest,
+        and does so now and then where it is only asked), takes no resources, and outlives its workers.
     """
 
     def __init__(self, cluster: RayCluster, job: JobView) -> None:
@@ -44,7 +44,7 @@ class Gang:
             name=f"{self._name}/parameter-server",
             num_cpus=0,
             max_concurrency=2,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True),
+            scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
         )
         self.server: Any = server.remote(job.id)
 
