@@ -136,6 +136,14 @@ def test_a_job_that_adapts_has_a_phase_for_every_batch_size(tmp_path: Path) -> N
     assert seconds == pytest.approx([11 * 59675 / 40 / 20, (epochs - 11) * 59675 / 80 / 10])
 
 
+def test_lines_are_told_as_they_are_and_refused_like_jobs(tmp_path: Path) -> None:
+    first, second = shockwave.read_lines(written(tmp_path, "s.trace", line(mode="gns") + "\n" + line(gpus=2)))
+    assert (first.name, first.number, first.model, first.batch, first.gpus) == ("job-000", 1, "LM", 40, 1)
+    assert (second.name, second.number, second.mode, second.gpus, second.at_s) == ("job-001", 3, "static", 2, 12.5)
+    bad = written(tmp_path, "s.trace", line() + line(mode="gnss"))
+    assert refusal(lambda: shockwave.read_lines(bad), tmp_path)[0].startswith("s.trace:2: mode: unknown mode 'gnss'")
+
+
 def test_batch_sizes_grow_as_published() -> None:
     assert shockwave.batch_sizes("LM", 5, 1, "gns", 80)[30:72:10] == [5, 10, 20, 20, 40]
     assert shockwave.batch_sizes("LM", 5, 1, "gns", 80)[71] == 80
