@@ -14,7 +14,7 @@ from ray.cluster_utils import Cluster
 from scheduler import node_labels
 
 ROOT = Path("/sys/fs/cgroup")
-PERIOD_US = 5_000
+PERIOD_US = 8_000
 """Short, so that calls of some tens of milliseconds already go at the node's pace; the kernel's least is 1,000."""
 
 SETTLED_S = 8.0
