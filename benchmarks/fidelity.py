@@ -45,7 +45,7 @@ from scheduler.simulation.workload import Workload
 from scheduler.simulation.world import World
 
 HOME = Path(__file__).resolve().parents[1]
-PARTS = (0.5, 0.35, 0.25, 0.15)
+PARTS = (0.6, 0.4, 0.3, 0.2)
 """Of a processor, for each node; the rest of two is for Ray and the parameter servers."""
 
 SINGLE = ("equal", "speed-proportional", "adaptive", "pull", "adaptive-pull")
@@ -54,7 +54,10 @@ FITTED_ON = "round-robin"
 COUNTS_FROM = 0.10
 """Rankings are judged where live figures differ by more than this."""
 
-PER_HOUR = 720.0
+QUEUE = ((2, 160), (1, 40), (1, 120), (2, 80), (1, 20))
+"""Workers and rounds of the jobs that queue; each comes twice."""
+
+PER_HOUR = 1800.0
 
 
 def write_data(folder: Path, rows: int, features: int) -> Path:
@@ -89,8 +92,8 @@ def live_job(data: Path, name: str, workers: int, rounds: int, hidden: int, shar
 
 def ten_queued(data: Path) -> list[LiveJob]:
     """Return jobs of one and of two workers that come at random."""
-    kinds = [live_job(data, f"queued-{size}", size, 15 + 15 * size, 40) for size in (1, 2)]
-    queue = [LiveJob(job.prepared, named(job.profile, f"{job.view.id}-{n}")) for n in range(5) for job in kinds]
+    kinds = [live_job(data, f"rounds-{rounds}", size, rounds, 192) for size, rounds in QUEUE]
+    queue = [LiveJob(job.prepared, named(job.profile, f"{job.view.id}-{n}")) for n in range(2) for job in kinds]
     coming = poisson([job.profile for job in queue], PER_HOUR, 0)
     return [LiveJob(job.prepared, told) for job, told in zip(queue, coming, strict=True)]
 
@@ -171,11 +174,12 @@ def run(turns: int, console: Console) -> dict[str, Any]:
         folder = Path(name)
         fleet = fleet_like(logical_views())
         data = {rows: write_data(folder, rows, 20) for rows in (100_000, 150_000, 200_000)}
-        fits = [live_job(data[150_000], f"fit-{hidden}", 4, 25, hidden) for hidden in (40, 56)]
-        fit_runs = [run_workload([job], resolve(FITTED_ON), 0) for job in fits for _ in range(turns)]
+        fits = [live_job(data[150_000], f"fit-{hidden}", 4, 30, hidden) for hidden in (192, 256)]
+        run_workload(fits[:1], resolve(FITTED_ON), 0)  # the first start on a node takes longer
+        fit_runs = [run_workload([job], resolve(FITTED_ON), 0) for _ in range(turns) for job in fits]
         fit = fitted(fit_runs, {job.view.id: job.profile.learning for job in fits if job.profile.learning})
         console.print(f"fitted: {fit}", highlight=False)
-        singles = [live_job(data[200_000], "large", 4, 50, 64), live_job(data[100_000], "small", 4, 80, 48)]
+        singles = [live_job(data[200_000], "large", 4, 100, 320), live_job(data[100_000], "small", 4, 120, 256)]
         cases = [Case(job.view.id, policy, [job], ("makespan_s",)) for job in singles for policy in SINGLE]
         queue = ten_queued(data[100_000])
         cases += [Case("10 queued", policy, queue, ("makespan_s", "jct_mean_s")) for policy in QUEUED]

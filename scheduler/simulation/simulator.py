@@ -31,6 +31,9 @@ Watch = Callable[[float, int], None]
 
 WATCH_EVERY = 256
 
+MOST_IDLE_TICKS = 1000
+"""After so many decisions in a row with nothing else due, nothing ever will be: those that run make no progress."""
+
 
 def simulate(world: World, policy: Policy, *, keep_timeline: bool = True, watch: Watch | None = None) -> RunOutcome:
     """Run a world under a policy to its end, and return what became of it; equal worlds come to equal outcomes.
@@ -62,7 +65,7 @@ class _Simulation:
         self._running: dict[str, Running] = {}
         self._turn: dict[str, int] = {}  # of a job's next event: those of earlier turns are void
         self._seats: dict[str, dict[int, Seat]] = {}
-        self._num_events = 0
+        self._num_events = self._num_idle_ticks = 0
         self._changed = self._awaits_tick = False
 
     def run(self) -> RunOutcome:
@@ -197,6 +200,9 @@ class _Simulation:
         """Ask the policy, and again at the next tick where time itself may change its answer."""
         self._awaits_tick = False
         plan = self._decide()
+        self._num_idle_ticks = 0 if self._agenda else self._num_idle_ticks + 1
+        if self._num_idle_ticks > MOST_IDLE_TICKS:
+            return
         moves = bool(plan.grants or plan.revokes or self._ledger.num_running or self._agenda)
         if self._policy.needs_running and moves and (self._ledger.num_running or self._ledger.num_waiting):
             self._awaits_tick = True
@@ -255,6 +261,9 @@ class _Simulation:
         if self._running:
             ended_s = max(ended_s, min(self._cluster.clock_s, world.until_s))
         for name, running in self._running.items():
+            record = books.records[name]
+            if self._seats.get(name) and running.next_s() == math.inf and not math.isnan(record.alone_s):
+                record.reason = "makes no progress: it has no rate on the kinds of nodes where its workers are"
             running.seat(ended_s, ())
             self._collect(name)
             books.records[name].hold(ended_s, 0, 0.0)

@@ -54,6 +54,14 @@ class TestFluid:
             (15.0, 0.0, 0.0, 0.0),
         ]
 
+    @pytest.mark.parametrize("policy", ["las+equal", "srtf+equal"])
+    def test_jobs_that_make_no_progress_do_not_go_on_for_ever(self, policy: str) -> None:
+        view = JobView("stuck", 0.0, Resources(1.0), 1, 1, work=10.0, rates={"quick": frozen([1.0])})
+        stuck = [SimulatedJob(replace(view, id=name)) for name in ("stuck", "too")]
+        outcome = run(stuck, [machine("m", kind="slow"), machine("n", 0.5, kind="quick")], policy, every_s=10.0)
+        assert {job.status for job in outcome.jobs} == {Status.UNFINISHED}
+        assert any("makes no progress" in job.reason for job in outcome.jobs)
+
     def test_a_gang_flows_at_the_pace_of_its_slowest_machine(self) -> None:
         outcome = run([fluid(work=10.0, fewest=2, most=2)], [machine("m", speed=2.0), machine("n", speed=0.5)])
         assert ends(outcome) == {"j": 10.0}  # 2 x 0.5 a second
