@@ -92,7 +92,7 @@ def live_job(data: Path, name: str, workers: int, rounds: int, hidden: int, shar
 
 def ten_queued(data: Path) -> list[LiveJob]:
     """Return jobs of one and of two workers that come at random."""
-    kinds = [live_job(data, f"rounds-{rounds}", size, rounds, 192) for size, rounds in QUEUE]
+    kinds = [live_job(data, f"rounds-{rounds}", size, rounds, 96) for size, rounds in QUEUE]
     queue = [LiveJob(job.prepared, named(job.profile, f"{job.view.id}-{n}")) for n in range(2) for job in kinds]
     coming = poisson([job.profile for job in queue], PER_HOUR, 0)
     return [LiveJob(job.prepared, told) for job, told in zip(queue, coming, strict=True)]
@@ -174,12 +174,12 @@ def run(turns: int, console: Console) -> dict[str, Any]:
         folder = Path(name)
         fleet = fleet_like(logical_views())
         data = {rows: write_data(folder, rows, 20) for rows in (100_000, 150_000, 200_000)}
-        fits = [live_job(data[150_000], f"fit-{hidden}", 4, 30, hidden) for hidden in (192, 256)]
+        fits = [live_job(data[150_000], f"fit-{hidden}", 4, 30, hidden) for hidden in (128, 224)]
         run_workload(fits[:1], resolve(FITTED_ON), 0)  # the first start on a node takes longer
         fit_runs = [run_workload([job], resolve(FITTED_ON), 0) for _ in range(turns) for job in fits]
         fit = fitted(fit_runs, {job.view.id: job.profile.learning for job in fits if job.profile.learning})
         console.print(f"fitted: {fit}", highlight=False)
-        singles = [live_job(data[200_000], "large", 4, 100, 320), live_job(data[100_000], "small", 4, 120, 256)]
+        singles = [live_job(data[200_000], "large", 4, 60, 192), live_job(data[100_000], "small", 4, 80, 160)]
         cases = [Case(job.view.id, policy, [job], ("makespan_s",)) for job in singles for policy in SINGLE]
         queue = ten_queued(data[100_000])
         cases += [Case("10 queued", policy, queue, ("makespan_s", "jct_mean_s")) for policy in QUEUED]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,14 +25,14 @@ BUDGET_S = 3.0
 
 
 @dataclass(frozen=True)
-class _Trial:
-    """What was measured: reports of rounds, and sums over them."""
+class _Attempt:
+    """What an attempt at a round took, with all shards in one call; ``report`` is None if it had to be repeated."""
 
-    reports: tuple[RoundReport, ...]
-    ended: bool
+    stage: str
+    report: RoundReport | None
     busy_s: float
-    message_bytes: float
-    update_bytes: float
+    message_bytes: int
+    update_bytes: int
 
 
 def profile(
@@ -50,16 +51,20 @@ def profile(
         If the data cannot be read, or the numbers overflow.
     """
     with threadpool_limits(limits=1):
-        trial = _tried(prepared, budget_s, clock)
-    num = len(trial.reports)
-    rounds = num if trial.ended else max(num, prepared.stopping.max_rounds)
+        tried, ended = _tried(prepared, budget_s, clock)
+    losses = [attempt.report.loss for attempt in tried if attempt.report is not None]
+    rounds, busy_s = len(losses), sum(attempt.busy_s for attempt in tried)
+    if not ended:  # what is left is like the solver's rounds so far, not like the stages before them
+        like = [attempt for attempt in tried if attempt.stage == prepared.solver] or tried
+        left = max(prepared.stopping.max_rounds - sum(attempt.report is not None for attempt in like), 0)
+        rounds, busy_s = rounds + left, busy_s + left * statistics.mean(attempt.busy_s for attempt in like)
     learning = Learning(
         rounds=rounds,
         shards=ShardTable(frozen(prepared.data.work), frozen(prepared.data.nbytes)),
-        s_per_work=trial.busy_s / (num * float(prepared.data.work.sum())),
-        message_bytes=trial.message_bytes / num,
-        update_bytes=trial.update_bytes / num,
-        losses=tuple(report.loss for report in trial.reports),
+        s_per_work=busy_s / (rounds * float(prepared.data.work.sum())),
+        message_bytes=statistics.mean(attempt.message_bytes for attempt in tried),
+        update_bytes=statistics.mean(attempt.update_bytes for attempt in tried),
+        losses=tuple(losses),
     )
     return _simulated(prepared, learning, submitted_s)
 
@@ -91,26 +96,22 @@ def _simulated(prepared: Prepared, learning: Learning, submitted_s: float) -> Si
     return SimulatedJob(view, learning, balance_seed=prepared.problem.seed)
 
 
-def _tried(prepared: Prepared, budget_s: float, clock: Callable[[], float]) -> _Trial:
-    """Train round by round with one worker that has all shards, for as long as the budget lasts."""
+def _tried(prepared: Prepared, budget_s: float, clock: Callable[[], float]) -> tuple[list[_Attempt], bool]:
+    """Train with one worker that has all shards, for as long as the budget lasts; say whether that was to the end."""
     training = prepared.training()
     store, worker = ParameterStore(training), WorkerState("profile", prepared.data, math.inf, clock)
-    shards = np.arange(prepared.job.shards)
-    worker.prepare(shards.tolist())
-    reports: list[RoundReport] = []
-    sent = received = 0.0
+    worker.prepare(range(prepared.job.shards))
+    tried: list[_Attempt] = []
     until_s = clock() + budget_s
-    for report, message_bytes, update_bytes in _rounds(store, worker):
-        sent, received = sent + message_bytes, received + update_bytes
-        if report is not None:
-            reports.append(report)
-        if reports and clock() >= until_s:
+    for attempt in _attempts(store, worker):
+        tried.append(attempt)
+        if attempt.report is not None and clock() >= until_s:
             break
-    return _Trial(tuple(reports), training.outcome is not None, worker.busy_s, sent, received)
+    return tried, training.outcome is not None
 
 
-def _rounds(store: ParameterStore, worker: WorkerState) -> Iterator[tuple[RoundReport | None, int, int]]:
-    """Answer the store's messages until training ends; tell the report of each attempt, and the bytes of both ways."""
+def _attempts(store: ParameterStore, worker: WorkerState) -> Iterator[_Attempt]:
+    """Answer the store's messages until training ends."""
     training = store.training
     while training.outcome is None:
         worker.configure(training.problem)
@@ -119,7 +120,8 @@ def _rounds(store: ParameterStore, worker: WorkerState) -> Iterator[tuple[RoundR
         if result.sums is None:
             raise training.diverged(str(result.failure))
         store.offer(result.version, worker.queue, replace(result.sums, ahead=None))
-        yield store.commit().report, len(encode(message)), len(encode(result))
+        report = store.commit().report
+        yield _Attempt(message.stage, report, result.busy_s, len(encode(message)), len(encode(result)))
 
 
 def _rates(prepared: Prepared, learning: Learning) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:

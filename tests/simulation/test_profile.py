@@ -53,3 +53,12 @@ def test_what_is_left_when_the_budget_is_spent_is_taken_to_be_alike(prepared: Pr
     assert learning is not None
     assert learning.rounds == 20
     assert 1 <= len(learning.losses) < 10
+
+
+def test_stages_before_the_solvers_own_do_not_count_for_what_is_left(prepared: Prepared) -> None:
+    whole = profile(prepared, budget_s=1e9, clock=ticking(0.5)).learning  # type: ignore[arg-type]
+    cut = profile(prepared, budget_s=35.0, clock=ticking(0.5)).learning  # type: ignore[arg-type]
+    assert whole is not None and cut is not None
+    assert whole.rounds - 20 < len(cut.losses) < whole.rounds
+    assert whole.rounds - 2 <= cut.rounds <= whole.rounds  # the model is evaluated in the end
+    assert cut.s_per_work == pytest.approx(whole.s_per_work, rel=0.1)  # a call lasts a tick, but some rounds have two
