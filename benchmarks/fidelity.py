@@ -35,7 +35,7 @@ from scheduler.live import LiveJob, run_workload
 from scheduler.live_fleet import fleet_like
 from scheduler.preparation import prepare
 from scheduler.results.measures import MEASURES
-from scheduler.results.outcome import RunOutcome
+from scheduler.results.outcome import Activity, RunOutcome
 from scheduler.session import connect
 from scheduler.simulation.arrivals import named, poisson
 from scheduler.simulation.fleet import Fleet
@@ -70,10 +70,12 @@ def write_data(folder: Path, rows: int, features: int) -> Path:
     return path
 
 
-def live_job(data: Path, name: str, workers: int, rounds: int, hidden: int, shards: int = 32) -> LiveJob:
+def live_job(data: Path, name: str, workers: int, rounds: int, hidden: int, shards: int = 96) -> LiveJob:
     """Return a job of gradient descent on a network of one layer, with what a trial of it has shown.
 
-    A call computes for many times the period of the control groups: for less it would not be held to its part.
+    A call computes for many times the period of the control groups: for less it would not be held to its part. What a
+    shard computes with fits into a processor's cache: nodes on one machine share its memory, which the simulator's do
+    not.
     """
     spec = {
         "name": name,
@@ -109,6 +111,11 @@ def simulated(jobs: Sequence[LiveJob], policy: str, fit: Fit, fleet: Fleet) -> R
     return simulate(World(Fleet(machines), Workload(profiles), costs=fit.costs), resolve(policy))
 
 
+def starting_s(run: RunOutcome) -> float:
+    """Return the mean seconds that a worker was starting."""
+    return statistics.mean(one.to_s - one.from_s for one in run.intervals if one.activity is Activity.STARTING)
+
+
 @dataclass(frozen=True)
 class Case:
     """Jobs under a policy, and the measures that are compared."""
@@ -138,7 +145,8 @@ def measured(cases: Sequence[Case], fit: Fit, fleet: Fleet, turns: int, console:
             live, guess = [MEASURES[measure].of(run) for run in runs], MEASURES[measure].of(told)
             middle = statistics.median(live)
             row = {"case": case.name, "policy": case.policy, "measure": measure, "live": live, "simulated": guess}
-            rows.append({**row, "error": abs(guess - middle) / middle})
+            starts = {"starts_live_s": list(map(starting_s, runs)), "starts_simulated_s": starting_s(told)}
+            rows.append({**row, "error": abs(guess - middle) / middle, **starts})
     return rows
 
 
@@ -174,12 +182,12 @@ def run(turns: int, console: Console) -> dict[str, Any]:
         folder = Path(name)
         fleet = fleet_like(logical_views())
         data = {rows: write_data(folder, rows, 20) for rows in (100_000, 150_000, 200_000)}
-        fits = [live_job(data[150_000], f"fit-{hidden}", 4, 30, hidden) for hidden in (128, 224)]
+        fits = [live_job(data[150_000], f"fit-{hidden}", 4, 40, hidden) for hidden in (96, 128)]
         run_workload(fits[:1], resolve(FITTED_ON), 0)  # the first start on a node takes longer
         fit_runs = [run_workload([job], resolve(FITTED_ON), 0) for _ in range(turns) for job in fits]
         fit = fitted(fit_runs, {job.view.id: job.profile.learning for job in fits if job.profile.learning})
         console.print(f"fitted: {fit}", highlight=False)
-        singles = [live_job(data[200_000], "large", 4, 60, 192), live_job(data[100_000], "small", 4, 80, 160)]
+        singles = [live_job(data[200_000], "large", 4, 80, 128), live_job(data[100_000], "small", 4, 100, 96)]
         cases = [Case(job.view.id, policy, [job], ("makespan_s",)) for job in singles for policy in SINGLE]
         queue = ten_queued(data[100_000])
         cases += [Case("10 queued", policy, queue, ("makespan_s", "jct_mean_s")) for policy in QUEUED]
