@@ -15,7 +15,7 @@ from benchmarks.published_shares import SHARES, Pick, centre, corner
 from benchmarks.shockwave_world import Setting, fairness, steps_per_s, world
 from policies.interface import Policy
 from policies.presets import resolve
-from scheduler.results.measures import UNFAIR
+from scheduler.results.measures.completion import UNFAIR
 from scheduler.results.outcome import RunOutcome
 from scheduler.simulation.simulator import simulate
 
