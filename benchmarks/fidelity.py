@@ -184,7 +184,7 @@ def run(turns: int, console: Console) -> dict[str, Any]:
         data = {rows: write_data(folder, rows, 20) for rows in (100_000, 150_000, 200_000)}
         fits = [live_job(data[150_000], f"fit-{hidden}", 4, 40, hidden) for hidden in (96, 128)]
         run_workload(fits[:1], resolve(FITTED_ON), 0)  # the first start on a node takes longer
-        fit_runs = [run_workload([job], resolve(FITTED_ON), 0) for _ in range(turns) for job in fits]
+        fit_runs = [run_workload(fits, resolve(FITTED_ON), 0) for _ in range(turns + 1)]
         fit = fitted(fit_runs, {job.view.id: job.profile.learning for job in fits if job.profile.learning})
         console.print(f"fitted: {fit}", highlight=False)
         singles = [live_job(data[200_000], "large", 4, 80, 128), live_job(data[100_000], "small", 4, 100, 96)]

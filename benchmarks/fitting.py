@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import nnls
@@ -24,7 +25,7 @@ class Fit:
 
 
 def fitted(runs: Sequence[RunOutcome], learnings: Mapping[str, Learning]) -> Fit:
-    """Fit runs in which every worker had the same share of its job in one call a round.
+    """Fit runs in which every worker had the same share of its job in one call a round, and all nodes worked for it.
 
     A node's speed is the work that was done there for the seconds that it took; starting and calling take a part that
     is the same everywhere, and one that goes with the node's speed, both at least 0 by least squares.
@@ -46,6 +47,7 @@ def fitted(runs: Sequence[RunOutcome], learnings: Mapping[str, Learning]) -> Fit
         call_s=call_s,
         round_s=_round_s(runs),
         end_s=statistics.median(job.ended_s - job.rounds[-1].ended_s for job in jobs),
+        release_s=_release_s(runs),
     )
     return Fit(speeds, costs, s_per_call)
 
@@ -92,4 +94,14 @@ def _round_s(runs: Sequence[RunOutcome]) -> float:
             found += [
                 begins[number + 1] - done.ended_s for number, done in enumerate(job.rounds) if number + 1 in begins
             ]
+    return max(statistics.median(found), 0.0) if found else 0.0
+
+
+def _release_s(runs: Sequence[RunOutcome]) -> float:
+    """Return the median time from a job's end to the start of one that had waited for it, 0 where none had."""
+    found = []
+    for run in runs:
+        started = sorted(run.jobs, key=lambda job: job.started_s)
+        pairs = pairwise(started)
+        found += [later.started_s - job.ended_s for job, later in pairs if later.submitted_s < job.ended_s]
     return max(statistics.median(found), 0.0) if found else 0.0

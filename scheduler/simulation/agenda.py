@@ -13,9 +13,10 @@ class Rank(IntEnum):
 
     FAULT = 0
     PROGRESS = 1
-    ARRIVAL = 2
-    DECIDE = 3
-    GIVE_UP = 4
+    RELEASE = 2
+    ARRIVAL = 3
+    DECIDE = 4
+    GIVE_UP = 5
 
 
 class Agenda:

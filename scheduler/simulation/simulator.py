@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from policies.composed import demand_of
-from policies.interface import ClusterPlan, Memo, Policy
+from policies.interface import ClusterPlan, Grant, Memo, Policy, Resources
 from scheduler.errors import UserError
 from scheduler.ledger import Ledger
 from scheduler.loop import step
@@ -65,6 +65,7 @@ class _Simulation:
         self._running: dict[str, Running] = {}
         self._turn: dict[str, int] = {}  # of a job's next event: those of earlier turns are void
         self._seats: dict[str, dict[int, Seat]] = {}
+        self._ending: dict[tuple[str, Grant], Resources] = {}  # what ended jobs held, until it may be granted again
         self._num_events = self._num_idle_ticks = 0
         self._changed = self._awaits_tick = False
 
@@ -89,6 +90,8 @@ class _Simulation:
             self._watch(self._cluster.clock_s, self._books.num_ended)
         if rank is Rank.PROGRESS:
             self._progress(*what)
+        elif rank is Rank.RELEASE:
+            self._release(what)
         elif rank is Rank.ARRIVAL:
             self._arrive(what)
         elif rank is Rank.FAULT:
@@ -148,12 +151,23 @@ class _Simulation:
         running.seat(now_s, ())
         self._collect(name)
         for lease in self._ledger.leases(name):
-            self._cluster.release(lease, view.bundle)
+            self._ending[name, lease] = view.bundle
+            if self._world.costs.release_s:
+                self._agenda.enter(now_s + self._world.costs.release_s, Rank.RELEASE, (name, lease))
+            else:
+                self._release((name, lease))
         self._ledger.drop(name)
         self._books.close(name, status, reason, now_s, self._cluster.capacity)
         for known in (self._running, self._seats, self._turn):
             known.pop(name, None)
         self._changed = True
+
+    def _release(self, ended: tuple[str, Grant]) -> None:
+        """Let what an ended job held be granted again, unless its machine has left meanwhile."""
+        bundle = self._ending.pop(ended, None)
+        if bundle is not None:
+            self._cluster.release(ended[1], bundle)
+            self._changed = True
 
     def _give_up(self, name: str) -> None:
         """Let a job go that has not been placed in time."""
@@ -170,6 +184,8 @@ class _Simulation:
 
     def _lose_leases(self, machine: str) -> None:
         """Take back what was held on a machine that has left; a gang below its minimum waits again."""
+        for ended in [one for one in self._ending if one[1].node == machine]:
+            self._release(ended)
         for job in self._ledger.running:
             leases = self._ledger.leases(job.id)
             lost = [lease for lease in leases if lease.node == machine]

@@ -30,6 +30,8 @@ class Costs:
         Of the parameter server, for taking in an update; several servers share it.
     end_s
         Of the driver, from a job's last round until its model is there and its workers are let go.
+    release_s
+        From a job's end until what it held may be granted again.
     num_servers
         How many parameter servers a job has.
     """
@@ -40,6 +42,7 @@ class Costs:
     round_s: float = 0.0
     server_s_per_byte: float = 0.0
     end_s: float = 0.0
+    release_s: float = 0.0
     num_servers: int = 1
 
 

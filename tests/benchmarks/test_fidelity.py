@@ -17,16 +17,17 @@ SPEEDS = {"a": 0.5, "b": 0.35, "c": 0.25, "d": 0.15}
 
 
 def test_the_fit_of_a_simulated_run_is_what_was_simulated() -> None:
-    costs = Costs(start_s=0.7, start_work_s=1.25, call_s=0.03, round_s=0.002, end_s=0.4)
+    costs = Costs(start_s=0.7, start_work_s=1.25, call_s=0.03, round_s=0.002, end_s=0.4, release_s=0.6)
     shards = ShardTable(frozen([100.0] * 8), frozen([0.0] * 8))
     learning = Learning(5, shards, s_per_work=1e-3)
-    job = SimulatedJob(JobView("j", 0.0, Resources(cpu=1.0), 4, 4, work=4000.0), learning)
+    views = [JobView(name, 0.0, Resources(cpu=1.0), 4, 4, work=4000.0) for name in "ij"]
+    jobs = tuple(SimulatedJob(view, learning) for view in views)
     fleet = Fleet(tuple(Machine(name, Resources(cpu=1.0), speed=speed) for name, speed in SPEEDS.items()))
-    run = simulate(World(fleet, Workload((job,)), costs=costs), resolve("round-robin"))
-    fit = fitted([run], {"j": learning})
+    run = simulate(World(fleet, Workload(jobs), costs=costs), resolve("round-robin"))
+    fit = fitted([run], {"i": learning, "j": learning})
     assert fit.speeds == pytest.approx(SPEEDS)
     assert fit.s_per_call == pytest.approx(0.0, abs=1e-9)
-    for name in ("start_s", "start_work_s", "call_s", "round_s"):
+    for name in ("start_s", "start_work_s", "call_s", "round_s", "release_s"):
         assert getattr(fit.costs, name) == pytest.approx(getattr(costs, name)), name
     assert fit.costs.end_s == pytest.approx(costs.end_s + costs.round_s)  # the server closes the last round, too
 

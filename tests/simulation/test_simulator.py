@@ -219,3 +219,17 @@ class TestScheduling:
         policy.plan = lambda snapshot, memo=None: None  # type: ignore[method-assign, assignment, return-value]
         with pytest.raises(UserError, match="must return a ClusterPlan"):
             simulate(World(Fleet((machine("m"),)), Workload((fluid(),))), policy)
+
+
+class TestRelease:
+    def test_what_a_job_held_is_granted_again_a_while_after_its_end(self) -> None:
+        outcome = run([fluid("a"), fluid("b", 5.0)], [machine("m")], costs=Costs(release_s=2.0))
+        assert ends(outcome) == {"a": 10.0, "b": 17.0}
+        assert [use.used.cpu for use in outcome.uses if 10.0 <= use.at_s < 12.0] == [1.0]
+
+    def test_a_machine_that_leaves_and_comes_back_meanwhile_has_no_more_than_before(self) -> None:
+        faults = (Fault(10.5, "m", FaultKind.LEAVE), Fault(11.0, "m", FaultKind.JOIN))
+        jobs = [fluid("a"), *(fluid(f"b{number}", 5.0) for number in range(3))]
+        outcome = run(jobs, [machine("m")], costs=Costs(release_s=2.0), faults=faults)
+        assert ends(outcome) == {"a": 10.0, "b0": 16.0, "b1": 23.0, "b2": 30.0}
+        assert max(use.used.cpu for use in outcome.uses) == 1.0
