@@ -62,8 +62,15 @@ class WorldOptions:
         60.0
     )
     worker_start: Annotated[
-        float, _option(COSTS, "--worker-start", "Seconds until a worker that is granted computes.", min=0.0)
-    ] = ON_RAY.start_s
+        float | None,
+        _option(
+            COSTS,
+            "--worker-start",
+            "Seconds until a worker that is granted computes "
+            f"(default: {ON_RAY.start_s:g}, and {ON_RAY.start_work_s:g} at speed 1).",
+            min=0.0,
+        ),
+    ] = None
     call_overhead: Annotated[
         float, _option(COSTS, "--call-overhead", "Seconds of a call, beside what its shards take.", min=0.0)
     ] = ON_RAY.call_s
@@ -144,7 +151,8 @@ def scenario_of(told: Trace, world: WorldOptions) -> Scenario:
         foreign_s=world.foreign_for,
         costs=replace(
             ON_RAY,
-            start_s=world.worker_start,
+            start_s=ON_RAY.start_s if world.worker_start is None else world.worker_start,
+            start_work_s=ON_RAY.start_work_s if world.worker_start is None else 0.0,
             call_s=world.call_overhead,
             server_s_per_byte=1 / _or_never(world.server_rate),
             num_servers=world.servers,
