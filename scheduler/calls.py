@@ -128,16 +128,11 @@ class Calls:
 
     def next_answer(self) -> Answer | None:
         """Return the next answer, None if there is none for a while."""
-        done = next(iter(self._out))
-        if len(self._out) > 1:
-            ready = ray.wait(list(self._out), num_returns=1, timeout=LOOK_UP_S)[0]
-            if not ready:
-                return None
-            done = ready[0]
-        try:
-            blob = ray.get(done, timeout=LOOK_UP_S)
-        except ray.exceptions.GetTimeoutError:
+        ready = ray.wait(list(self._out), num_returns=1, timeout=LOOK_UP_S)[0]
+        if not ready:
             return None
+        done = ready[0]
+        blob = ray.get(done)
         call, sent_s, num_new = self._out.pop(done)
         result: CallResult = decode(blob)
         self._moved.updates += len(blob)

@@ -44,6 +44,8 @@ class Seating:
 
     def differs(self, seats: tuple[Seat, ...], within_s: float = 0.0) -> bool:
         """Say whether it is not ``seats`` any more, or will not be in a moment."""
+        if not within_s:  # asked at every answer: no lock
+            return self._seats is not seats
         with self._changed:
             return self._changed.wait_for(lambda: self._seats is not seats, within_s)
 
@@ -63,6 +65,7 @@ class ServerRun:
         self._store = ParameterStore(self._training)
         self._members: dict[str, Member] = {}
         self._team: list[Member] = []
+        self._num_coming = 0
         self._moved = Moved()
         self._reports: list[RoundReport] = []
         self._seconds_by_round: list[float] = []
@@ -140,6 +143,7 @@ class ServerRun:
             if not known[place]:
                 member.queue = member.shards
                 member.taken = member.seat.worker.take.remote(spec.data, member.queue)
+        self._num_coming = sum(member.taken is not None for member in team)
         came_s = [None if old else seat.since_s for seat, old in zip(seats, known, strict=True)]
         self._log.seat(self._now_s(), [(seat.number, seat.node) for seat in seats], came_s)
         calls.send(rounds.begin().calls)  # a worker begins as soon as it has read its shards
@@ -160,6 +164,7 @@ class ServerRun:
             member = coming[reference]
             num_bytes, member.pid, member.environment = ray.get(reference)
             member.taken = None
+            self._num_coming -= 1
             self._moved.shards += num_bytes
             self._log.read(num_bytes)
             self._refuse_mixed_kernels()
@@ -170,7 +175,8 @@ class ServerRun:
         while self._training.outcome is None and not self._seating.differs(seats):
             self._mind_the_time()  # the clock starts with the solver's first calls
             answer = calls.next_answer()
-            self._welcome()
+            if self._num_coming:
+                self._welcome()
             if answer is None:
                 continue
             self._mind_the_time()

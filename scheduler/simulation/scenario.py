@@ -14,7 +14,7 @@ from scheduler.simulation.world import Costs, World
 from scheduler.stored_runs import Fact, digest
 
 ON_RAY = Costs(start_s=0.45, start_work_s=1.1, call_s=0.0009, round_s=0.0006, end_s=0.03, release_s=0.12)
-"""What starting an actor, calling it, closing a round and ending a job take on Ray 2.60: `make bench-fidelity` fits it."""
+"""What starting an actor, calling it, closing a round and ending a job take on Ray 2.60 (`make bench-fidelity`)."""
 
 
 @dataclass(frozen=True)
