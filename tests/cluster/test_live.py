@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import ray
 
-from policies.interface import ClusterPlan, ClusterSnapshot, Grant, Unplaced
+from policies.interface import ClusterPlan, ClusterSnapshot, Grant, Memo, Policy, Unplaced
 from policies.presets import resolve
 from scheduler.inventory import logical_views
 from scheduler.job_file import load_job
@@ -99,18 +99,14 @@ def test_an_outcome_tells_rounds_intervals_and_use() -> None:
     assert math.isfinite(only.alone_s) and math.isfinite(only.fair_s)
 
 
-@dataclass(frozen=True)
-class Shuffling:
+class Shuffling(Policy):
     """Gives the first job other workers at every step: none, one, three, on other leases."""
 
-    name: str = "shuffling"
-    needs_running: bool = True
+    name = "shuffling"
+    balance = resolve("adaptive-pull").balance
 
-    @property
-    def balance(self) -> Any:
-        return resolve("adaptive-pull").balance
-
-    def plan(self, snapshot: ClusterSnapshot) -> ClusterPlan:
+    def plan(self, snapshot: ClusterSnapshot, memo: Memo | None = None) -> ClusterPlan:
+        del memo
         job = snapshot.jobs[0]
         step = int(snapshot.state.get("step", 0))
         node = snapshot.nodes.ids[0]
@@ -131,7 +127,7 @@ def test_a_job_whose_workers_change_again_and_again_learns_the_same() -> None:
     profiled = live(job, "restless")
     view = replace(profiled.view, max_workers=4)
     restless = replace(profiled, profile=replace(profiled.profile, view=view))
-    run = run_workload([restless], Shuffling(), 0, every_s=2.0)  # type: ignore[arg-type]
+    run = run_workload([restless], Shuffling(), 0, every_s=2.0)
     only = of(run, "restless")
     assert only.status is Status.FINISHED, only.reason
     assert only.preemptions >= 1
@@ -162,23 +158,20 @@ def test_a_job_that_fails_or_never_fits_does_not_stop_the_others() -> None:
     assert "learning rate" in of(run, "wild").reason
 
 
-@dataclass(frozen=True)
-class Refusing:
+class Refusing(Policy):
     """Places nobody."""
 
-    name: str = "refusing"
-    needs_running: bool = False
+    name = "refusing"
+    needs_running = False
+    balance = resolve("equal").balance
 
-    @property
-    def balance(self) -> Any:
-        return resolve("equal").balance
-
-    def plan(self, snapshot: ClusterSnapshot) -> ClusterPlan:
+    def plan(self, snapshot: ClusterSnapshot, memo: Memo | None = None) -> ClusterPlan:
+        del memo
         return ClusterPlan(snapshot.version, unplaced=tuple(Unplaced(job.id, 0, 1, ()) for job in snapshot.jobs))
 
 
 def test_a_job_that_a_policy_never_places_is_let_go() -> None:
-    run = run_workload([live(prepared(1, 5), "waiting")], Refusing(), 0)  # type: ignore[arg-type]
+    run = run_workload([live(prepared(1, 5), "waiting")], Refusing(), 0)
     assert of(run, "waiting").status is Status.UNFINISHED and "only 0 of 1 fit" in of(run, "waiting").reason
     assert run.failed_placements >= 1
 
