@@ -10,7 +10,6 @@ from benchmarks import public_data
 from policies.feasibility import Room
 from policies.interface import ClusterSnapshot, Grant, JobView, NodeTable, Policy
 from policies.referee import violations
-from policies.tables import rows_of
 from scheduler.simulation.traces import gavel
 from scheduler.simulation.traces.gavel import BUNDLE
 
@@ -60,7 +59,7 @@ class Replay:
     def __init__(self, policy: Policy, check: bool = False) -> None:
         self._policy, self._check = policy, check
         self._nodes = nodes()
-        self._row_of = rows_of(self._nodes.ids)
+        self._row_of = self._nodes.row_of
         self._room = Room(self._nodes)
         self._jobs: dict[str, JobView] = {}
         self._leases: dict[str, list[Grant]] = {}

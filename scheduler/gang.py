@@ -12,7 +12,6 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from policies.interface import Grant, JobView
-from policies.tables import rows_of
 from scheduler.parameter_server import ParameterServer
 from scheduler.ray_cluster import RayCluster, ray_resources
 from scheduler.run import Seat
@@ -63,12 +62,13 @@ class Gang:
 
     def _seats(self) -> tuple[Seat, ...]:
         """Return the workers by number, each with its part of its node: what that has over the gang's workers there."""
+        if not self._workers:
+            return ()
         nodes = self._cluster.observe()
-        row = rows_of(nodes.ids)
         num_there = Counter(lease.node for lease in self._workers)
         found = []
         for lease, (worker, since_s) in sorted(self._workers.items(), key=lambda item: item[0].worker):
-            cpu, gpu, memory = (nodes.capacity[row[lease.node]] / num_there[lease.node]).tolist()
+            cpu, gpu, memory = (nodes.capacity[nodes.row_of[lease.node]] / num_there[lease.node]).tolist()
             name = worker._actor_id.hex()
             found.append(Seat(name, lease.worker, lease.node, (cpu, gpu, memory), since_s, worker))
         return tuple(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from collections import deque
@@ -14,14 +13,14 @@ import numpy as np
 import ray
 
 from policies.composed import demand_of
-from policies.interface import ClusterPlan, ClusterSnapshot, Floats, JobView, Memo, NodeTable, Policy
+from policies.interface import ClusterPlan, ClusterSnapshot, Floats, JobView, NodeTable, Policy
 from scheduler.errors import RunFailedError, UserError
 from scheduler.gang import Gang
 from scheduler.inventory import logical_views
 from scheduler.ledger import Ledger
 from scheduler.live_fleet import fleet_like
-from scheduler.loop import StalePlanError, step
-from scheduler.outputs import conclude
+from scheduler.loop import StalePlanError, memo_for, step
+from scheduler.outputs import model_of
 from scheduler.placing import FREED_LATE_S
 from scheduler.preparation import Prepared
 from scheduler.ray_cluster import RayCluster
@@ -50,9 +49,7 @@ class LiveJob:
         return self.profile.view
 
 
-def run_workload(
-    jobs: Sequence[LiveJob], policy: Policy, seed: int, every_s: float = 0.0, watch: Callable[[int], None] | None = None
-) -> RunOutcome:
+def run_workload(jobs: Sequence[LiveJob], policy: Policy, seed: int, every_s: float = 0.0) -> RunOutcome:
     """Run jobs on the connected cluster under a policy until the last has ended; it is left as it was.
 
     Parameters
@@ -61,8 +58,6 @@ def run_workload(
         They come when their views say so, in seconds from now.
     every_s
         The policy is asked at multiples of this; 0: after every event that may change its answer.
-    watch
-        Told how many jobs have ended, now and then.
 
     Raises
     ------
@@ -73,8 +68,6 @@ def run_workload(
     try:
         while not queue.is_done:
             queue.turn()
-            if watch is not None:
-                watch(queue.num_ended)
         return queue.outcome()
     finally:
         queue.close()
@@ -101,7 +94,7 @@ class _Queue:
         self._policy, self._seed, self._every_s = policy, seed, every_s
         self._jobs = {job.view.id: job for job in jobs}
         self._coming = deque(sorted(jobs, key=lambda job: job.view.submitted_s))
-        self._memo = Memo() if "memo" in inspect.signature(policy.plan).parameters else None
+        self._memo = memo_for(policy)
         self._demand = demand_of(tuple(job.view for job in jobs))
         fleet = fleet_like(logical_views())
         world = World(fleet, Workload(tuple(job.profile for job in jobs)), seed=seed, costs=ON_RAY)
@@ -122,12 +115,7 @@ class _Queue:
     @property
     def is_done(self) -> bool:
         """Whether nobody is to come, waits or runs."""
-        return self.num_ended == len(self._jobs)
-
-    @property
-    def num_ended(self) -> int:
-        """How many jobs have ended, one way or the other."""
-        return self._books.num_ended
+        return self._books.num_ended == len(self._jobs)
 
     def turn(self) -> None:
         """Take whatever has happened, and let the policy decide if its answer may be another now."""
@@ -176,8 +164,7 @@ class _Queue:
                 continue
             self._books.collect(name, result.rounds, result.intervals)
             self._end(name, Status.FINISHED)
-            finished = conclude(self._jobs[name].prepared, self._policy.name, result, result.rounds[-1].ended_s)
-            self._hashes[name] = finished.summary.model_sha256
+            self._hashes[name] = model_of(self._jobs[name].prepared, self._policy.name, result).sha256
 
     def _end(self, name: str, status: Status, reason: str = "") -> None:
         """Let a job go, and give its leases back."""
@@ -218,9 +205,8 @@ class _Queue:
     def _give_up_if_stuck(self, plan: ClusterPlan) -> None:
         """Let jobs go that a policy does not place although nobody else is there, and nobody will be."""
         now_s, ledger = self._cluster.now_s(), self._ledger
-        nodes = self._cluster.observe()
         is_stuck = ledger.num_waiting and not ledger.num_running and not self._coming
-        if not is_stuck or bool((nodes.free < nodes.capacity).any()):  # whoever else is there may leave
+        if not is_stuck or self._others_are_there():  # they may leave
             self._stuck_since_s = None
             return
         self._changed = True
@@ -229,6 +215,10 @@ class _Queue:
             reasons = {unplaced.what: str(unplaced) for unplaced in plan.unplaced}
             for view in ledger.waiting:
                 self._end(view.id, Status.UNFINISHED, reasons.get(view.id, "the policy does not place it"))
+
+    def _others_are_there(self) -> bool:
+        nodes = self._cluster.observe()
+        return bool((nodes.free < nodes.capacity).any())
 
     def _tell_progress(self) -> None:
         """Enter what has become known of the jobs: rounds done, service attained."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Protocol
 
 from policies.interface import ClusterPlan, ClusterSnapshot, Demand, Grant, Memo, NodeTable, Policy
@@ -80,6 +81,11 @@ def step(
         ledger.record(plan, now_s)
         return plan
     raise AssertionError("the last attempt returns or raises")
+
+
+def memo_for(policy: Policy) -> Memo | None:
+    """Return a memo for a policy that takes one; a user's own need not."""
+    return Memo() if "memo" in inspect.signature(policy.plan).parameters else None
 
 
 def checked_plan(policy: Policy, snapshot: ClusterSnapshot, memo: Memo | None = None) -> ClusterPlan:

@@ -93,21 +93,26 @@ class Finished:
         write_json(folder / SUMMARY_FILE, self.summary.as_json())
 
 
-def conclude(prepared: Prepared, policy: str, result: RunResult, seconds: float) -> Finished:
-    """Make a model and a summary of a run's result."""
-    outcome, job = result.outcome, prepared.job
+def model_of(prepared: Prepared, policy: str, result: RunResult) -> Model:
+    """Make a model of a run's result."""
     info = prepared.data.info
-    model = Model(
-        name=job.name,
+    return Model(
+        name=prepared.job.name,
         objective=prepared.problem.objective,
         architecture=prepared.problem.architecture,
         feature_names=info.feature_names,
         target_name=info.target_name,
         classes=info.classes,
         columns=info.columns,
-        arrays=outcome.arrays,
+        arrays=result.outcome.arrays,
         provenance=_provenance(prepared, policy, result),
     )
+
+
+def conclude(prepared: Prepared, policy: str, result: RunResult, seconds: float) -> Finished:
+    """Make a model and a summary of a run's result."""
+    outcome, job = result.outcome, prepared.job
+    model = model_of(prepared, policy, result)
     moved = result.bytes_moved
     summary = Summary(
         job=job.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from policies.interface import JobView
+from policies.interface import JobView, ShardTable, frozen
 from scheduler.errors import UserError
 from scheduler.job import Job, Recipe
 from scheduler.learning_spec import TrainingSpec
@@ -42,6 +42,11 @@ class Prepared:
     def solver(self) -> str:
         """The solver's name, resolved if it was ``auto``."""
         return self.choice.solver
+
+    @property
+    def shard_table(self) -> ShardTable:
+        """The shards as policies see them."""
+        return ShardTable(frozen(self.data.work), frozen(self.data.nbytes))
 
     @property
     def stopping(self) -> Stopping:

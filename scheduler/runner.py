@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from policies.interface import Policy, ShardTable, frozen
+from policies.interface import Policy
 from policies.presets import resolve
 from scheduler import node_labels
 from scheduler.calls import INLINE_BYTES
@@ -180,7 +180,7 @@ def begin(
     spec = RunSpec(
         job=name,
         data=encode(data) if small else ray.put(data),
-        shards=ShardTable(frozen(data.work), frozen(data.nbytes)),
+        shards=prepared.shard_table,
         problem=prepared.problem,
         solver=prepared.solver,
         stopping=prepared.stopping,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from policies.tables import NodeTable, frozen, rows_of
+from policies.tables import NodeTable, frozen
 from policies.views import ClusterSnapshot
 
 
@@ -55,7 +55,7 @@ def _cleared(snapshot: ClusterSnapshot) -> NodeTable:
     if not snapshot.leases:
         return nodes
     bundles = {job.id: job.bundle for job in snapshot.jobs}
-    row_of = rows_of(nodes.ids)
+    row_of = nodes.row_of
     leases = sorted(snapshot.leases, key=lambda lease: (lease.job, lease.worker))  # sums in an order of their own
     leases = [lease for lease in leases if lease.job in bundles and lease.node in row_of]
     free, device_free, counts = nodes.free.copy(), nodes.device_free.copy(), nodes.gpu_leases.copy()

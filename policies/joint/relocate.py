@@ -35,7 +35,6 @@ from policies.interface import (
 )
 from policies.order.fifo import Fifo
 from policies.place.opportunity_cost import OpportunityCost
-from policies.tables import rows_of
 
 
 class Relocate(Policy):
@@ -161,7 +160,7 @@ class _Running:
     """The leases that may move, array-backed: one row a lease."""
 
     def __init__(self, leases: Sequence[Grant], jobs: Mapping[str, JobView], snapshot: ClusterSnapshot) -> None:
-        row_of = rows_of(snapshot.nodes.ids)
+        row_of = snapshot.nodes.row_of
         self._leases = [lease for lease in leases if lease.node in row_of]
         self._rows: Ints = np.array([row_of[lease.node] for lease in self._leases], dtype=np.int64)
         self._nodes = snapshot.nodes.take(self._rows)

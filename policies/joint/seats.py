@@ -20,7 +20,6 @@ from policies.interface import (
     Slot,
     Unplaced,
 )
-from policies.tables import rows_of
 
 Running = Mapping[int, tuple[JobView, tuple[Grant, ...]]]
 """Row of a job -> the job and its leases."""
@@ -64,7 +63,7 @@ class Seats:
 
     def __init__(self, table: NodeTable, place: Asked) -> None:
         self._place, self._room, self._memo = place, Room(table), Memo()
-        self._row_of = rows_of(table.ids)
+        self._row_of = table.row_of
         self.taken: dict[int, tuple[Slot, ...]] = {}
         self.missed: set[Hashable] = set()
 

@@ -20,7 +20,6 @@ from policies.interface import (
 )
 from policies.order.timeline import LATE, WIDTH, Timeline, ending
 from policies.order.turns import by_submission, kinds_of, longest_s, waiting, whole
-from policies.tables import rows_of
 
 
 class FifoBackfill(Order):
@@ -160,7 +159,7 @@ class _Backfill(Reservations):
     def _releases(self) -> list[tuple[JobView, Slot, float]]:
         """Say when which slot of the running jobs will be free."""
         nodes, found = self._snapshot.nodes, []
-        rows = rows_of(nodes.ids)
+        rows = nodes.row_of
         held = self._snapshot.held()
         for job in self._snapshot.jobs:
             slots = [Slot(rows[lease.node], lease.devices) for lease in held.get(job.id, ()) if lease.node in rows]

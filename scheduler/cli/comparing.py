@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -65,8 +66,9 @@ def simulated(scenario: Scenario, record: Path | None = None) -> Contest:
     """Return a scenario as a contest; the workload of its first seed is written as a trace if ``record`` says where."""
     if record is not None:
         write_trace(scenario.world(0).workload, record)
+    world = lru_cache(maxsize=1)(scenario.world)  # all policies meet the same one
     title = f"{scenario.source} on {scenario.fleet.source} ({len(scenario.fleet)} nodes), simulated"
-    return Contest(title, "simulating", facts(scenario), lambda policy, seed: simulate(scenario.world(seed), policy))
+    return Contest(title, "simulating", facts(scenario), lambda policy, seed: simulate(world(seed), policy))
 
 
 def compared(contest: Contest, policies: Sequence[Policy], seeds: int, console: Console, wishes: Wishes) -> None:

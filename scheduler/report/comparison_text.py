@@ -148,7 +148,7 @@ def _ranked(
     table.add_column("policy", overflow="fold")
     yardstick = comparison.policies[0]
     ratios = [ratio(comparison, yardstick, policy, measure).mean for policy in found]
-    columns = [(_head(name), [shown(one[name]) for one in found.values()]) for name in names]
+    columns = [(heading(name), [shown(one[name]) for one in found.values()]) for name in names]
     times = ["-" if math.isnan(one) else f"{one:.3f}" for one in ratios]
     columns.insert(1, (f"x {yardstick if len(yardstick) <= MOST_LETTERS else 'the first'}", times))
     for title, cells in columns:
@@ -159,7 +159,8 @@ def _ranked(
     return table
 
 
-def _head(name: str) -> str:
+def heading(name: str) -> str:
+    """Return a measure's name and unit as tables have them."""
     unit = f", {MEASURES[name].unit}" if MEASURES[name].unit else ""
     return f"{name.removesuffix('_s').replace('_', ' ')}{unit}"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from policies.interface import ShardTable, frozen
+from policies.interface import frozen
 from scheduler.preparation import Prepared
 from scheduler.run import RunResult
 from scheduler.simulation.workload import Learning, SimulatedJob
@@ -60,7 +60,7 @@ def profile(
         rounds, busy_s = rounds + left, busy_s + left * statistics.mean(attempt.busy_s for attempt in like)
     learning = Learning(
         rounds=rounds,
-        shards=ShardTable(frozen(prepared.data.work), frozen(prepared.data.nbytes)),
+        shards=prepared.shard_table,
         s_per_work=busy_s / (rounds * float(prepared.data.work.sum())),
         message_bytes=statistics.mean(attempt.message_bytes for attempt in tried),
         update_bytes=statistics.mean(attempt.update_bytes for attempt in tried),
@@ -81,7 +81,7 @@ def recorded(prepared: Prepared, result: RunResult, speeds: Mapping[str, float])
     num_calls = max(result.num_calls, 1)
     learning = Learning(
         rounds=len(result.reports),
-        shards=ShardTable(frozen(prepared.data.work), frozen(prepared.data.nbytes)),
+        shards=prepared.shard_table,
         s_per_work=busy_s / (len(result.reports) * float(prepared.data.work.sum())),
         message_bytes=result.bytes_moved.parameters / num_calls,
         update_bytes=result.bytes_moved.updates / num_calls,

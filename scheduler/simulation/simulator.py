@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from collections.abc import Callable
@@ -10,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from policies.composed import demand_of
-from policies.interface import ClusterPlan, Grant, Memo, Policy, Resources
+from policies.interface import ClusterPlan, Grant, Policy, Resources
 from scheduler.errors import UserError
 from scheduler.ledger import Ledger
-from scheduler.loop import step
+from scheduler.loop import memo_for, step
 from scheduler.results.outcome import RunOutcome, Status
 from scheduler.simulation.agenda import Agenda, Rank
 from scheduler.simulation.books import Books
@@ -59,8 +58,7 @@ class _Simulation:
         self._cluster, self._ledger = SimulatedCluster(world.fleet), Ledger()
         self._agenda, self._books = Agenda(), Books(world, keep_timeline)
         self._machines = Machines(world, self._cluster)
-        takes_memo = "memo" in inspect.signature(policy.plan).parameters  # a user's own need not
-        self._memo = Memo() if takes_memo else None
+        self._memo = memo_for(policy)
         self._demand = demand_of(tuple(job.view for job in world.workload.jobs))
         self._running: dict[str, Running] = {}
         self._turn: dict[str, int] = {}  # of a job's next event: those of earlier turns are void

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
-from scheduler.report.comparison_text import SHOWN, estimates, shown, told
+from scheduler.report.comparison_text import SHOWN, estimates, heading, shown, told
 from scheduler.report.html.drawing import brief
 from scheduler.results.comparison import Comparison
 from scheduler.results.measures import MEASURES
@@ -78,12 +78,7 @@ def ranking_table(comparison: Comparison) -> str:
         compared = "-" if math.isnan(times.mean) else f"{times.mean:.3f}{interval}"
         cells = [(shown(one[name]), one[name].mean) for name in names]
         rows.append([(policy, None), (shown(one[measure]), one[measure].mean), (compared, times.mean), *cells])
-    return table(["policy", _head(measure), f"x {yardstick}", *map(_head, names)], rows)
-
-
-def _head(name: str) -> str:
-    unit = f", {MEASURES[name].unit}" if MEASURES[name].unit else ""
-    return f"{name.removesuffix('_s').replace('_', ' ')}{unit}"
+    return table(["policy", heading(measure), f"x {yardstick}", *map(heading, names)], rows)
 
 
 def measures_table(comparison: Comparison) -> str:
@@ -99,7 +94,7 @@ def measures_table(comparison: Comparison) -> str:
             for estimate in found.values()
         )
         what = f"{one.what} {one.better.capitalize()} is better." if one.better else one.what
-        rows.append(f'<tr title="{escape(what)}"><th scope="row">{escape(_head(name))}</th>{cells}</tr>')
+        rows.append(f'<tr title="{escape(what)}"><th scope="row">{escape(heading(name))}</th>{cells}</tr>')
     head = f'<thead><tr><th scope="col">measure</th>{heads}</tr></thead>'
     return f'<div class="scroll whole"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
 
