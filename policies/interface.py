@@ -7,6 +7,7 @@ asked) and ``plans`` (what is answered).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -169,10 +170,14 @@ class Balance(Described):
         Whether ``view.workers.s_per_work`` is to be measured before the shards are divided; it takes a moment.
     redivides
         Whether it is worth asking again in every round: it learns from what was measured, or keeps shards back.
+    patience
+        How many times as long as expected a call may take before idle workers are given its shards too; the first
+        answer counts (``policies.balance.speculation``).
     """
 
     wants_speeds: ClassVar[bool] = True
     redivides: ClassVar[bool] = False
+    patience: float = math.inf
 
     @abstractmethod
     def divide(self, view: RoundView) -> Assignment | Unplaced:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from policies.balance.speculation import portion
 from policies.interface import (
     Assignment,
     Balance,
@@ -21,7 +23,9 @@ from policies.interface import (
     frozen,
 )
 from scheduler.errors import UserError
+from scheduler.flights import Flight, Flights
 from scheduler.loop import judge
+from scheduler.measurements import Measurements
 from workers.exact_sum import NonFiniteError
 from workers.parameter_store import Commit, Verdict
 from workers.training import RoundReport
@@ -34,6 +38,10 @@ class Store(Protocol):
 
     training: Any
     message: Any
+
+    @property
+    def message_bytes(self) -> float:
+        """What a worker receives and sends in a call, but for its shards."""
 
     @property
     def complete(self) -> bool:
@@ -62,12 +70,17 @@ class Rounds:
     """Deals a job's shards to its workers, round after round, by a balance policy.
 
     A policy that ``redivides`` is asked anew after every round, and told how long each worker was busy. What it keeps
-    back is given to whoever has answered.
+    back is given to whoever has answered. Where it has ``patience``, shards of a call that is overdue are given to idle
+    workers too: either the call counts or, once they have all of its shards, its copies.
 
     Attributes
     ----------
     worker_of
         Which worker computes each shard in this round, -1 where nobody does yet.
+    measurements
+        What is known of the workers.
+    num_copies
+        How many calls were copies.
     """
 
     def __init__(
@@ -81,10 +94,14 @@ class Rounds:
     ) -> None:
         self.store = store
         self.balance = balance
+        self.num_copies = 0
+        self.measurements = Measurements(workers)
+        self._flights = Flights(len(workers), shards.work)
         self._open(RoundView(job, seed, workers, shards, pulls=len(workers) > 1))
 
     def _open(self, view: RoundView) -> None:
         """Divide the shards for a round, and let those who got none ask for what was kept back."""
+        view = replace(view, workers=self.measurements.network(), message_bytes=self.store.message_bytes)
         self._assignment = self._divide(view)
         self._view = replace(view, state=self._assignment.state)
         self._busy_s: Floats = np.zeros(len(view.workers))
@@ -134,11 +151,13 @@ class Rounds:
         """Return the shards of one worker in this round, ascending."""
         return np.flatnonzero(self.worker_of == worker)
 
-    def begin(self) -> Instructions:
+    def begin(self, now_s: float = 0.0) -> Instructions:
         """Open an attempt at a round: every worker gets its calls, in a second attempt those of the first."""
+        self._flights.begin()
+        self._flights.depart(self._calls, now_s)
         return Instructions(tuple(self._calls))
 
-    def answered(self, call: Call, result: CallResult) -> Instructions:
+    def answered(self, call: Call, result: CallResult, now_s: float = 0.0) -> Instructions:
         """Take the answer to a call, and return what follows: more for its worker, or the next round's calls.
 
         Raises
@@ -150,13 +169,10 @@ class Rounds:
         """
         if result.sums is None:
             raise self.store.training.diverged(str(NonFiniteError(result.failure)))
-        if self.store.offer(result.version, call.shards, result.sums) is not Verdict.ACCEPTED:
-            return Instructions()
-        self._busy_s[call.worker] += result.busy_s
-        if not self.store.complete:
-            more = self._give(call.worker)
-            self._refuse_to_wait_for_nobody(self.store.num_missing - len(self._pending))
-            return Instructions(more)
+        original = self._flights.land(call)
+        accepted = self._accepted(call, original, result, now_s)
+        if not (accepted and self.store.complete):
+            return Instructions(self._more(call.worker, now_s))
         report = self.store.commit().report
         if report is None and result.sums.ahead is not None:
             self.store.offer(self.store.message.version, call.shards, replace(result.sums, total=result.sums.ahead))
@@ -165,12 +181,89 @@ class Rounds:
             self._end_round()
         if self.store.training.outcome is not None:
             return Instructions(report=report)
-        return Instructions(self.begin().calls, report)
+        return Instructions(self.begin(now_s).calls, report)
+
+    def _more(self, worker: int, now_s: float) -> tuple[Call, ...]:
+        """Return what a worker that has answered gets in the middle of a round."""
+        if not self._flights.is_idle(worker):
+            return ()
+        more = self._give(worker)
+        self._refuse_to_wait_for_nobody(self.store.num_missing - len(self._pending))
+        self._flights.depart(more, now_s)
+        return more or (self._copied_by(worker, now_s) if self._may_copy else ())
+
+    def _accepted(self, call: Call, original: Flight | None, result: CallResult, now_s: float) -> bool:
+        """Offer an answer to the store, or put a copy's aside until the copies have all that the call has."""
+        if result.sums is None:
+            raise AssertionError("answered() has refused it")
+        if original is None:
+            if self.store.offer(result.version, call.shards, result.sums) is not Verdict.ACCEPTED:
+                return False
+            self._close(call, result.busy_s, now_s)
+            return True
+        original.copies.append((call, result.sums))
+        if not original.is_replaced:
+            return False
+        for copy, sums in original.copies:
+            if self.store.offer(result.version, copy.shards, sums) is not Verdict.ACCEPTED:
+                return False  # the call itself came first
+        slow = original.call
+        self._close(slow, now_s - float(self._flights.since_s[slow.worker]), now_s)  # at least: it is still at it
+        return True
+
+    def _close(self, call: Call, busy_s: float, now_s: float) -> None:
+        """Note that the shards of a call are in, and for how long its worker was busy with them."""
+        self._busy_s[call.worker] += busy_s
+        self.measurements.computed(call.worker, float(self._view.shards.work[call.shards].sum()), busy_s)
+        self._flights.close(call, now_s)
+
+    @property
+    def look_s(self) -> float:
+        """When to look for calls that are overdue; infinite where there are none, or nobody who could help."""
+        if not self._may_copy or not len(self._flights.idle):
+            return math.inf
+        due_s = self._flights.since_s + self.balance.patience * self._expected_s()
+        return float(np.nanmin(due_s, initial=math.inf))
+
+    def look(self, now_s: float) -> Instructions:
+        """Give idle workers copies of what is overdue by now."""
+        idle = self._flights.idle.tolist() if self._may_copy else ()
+        return Instructions(tuple(call for worker in idle for call in self._copied_by(worker, now_s)))
+
+    @property
+    def _may_copy(self) -> bool:
+        return self.balance.patience < math.inf and not len(self._pending)
+
+    def _expected_s(self) -> Floats:
+        """Return how long each worker's first call should take, NaN where it has none or nothing was measured."""
+        workers = self.measurements.table()
+        carried_s = workers.s_fixed + self._view.message_bytes * workers.s_per_byte
+        found: Floats = carried_s + self._flights.work * workers.s_per_work
+        return found
+
+    def _copied_by(self, worker: int, now_s: float) -> tuple[Call, ...]:
+        """Give an idle worker some shards of the call that has been overdue for the longest time."""
+        running_s = now_s - self._flights.since_s
+        overdue = np.flatnonzero(running_s >= self.balance.patience * self._expected_s())
+        view = replace(self._view, workers=self.measurements.table())
+        for slow in overdue[np.argsort(-running_s[overdue], kind="stable")].tolist():
+            flight = self._flights.first(slow)
+            if flight is None:
+                raise AssertionError("an overdue call is under way")
+            asked = replace(view, pending=frozen(flight.uncopied, np.int64))
+            shards = portion(asked, worker, self._flights.idle, float(running_s[slow]))
+            if len(shards):
+                copy = Call(worker, shards)
+                self._flights.copy(flight, copy)
+                self.num_copies += 1
+                return (copy,)
+        return ()
 
     def _end_round(self) -> None:
         """Divide anew if the policy learns or keeps shards back."""
         view = self._view
         kept_back = (np.asarray(self._assignment.worker_of) < 0).any()
+        self.measurements.next_round()
         if (self.balance.redivides or kept_back) and self.store.training.outcome is None:
             last_s = np.where(self._busy_s > 0, self._busy_s, np.nan)
             resident = frozen(self.worker_of, np.int64)

@@ -38,6 +38,7 @@ class CountingStore:
     def __init__(self, learning: Learning) -> None:
         self._rounds = learning.rounds
         self._arrived = np.zeros(len(learning.shards), dtype=bool)
+        self.message_bytes = learning.message_bytes + learning.update_bytes
         self.num_committed = 0
         self.training: Any = SimpleNamespace(outcome=None)
         self.message: Any = SimpleNamespace(version=0)

@@ -1,0 +1,58 @@
+"""Shards of a call that is overdue, for whoever is idle: the first answer counts, and its bits are the same.
+
+Source: the backup tasks of Dean and Ghemawat, "MapReduce: simplified data processing on large clusters", OSDI 2004; that
+a copy must promise to be done first is from Zaharia, Konwinski, Joseph, Katz and Stoica, "Improving MapReduce
+performance in heterogeneous environments" (LATE), OSDI 2008.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from policies.balance.moving import holders
+from policies.balance.pull import chunk
+from policies.balance.speed_proportional import relative_speeds
+from policies.interface import Floats, Ints, RoundView
+
+PATIENCE = 1.5
+"""How many times as long as expected a call may take, for policies that do not say otherwise."""
+
+BITE = 0.25
+"""A copy takes no longer than this part of the time that the call has taken: if it was in vain, little is lost."""
+
+
+def portion(view: RoundView, worker: int, idle: Ints, running_s: float) -> Ints:
+    """Return which shards of an overdue call an idle worker is to compute too; none where that would not help.
+
+    Nothing is known of how far the call is, so it is taken to last as long again. Idle workers share what nobody has
+    copied yet by their speeds, and come back for more.
+
+    Parameters
+    ----------
+    view
+        The round; ``pending`` are the call's shards that have no copy yet, ``workers.s_per_work`` what was measured.
+    worker, idle
+        Its row, and the rows of all that have nothing to do.
+    running_s
+        For how long the call has been under way, seconds.
+    """
+    pending, workers = view.pending, view.workers
+    if not len(pending):
+        return pending
+    s_per_shard = _seconds(view, worker)
+    pending = pending[s_per_shard <= running_s]
+    speeds = relative_speeds(workers.s_per_work)
+    whole = float(view.shards.work[view.pending].sum())
+    share = whole * speeds[worker] / max(speeds[idle].sum(), speeds[worker])
+    s_per_work = workers.s_per_work[worker]
+    bite = BITE * running_s / s_per_work if s_per_work > 0 else share
+    return chunk(view, worker, pending, min(share, bite)) if len(pending) else pending
+
+
+def _seconds(view: RoundView, worker: int) -> Floats:
+    """Return how long each pending shard would take on a worker that brings in what it does not hold."""
+    workers, shards = view.workers, view.shards
+    missing = np.where(holders(view)[view.pending] == worker, 0.0, shards.bytes[view.pending])
+    bringing = (missing + view.message_bytes) * workers.s_per_byte[worker] + workers.s_fixed[worker]
+    computing = shards.work[view.pending] * workers.s_per_work[worker]
+    return bringing + np.nan_to_num(computing)

@@ -1,0 +1,85 @@
+"""What a run measures of its workers and their nodes: seconds per row and per byte. Pure: it is told the seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from policies.interface import Floats, WorkerTable, frozen
+
+SMOOTHING = 0.5
+"""How much the last transfer counts in the average of its node."""
+
+TELLING_BYTES = 256 * 1024
+"""Of less, the time is that of the call, and tells nothing of the network."""
+
+
+class Measurements:
+    """Seconds per unit of work of each worker, and per byte of each node; what was probed or promised until then.
+
+    Parameters
+    ----------
+    workers
+        With ``s_per_work`` as probed (NaN where not), and ``s_per_byte`` as the nodes' labels say (0 where they do not).
+    """
+
+    def __init__(self, workers: WorkerTable) -> None:
+        num = len(workers)
+        self._workers = workers
+        self._work, self._busy_s = np.zeros(num), np.zeros(num)
+        self._s_per_work: Floats = np.full(num, np.nan)
+        self._s_per_byte: dict[str, float] = {}
+
+    def computed(self, worker: int, work: float, busy_s: float) -> None:
+        """Note that a worker computed ``work`` in so many seconds."""
+        self._work[worker] += work
+        self._busy_s[worker] += busy_s
+        if self._work[worker] > 0:
+            self._s_per_work[worker] = self._busy_s[worker] / self._work[worker]
+
+    def brought(self, worker: int, num_bytes: float, seconds: float) -> None:
+        """Note how long so many bytes took to and from a worker."""
+        if num_bytes < TELLING_BYTES or seconds <= 0:
+            return
+        node, now = self._workers.nodes[worker], seconds / num_bytes
+        before = self._s_per_byte.get(node, now)
+        self._s_per_byte[node] = (1 - SMOOTHING) * before + SMOOTHING * now
+
+    def next_round(self) -> None:
+        """Begin to count anew: what a round shows replaces what the rounds before it have shown."""
+        self._work[:] = 0.0
+        self._busy_s[:] = 0.0
+
+    @property
+    def s_per_work(self) -> Floats:
+        """Seconds per unit of work, shape ``(w,)``.
+
+        A worker that has computed nothing yet counts as fast as its node's others were measured, else as it was probed
+        in relation to them; NaN where nobody was measured, since a probe is another computation than a round.
+        """
+        measured, probed = self._s_per_work, self._workers.s_per_work
+        known = np.isfinite(measured)
+        if not known.any() or known.all():
+            return measured.copy()
+        both = known & (probed > 0) & np.isfinite(probed)
+        scale = measured[both].sum() / probed[both].sum() if both.any() else np.nan
+        there = {node: measured[row] for row, node in enumerate(self._workers.nodes) if known[row]}
+        beside = np.array([there.get(node, np.nan) for node in self._workers.nodes])
+        return np.where(known, measured, np.where(np.isfinite(beside), beside, probed * scale))
+
+    @property
+    def s_per_byte(self) -> Floats:
+        """Seconds per byte to or from each worker's node, shape ``(w,)``."""
+        promised = self._workers.s_per_byte
+        return np.array(
+            [self._s_per_byte.get(node, float(promised[row])) for row, node in enumerate(self._workers.nodes)]
+        )
+
+    def network(self) -> WorkerTable:
+        """Return the workers with what was measured of the network."""
+        return replace(self._workers, s_per_byte=frozen(self.s_per_byte))
+
+    def table(self) -> WorkerTable:
+        """Return the workers with all that was measured."""
+        return replace(self.network(), s_per_work=frozen(self.s_per_work))
