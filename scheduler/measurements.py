@@ -21,7 +21,7 @@ class Measurements:
     Parameters
     ----------
     workers
-        With ``s_per_work`` as probed (NaN where not), and ``s_per_byte`` as the nodes' labels say (0 where they do not).
+        With ``s_per_work`` as probed (NaN where not), and ``s_per_byte`` as the nodes' labels say (0 where not).
     """
 
     def __init__(self, workers: WorkerTable) -> None:

@@ -32,6 +32,14 @@ from workers.training import RoundReport
 from workers.update import CallSums
 from workers.worker_state import CallResult
 
+GROWTH = 1.25
+"""A call that was overdue, and was not worth a copy, is looked at again when it has taken so many times as long."""
+
+LOOK_AGAIN_S = 1e-3
+
+ROUNDING = 1e-9
+"""What is looked at when it is due is due then: times are rounded."""
+
 
 class Store(Protocol):
     """What the rounds need of a parameter store; ``workers.parameter_store.ParameterStore`` says what each means."""
@@ -95,6 +103,7 @@ class Rounds:
         self.store = store
         self.balance = balance
         self.num_copies = 0
+        self._looked_s = -math.inf
         self.measurements = Measurements(workers)
         self._flights = Flights(len(workers), shards.work)
         self._open(RoundView(job, seed, workers, shards, pulls=len(workers) > 1))
@@ -222,11 +231,13 @@ class Rounds:
         """When to look for calls that are overdue; infinite where there are none, or nobody who could help."""
         if not self._may_copy or not len(self._flights.idle):
             return math.inf
-        due_s = self._flights.since_s + self.balance.patience * self._expected_s()
-        return float(np.nanmin(due_s, initial=math.inf))
+        since_s = self._flights.since_s
+        running_s = np.maximum(self.balance.patience * self._expected_s(), GROWTH * (self._looked_s - since_s))
+        return max(float(np.nanmin(since_s + running_s, initial=math.inf)), self._looked_s + LOOK_AGAIN_S)
 
     def look(self, now_s: float) -> Instructions:
         """Give idle workers copies of what is overdue by now."""
+        self._looked_s = now_s
         idle = self._flights.idle.tolist() if self._may_copy else ()
         return Instructions(tuple(call for worker in idle for call in self._copied_by(worker, now_s)))
 
@@ -244,7 +255,8 @@ class Rounds:
     def _copied_by(self, worker: int, now_s: float) -> tuple[Call, ...]:
         """Give an idle worker some shards of the call that has been overdue for the longest time."""
         running_s = now_s - self._flights.since_s
-        overdue = np.flatnonzero(running_s >= self.balance.patience * self._expected_s())
+        due_s = self.balance.patience * self._expected_s() * (1 - ROUNDING)
+        overdue = np.flatnonzero((running_s >= due_s) & (running_s > 0))
         view = replace(self._view, workers=self.measurements.table())
         for slow in overdue[np.argsort(-running_s[overdue], kind="stable")].tolist():
             flight = self._flights.first(slow)

@@ -8,6 +8,7 @@ from policies.balance.division import within_memory
 from policies.balance.filling import pace
 from policies.balance.measuring import average, estimate, memory
 from policies.balance.moving import near
+from policies.balance.speculation import PATIENCE
 from policies.balance.speed_proportional import relative_speeds
 from policies.interface import Assignment, Balance, RoundView, Unplaced
 from policies.options import number
@@ -27,6 +28,8 @@ class Adaptive(Balance):
         How much the round before counts in the average, over 0 and up to 1.
     dead_band
         Which part of a round's time must be saved before anything moves, at least 0.
+    patience
+        How many times as long as expected a call may take before idle workers compute its shards too, at least 1.
 
     Raises
     ------
@@ -44,9 +47,10 @@ class Adaptive(Balance):
     promises: ClassVar[frozenset[str]] = frozenset({"monotone", "no-better-move", "stays-put"})
     redivides: ClassVar[bool] = True
 
-    def __init__(self, smoothing: float = 0.5, dead_band: float = 0.02) -> None:
+    def __init__(self, smoothing: float = 0.5, dead_band: float = 0.02, patience: float = PATIENCE) -> None:
         self.smoothing = number("smoothing", smoothing, over=0.0, at_most=1.0)
         self.dead_band = number("dead_band", dead_band, at_least=0.0)
+        self.patience = number("patience", patience, at_least=1.0)
 
     def divide(self, view: RoundView) -> Assignment | Unplaced:
         """Hand out every shard once, by averaged speed; within memory (bytes)."""

@@ -7,15 +7,16 @@ from typing import ClassVar
 import numpy as np
 
 from policies.balance.adaptive import Adaptive
+from policies.balance.chunks import chunk, first_chunks
 from policies.balance.division import totals
 from policies.balance.filling import SLOWEST
 from policies.balance.measuring import estimate, remembered
-from policies.balance.pull import chunk, first_chunks
+from policies.balance.speculation import PATIENCE
 from policies.balance.speed_proportional import relative_speeds
 from policies.interface import MEMORY, Assignment, Balance, Ints, RoundView, Unplaced
 from policies.options import number
 
-PATIENCE = 1.5
+LATEST = 1.5
 """How much longer than all others together may take a worker may be busy with one last shard."""
 
 
@@ -32,7 +33,7 @@ class AdaptivePull(Balance):
     ----------
     first
         Which part of its work a worker is handed at first, over 0 and up to 1.
-    smoothing, dead_band
+    smoothing, dead_band, patience
         As in ``adaptive``.
 
     Raises
@@ -52,9 +53,12 @@ class AdaptivePull(Balance):
     promises: ClassVar[frozenset[str]] = frozenset({"monotone", "no-better-move", "stays-put"})
     redivides: ClassVar[bool] = True
 
-    def __init__(self, first: float = 0.75, smoothing: float = 0.5, dead_band: float = 0.02) -> None:
+    def __init__(
+        self, first: float = 0.75, smoothing: float = 0.5, dead_band: float = 0.02, patience: float = PATIENCE
+    ) -> None:
         self.first = number("first", first, over=0.0, at_most=1.0)
-        self._whole = Adaptive(smoothing, dead_band)
+        self._whole = Adaptive(smoothing, dead_band, patience)
+        self.patience = self._whole.patience
 
     def divide(self, view: RoundView) -> Assignment | Unplaced:
         """Hand out every worker's first chunk, or where ``view.pulls`` is false everything; within memory (bytes)."""
@@ -75,5 +79,5 @@ class AdaptivePull(Balance):
         pending = view.pending
         if able.any():  # whoever is the fastest of them is never too late
             together = work.sum() / speeds.sum() + work.max(initial=0.0) / speeds[able].max()
-            pending = pending[work / speeds[worker] <= PATIENCE * together]
+            pending = pending[work / speeds[worker] <= LATEST * together]
         return chunk(view, worker, pending, work.sum() * speeds[worker] / (2 * speeds.sum()))

@@ -10,6 +10,7 @@ from policies.balance.division import fits, totals, within_memory
 from policies.balance.filling import SLOWEST
 from policies.balance.measuring import measured, memory, remembered
 from policies.balance.moving import holders, near
+from policies.balance.speculation import PATIENCE
 from policies.balance.speed_proportional import relative_speeds
 from policies.interface import Assignment, Balance, Floats, RoundView, Unplaced
 from policies.options import number
@@ -36,6 +37,8 @@ class Pid(Balance):
         Gains of the error, its sum and its change, at least 0.
     dead_band
         By which part some worker's work must be too much before anything moves, at least 0: 0.05 for 5 %.
+    patience
+        As in ``adaptive``.
 
     Raises
     ------
@@ -54,12 +57,18 @@ class Pid(Balance):
     redivides: ClassVar[bool] = True
 
     def __init__(
-        self, proportional: float = 1.0, integral: float = 0.0, derivative: float = 0.0, dead_band: float = 0.05
+        self,
+        proportional: float = 1.0,
+        integral: float = 0.0,
+        derivative: float = 0.0,
+        dead_band: float = 0.05,
+        patience: float = PATIENCE,
     ) -> None:
         self.proportional = number("proportional", proportional, at_least=0.0)
         self.integral = number("integral", integral, at_least=0.0)
         self.derivative = number("derivative", derivative, at_least=0.0)
         self.dead_band = number("dead_band", dead_band, at_least=0.0)
+        self.patience = number("patience", patience, at_least=1.0)
 
     def divide(self, view: RoundView) -> Assignment | Unplaced:
         """Hand out every shard once, by what the controller says; within memory (bytes)."""

@@ -7,11 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from policies.balance.chunks import chunk, first_chunks
 from policies.balance.division import too_large, totals, within_memory
 from policies.balance.filling import Filling
-from policies.balance.moving import ROUNDING, holders, keep
+from policies.balance.moving import ROUNDING
+from policies.balance.speculation import PATIENCE
 from policies.balance.speed_proportional import relative_speeds
-from policies.interface import MEMORY, Assignment, Balance, Floats, Ints, RoundView, Unplaced
+from policies.interface import Assignment, Balance, Floats, Ints, RoundView, Unplaced
 from policies.options import number, whole
 
 
@@ -30,6 +32,8 @@ class Pull(Balance):
         worker; 2, the default, takes half of that, as factoring does.
     min_chunk
         The fewest shards of a chunk, at least 1.
+    patience
+        As in ``adaptive``.
 
     Raises
     ------
@@ -47,9 +51,10 @@ class Pull(Balance):
     source: ClassVar[str] = "Polychronopoulos & Kuck, IEEE TC 1987"
     redivides: ClassVar[bool] = True
 
-    def __init__(self, divisor: float = 2.0, min_chunk: int = 1) -> None:
+    def __init__(self, divisor: float = 2.0, min_chunk: int = 1, patience: float = PATIENCE) -> None:
         self.divisor = number("divisor", divisor, over=0.0)
         self.min_chunk = whole("min_chunk", min_chunk, at_least=1)
+        self.patience = number("patience", patience, at_least=1.0)
 
     def divide(self, view: RoundView) -> Assignment | Unplaced:
         """Hand out every worker's first chunk, or where ``view.pulls`` is false every chunk; within memory (bytes)."""
@@ -81,34 +86,3 @@ class Pull(Balance):
             enough = done + (sums[-1] - done) / (self.divisor * max(num_workers, 1)) * (1 - ROUNDING)
             ends.append(min(max(bisect_left(sums, enough, ends[-1] + 1), ends[-1] + self.min_chunk), len(work)))
         return np.repeat(np.arange(len(ends) - 1), np.diff(ends))
-
-
-def first_chunks(view: RoundView, amounts: Floats, worker_of: Ints | None = None) -> Ints:
-    """Return hand-outs of some of each worker's shards, up to an amount; -1 keeps a shard back. Shape ``(s,)``.
-
-    Parameters
-    ----------
-    amounts
-        Work, shape ``(w,)``, ``w >= 1``.
-    worker_of
-        Whose the shards are, shape ``(s,)``; without it who holds them, or runs of them where nobody holds any.
-    """
-    whose = holders(view) if worker_of is None else worker_of
-    if (whose < 0).all():
-        whose = np.searchsorted(np.cumsum(amounts), np.cumsum(view.shards.work) - view.shards.work / 2, side="right")
-        whose = np.where(whose < len(amounts), whose, -1)
-        amounts = np.full(len(amounts), np.inf)
-    return keep(view, amounts, whose)
-
-
-def chunk(view: RoundView, worker: int, pending: Ints, amount: float, least: int = 1) -> Ints:
-    """Return some of ``pending`` for ``worker``, as few as have ``amount`` of work, but at least ``least``.
-
-    They are within its memory. Those that it holds come first, then those that nobody holds, then the others.
-    """
-    limit, holder = view.workers.bundle[worker, MEMORY], holders(view)[pending]
-    queue = pending[np.argsort(np.where(holder == worker, 0, np.where(holder < 0, 1, 2)), kind="stable")]
-    queue = queue[view.shards.bytes[queue] <= limit]
-    enough = int(np.searchsorted(np.cumsum(view.shards.work[queue]), amount * (1 - ROUNDING))) + 1
-    room = int(np.searchsorted(np.cumsum(view.shards.bytes[queue]), limit, side="right"))
-    return np.sort(queue[: min(max(enough, least), room)])

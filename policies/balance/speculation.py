@@ -1,7 +1,7 @@
 """Shards of a call that is overdue, for whoever is idle: the first answer counts, and its bits are the same.
 
-Source: the backup tasks of Dean and Ghemawat, "MapReduce: simplified data processing on large clusters", OSDI 2004; that
-a copy must promise to be done first is from Zaharia, Konwinski, Joseph, Katz and Stoica, "Improving MapReduce
+Source: the backup tasks of Dean and Ghemawat, "MapReduce: simplified data processing on large clusters", OSDI 2004;
+that a copy must promise to be done first is from Zaharia, Konwinski, Joseph, Katz and Stoica, "Improving MapReduce
 performance in heterogeneous environments" (LATE), OSDI 2008.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from policies.balance.chunks import chunk
 from policies.balance.moving import holders
-from policies.balance.pull import chunk
 from policies.balance.speed_proportional import relative_speeds
 from policies.interface import Floats, Ints, RoundView
 
@@ -55,4 +55,5 @@ def _seconds(view: RoundView, worker: int) -> Floats:
     missing = np.where(holders(view)[view.pending] == worker, 0.0, shards.bytes[view.pending])
     bringing = (missing + view.message_bytes) * workers.s_per_byte[worker] + workers.s_fixed[worker]
     computing = shards.work[view.pending] * workers.s_per_work[worker]
-    return bringing + np.nan_to_num(computing)
+    found: Floats = bringing + np.nan_to_num(computing)
+    return found

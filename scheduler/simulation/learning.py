@@ -117,6 +117,7 @@ class LearningRun(Running):
         self._due: list[_Due] = []
         self._numbers = count()
         self._server_free_s = 0.0
+        self._free_s: dict[int, float] = {}
         self._cached: dict[int, set[int]] = {}
         self._round = _Round(0.0, np.zeros(0), np.zeros(0))
         self._number = 0
@@ -139,8 +140,10 @@ class LearningRun(Running):
         all_in = self._store.training.outcome is not None
         if self._rounds is not None and not all_in:
             self._write_down(now_s)
+        self._noted = []
         stayed = set(map(id, self._seats))
         self._cached = {seat.worker: self._cached[seat.worker] if id(seat) in stayed else set() for seat in seats}
+        self._free_s = {row: seat.ready_s for row, seat in enumerate(seats)}
         self._due, self._rounds, self._seats = [], None, seats
         if not seats or all_in:
             return
@@ -154,7 +157,8 @@ class LearningRun(Running):
             if seat.ready_s > now_s:
                 self._note(seat, Activity.STARTING, now_s, seat.ready_s)
         all_ready_s = max(now_s, *(seat.ready_s for seat in seats))  # only then all speeds are known
-        self._send(self._rounds.begin().calls, all_ready_s if self._balance.wants_speeds else now_s)
+        begins_s = all_ready_s if self._balance.wants_speeds else now_s
+        self._send(self._rounds.begin(begins_s).calls, begins_s)
 
     def _table(self, bundle: Resources) -> WorkerTable:
         """Return the workers as the balance sees them, with the speeds of now."""
@@ -176,7 +180,7 @@ class LearningRun(Running):
 
     def _begin_round(self, now_s: float, given_up: _Round | None = None) -> None:
         """Count anew; what was moved for an attempt that was given up is not forgotten."""
-        idle_since_s = np.array([max(seat.ready_s, now_s) for seat in self._seats])
+        idle_since_s = np.array([max(free_s, now_s) for free_s in self._free_s.values()])
         self._round = _Round(now_s, np.zeros(len(self._seats)), idle_since_s)
         if given_up is not None:
             self._round.bytes_moved, self._round.shards_moved = given_up.bytes_moved, given_up.shards_moved
@@ -185,7 +189,7 @@ class LearningRun(Running):
         """Let each call travel and compute; it then reaches the server."""
         for call in calls:
             seat, learning = self._seats[call.worker], self._learning
-            began_s = max(now_s, seat.ready_s)
+            began_s = max(now_s, self._free_s[call.worker])
             new_bytes, num_new = self._missing(seat, call.shards)
             brought_s = self._carried(seat, began_s + self._costs.call_s, learning.message_bytes + new_bytes)
             work = float(learning.shards.work[call.shards].sum())
@@ -197,7 +201,7 @@ class LearningRun(Running):
             self._waited(call.worker, began_s)
             self._note(seat, Activity.MOVING, began_s, brought_s)
             self._note(seat, Activity.BUSY, brought_s, computed_s)
-            round_.idle_since_s[call.worker] = computed_s
+            round_.idle_since_s[call.worker] = self._free_s[call.worker] = computed_s
             due = _Due(
                 back_s, next(self._numbers), call, self._store.message.version, computed_s - brought_s, taken_in=False
             )
@@ -219,13 +223,23 @@ class LearningRun(Running):
         return seat.bandwidth.until_done_s(from_s + machine.latency_s, num_bytes * machine.s_per_byte)
 
     def next_s(self) -> float:
-        """Return when the next call reaches the server, or is taken in; after the last, when the server is through."""
-        return self._due[0].at_s if self._due else self._ends_s
+        """Return when the next call reaches the server, or is taken in; after the last, when the server is through.
+
+        Or when it is time to look for calls that are overdue.
+        """
+        if not self._due or self._rounds is None:
+            return self._ends_s
+        return min(self._due[0].at_s, self._rounds.look_s)
 
     def happen(self, now_s: float) -> None:
         """Take the call to the server, or its answer into the round."""
         if not self._due:
             self._ended = True
+            return
+        if self._rounds is None:
+            raise AssertionError("calls are under way only while there are workers")
+        if now_s < self._due[0].at_s:
+            self._send(self._rounds.look(now_s).calls, now_s)
             return
         due = heapq.heappop(self._due)
         costs = self._costs
@@ -235,10 +249,8 @@ class LearningRun(Running):
             due.at_s, due.taken_in = self._server_free_s, True
             heapq.heappush(self._due, due)
             return
-        if self._rounds is None:
-            raise AssertionError("calls are under way only while there are workers")
         self._round.busy_s[due.call.worker] += due.busy_s
-        instructions = self._rounds.answered(due.call, CallResult(due.version, _SUMS, due.busy_s))
+        instructions = self._rounds.answered(due.call, CallResult(due.version, _SUMS, due.busy_s), now_s)
         if instructions.report is None:
             self._send(instructions.calls, now_s)
             return
@@ -248,6 +260,7 @@ class LearningRun(Running):
             self._begin_round(now_s)
             self._send(instructions.calls, goes_on_s)
         else:
+            self._due.clear()
             self._ends_s = goes_on_s + costs.end_s
 
     def _end_round(self, now_s: float) -> None:
@@ -267,7 +280,7 @@ class LearningRun(Running):
         self._round = _Round(now_s, np.zeros(0), np.zeros(0))
 
     def _write_down(self, now_s: float) -> None:
-        """Enter what the workers did in this round until now; what was still to come does not happen."""
+        """Enter what the workers did in this round until now; the rest of it, if it happens, is the next round's."""
         number, name = self._number, self._job.view.id
         for worker in range(len(self._seats)):
             self._waited(worker, now_s)
@@ -276,7 +289,8 @@ class LearningRun(Running):
                 self.intervals.append(
                     Interval(seat.machine.id, name, seat.worker, activity, from_s, min(to_s, now_s), number)
                 )
-        self._noted = []
+        later = [one for one in self._noted if one[3] > now_s]
+        self._noted = [(seat, activity, max(from_s, now_s), to_s) for seat, activity, from_s, to_s in later]
 
     def _waited(self, worker: int, now_s: float) -> None:
         """Note that a worker had nothing to do until now."""
