@@ -44,6 +44,8 @@ class Member:
         Those of this round, or of the last in which it was there, and all that it has been given.
     taken
         The reference of its first shards, until it has read them.
+    num_out
+        Calls that it has not answered yet.
     pid, environment
         None until then.
     """
@@ -57,6 +59,7 @@ class Member:
     busy_s: float = 0.0
     rows: float = 0.0
     taken: Any = None
+    num_out: int = 0
     pid: int | None = None
     environment: Environment | None = None
 
@@ -82,13 +85,19 @@ class Moved:
 
 @dataclass(frozen=True)
 class Answer:
-    """A call's result, when the call was sent, and what was moved for it."""
+    """A call's result, when the call was sent, what was moved for it, and whether it waited for its worker."""
 
     call: Call
     result: CallResult
     sent_s: float
-    num_bytes: int
+    carried_bytes: int
     num_new: int
+    waited: bool
+
+    @property
+    def num_bytes(self) -> int:
+        """What was moved in all, shards too."""
+        return self.carried_bytes + self.result.read_bytes
 
 
 class Calls:
@@ -96,7 +105,9 @@ class Calls:
 
     def __init__(self, team: Sequence[Member], store: ParameterStore, moved: Moved, now_s: Callable[[], float]) -> None:
         self._team, self._store, self._moved, self._now_s = team, store, moved, now_s
-        self._out: dict[Any, tuple[Call, float, int]] = {}
+        for member in team:
+            member.num_out = 0  # whose answers count here
+        self._out: dict[Any, tuple[Call, float, int, bool]] = {}
         self._problem: Problem | None = None
         self._encoded: Any = b""
         self._message: Message | None = None
@@ -124,19 +135,29 @@ class Calls:
             num_seen = len(member.seen)
             member.seen.update(call.shards.tolist())
             reference = member.seat.worker.run.remote(self._blob, news, shards)
-            self._out[reference] = (call, sent_s, len(member.seen) - num_seen)
+            waits = member.taken is not None or member.num_out > 0
+            member.num_out += 1
+            self._out[reference] = (call, sent_s, len(member.seen) - num_seen, waits)
 
-    def next_answer(self) -> Answer | None:
-        """Return the next answer, None if there is none for a while."""
-        ready = ray.wait(list(self._out), num_returns=1, timeout=LOOK_UP_S)[0]
+    def fetch(self, calls: Sequence[Call]) -> None:
+        """Let workers read shards that they are likely to want in the next round."""
+        for call in calls:
+            member = self._team[call.worker]
+            member.seen.update(call.shards.tolist())
+            member.seat.worker.fetch.remote(call.shards.tolist())
+
+    def next_answer(self, within_s: float) -> Answer | None:
+        """Return the next answer, None if there is none for a while, at most ``LOOK_UP_S``."""
+        ready = ray.wait(list(self._out), num_returns=1, timeout=min(max(within_s, 0.0), LOOK_UP_S))[0]
         if not ready:
             return None
         done = ready[0]
         blob = ray.get(done)
-        call, sent_s, num_new = self._out.pop(done)
+        call, sent_s, num_new, waited = self._out.pop(done)
         result: CallResult = decode(blob)
         self._moved.updates += len(blob)
         self._moved.shards += result.read_bytes
         member = self._team[call.worker]
         member.busy_s += result.busy_s
-        return Answer(call, result, sent_s, self._blob_bytes + len(blob) + result.read_bytes, num_new)
+        member.num_out -= 1
+        return Answer(call, result, sent_s, self._blob_bytes + len(blob), num_new, waited)

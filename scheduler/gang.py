@@ -68,9 +68,11 @@ class Gang:
         num_there = Counter(lease.node for lease in self._workers)
         found = []
         for lease, (worker, since_s) in sorted(self._workers.items(), key=lambda item: item[0].worker):
-            cpu, gpu, memory = (nodes.capacity[nodes.row_of[lease.node]] / num_there[lease.node]).tolist()
+            row = nodes.row_of[lease.node]
+            cpu, gpu, memory = (nodes.capacity[row] / num_there[lease.node]).tolist()
             name = worker._actor_id.hex()
-            found.append(Seat(name, lease.worker, lease.node, (cpu, gpu, memory), since_s, worker))
+            s_per_byte = float(nodes.s_per_byte[row])
+            found.append(Seat(name, lease.worker, lease.node, (cpu, gpu, memory), s_per_byte, since_s, worker))
         return tuple(found)
 
     def _start_worker(self, lease: Grant) -> Any:

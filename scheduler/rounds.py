@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from policies.balance.speculation import portion
 from policies.interface import (
     Assignment,
     Balance,
@@ -26,16 +25,15 @@ from scheduler.errors import UserError
 from scheduler.flights import Flight, Flights
 from scheduler.loop import judge
 from scheduler.measurements import Measurements
+from scheduler.speculation import Speculation
 from workers.exact_sum import NonFiniteError
 from workers.parameter_store import Commit, Verdict
 from workers.training import RoundReport
 from workers.update import CallSums
 from workers.worker_state import CallResult
 
-GROWTH = 1.25
-"""A call that was overdue, and was not worth a copy, is looked at again when it has taken so many times as long."""
-
-LOOK_AGAIN_S = 1e-3
+WORTH_A_FORECAST_S = 0.05
+"""In shorter rounds nobody reads ahead."""
 
 ROUNDING = 1e-9
 """What is looked at when it is due is due then: times are rounded."""
@@ -68,10 +66,21 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Instructions:
-    """What to do after an answer: calls to send, and the report of a round that has just ended."""
+    """What to do after an answer.
+
+    Attributes
+    ----------
+    calls
+        To send.
+    report
+        Of a round that has just ended.
+    fetches
+        Shards that workers are to read ahead, since the next round is likely to want them there.
+    """
 
     calls: tuple[Call, ...] = ()
     report: RoundReport | None = None
+    fetches: tuple[Call, ...] = ()
 
 
 class Rounds:
@@ -87,8 +96,11 @@ class Rounds:
         Which worker computes each shard in this round, -1 where nobody does yet.
     measurements
         What is known of the workers.
-    num_copies
-        How many calls were copies.
+
+    Parameters
+    ----------
+    before
+        Those of the same job with other workers, if there were any: what they have learnt is not lost.
     """
 
     def __init__(
@@ -99,14 +111,24 @@ class Rounds:
         balance: Balance,
         workers: WorkerTable,
         shards: ShardTable,
+        before: Rounds | None = None,
     ) -> None:
         self.store = store
         self.balance = balance
-        self.num_copies = 0
-        self._looked_s = -math.inf
+        self._began_s = 0.0
         self.measurements = Measurements(workers)
         self._flights = Flights(len(workers), shards.work)
-        self._open(RoundView(job, seed, workers, shards, pulls=len(workers) > 1))
+        self._speculation = Speculation(balance.patience, self._flights, self.measurements)
+        view = RoundView(job, seed, workers, shards, pulls=len(workers) > 1)
+        self._open(view if before is None else before.seen_by(view))
+
+    def seen_by(self, view: RoundView) -> RoundView:
+        """Return a view on other workers with what was learnt here of those that stay."""
+        mine = self._view
+        row_of = {who: row for row, who in enumerate(zip(view.workers.ids, view.workers.nodes, strict=True))}
+        moved = [row_of.get(who, -1) for who in zip(mine.workers.ids, mine.workers.nodes, strict=True)]
+        resident = frozen(np.array([*moved, -1])[self.worker_of], np.int64)  # the last one is for nobody
+        return replace(view, round=mine.round + 1, resident=resident, state=mine.state)
 
     def _open(self, view: RoundView) -> None:
         """Divide the shards for a round, and let those who got none ask for what was kept back."""
@@ -117,6 +139,7 @@ class Rounds:
         self.worker_of: Ints = self._assignment.worker_of.astype(np.int64)
         self._calls = list(self._assignment.calls())
         self._pending = np.flatnonzero(self.worker_of < 0)
+        self._forecast: Ints | None = None
         for worker in sorted(set(range(len(view.workers))) - {call.worker for call in self._calls}):
             self._give(worker)
         self._refuse_to_wait_for_nobody(len(self._calls))
@@ -160,8 +183,14 @@ class Rounds:
         """Return the shards of one worker in this round, ascending."""
         return np.flatnonzero(self.worker_of == worker)
 
+    @property
+    def num_copies(self) -> int:
+        """How many calls were copies of what was overdue."""
+        return self._speculation.num_copies
+
     def begin(self, now_s: float = 0.0) -> Instructions:
         """Open an attempt at a round: every worker gets its calls, in a second attempt those of the first."""
+        self._began_s = now_s
         self._flights.begin()
         self._flights.depart(self._calls, now_s)
         return Instructions(tuple(self._calls))
@@ -181,7 +210,8 @@ class Rounds:
         original = self._flights.land(call)
         accepted = self._accepted(call, original, result, now_s)
         if not (accepted and self.store.complete):
-            return Instructions(self._more(call.worker, now_s))
+            more = self._more(call.worker, now_s)
+            return Instructions(more, fetches=() if more else self._ahead(call.worker, now_s))
         report = self.store.commit().report
         if report is None and result.sums.ahead is not None:
             self.store.offer(self.store.message.version, call.shards, replace(result.sums, total=result.sums.ahead))
@@ -199,7 +229,7 @@ class Rounds:
         more = self._give(worker)
         self._refuse_to_wait_for_nobody(self.store.num_missing - len(self._pending))
         self._flights.depart(more, now_s)
-        return more or (self._copied_by(worker, now_s) if self._may_copy else ())
+        return more or (() if len(self._pending) else self._speculation.copy_for(worker, self._view, now_s))
 
     def _accepted(self, call: Call, original: Flight | None, result: CallResult, now_s: float) -> bool:
         """Offer an answer to the store, or put a copy's aside until the copies have all that the call has."""
@@ -229,54 +259,33 @@ class Rounds:
     @property
     def look_s(self) -> float:
         """When to look for calls that are overdue; infinite where there are none, or nobody who could help."""
-        if not self._may_copy or not len(self._flights.idle):
-            return math.inf
-        since_s = self._flights.since_s
-        running_s = np.maximum(self.balance.patience * self._expected_s(), GROWTH * (self._looked_s - since_s))
-        return max(float(np.nanmin(since_s + running_s, initial=math.inf)), self._looked_s + LOOK_AGAIN_S)
+        return math.inf if len(self._pending) else self._speculation.look_s(self._view)
 
     def look(self, now_s: float) -> Instructions:
         """Give idle workers copies of what is overdue by now."""
-        self._looked_s = now_s
-        idle = self._flights.idle.tolist() if self._may_copy else ()
-        return Instructions(tuple(call for worker in idle for call in self._copied_by(worker, now_s)))
+        return Instructions(() if len(self._pending) else self._speculation.look(self._view, now_s))
 
-    @property
-    def _may_copy(self) -> bool:
-        return self.balance.patience < math.inf and not len(self._pending)
+    def _ahead(self, worker: int, now_s: float) -> tuple[Call, ...]:
+        """Return what an idle worker should read ahead, if the next round divides as this one lets expect."""
+        lasting = now_s - self._began_s >= WORTH_A_FORECAST_S
+        if not (self.balance.redivides and lasting and not len(self._pending) and self._flights.is_idle(worker)):
+            return ()
+        if self._forecast is None:
+            running_s = np.fmax(now_s - self._flights.since_s, self._speculation.expected_s(self._view))
+            busy_s = self._busy_s + np.nan_to_num(running_s)
+            self._forecast = self._divide(self._after(busy_s)).worker_of
+        new = np.flatnonzero((self._forecast == worker) & (self.worker_of != worker))
+        return (Call(worker, new),) if len(new) else ()
 
-    def _expected_s(self) -> Floats:
-        """Return how long each worker's first call should take, NaN where it has none or nothing was measured."""
-        workers = self.measurements.table()
-        carried_s = workers.s_fixed + self._view.message_bytes * workers.s_per_byte
-        found: Floats = carried_s + self._flights.work * workers.s_per_work
-        return found
-
-    def _copied_by(self, worker: int, now_s: float) -> tuple[Call, ...]:
-        """Give an idle worker some shards of the call that has been overdue for the longest time."""
-        running_s = now_s - self._flights.since_s
-        due_s = self.balance.patience * self._expected_s() * (1 - ROUNDING)
-        overdue = np.flatnonzero((running_s >= due_s) & (running_s > 0))
-        view = replace(self._view, workers=self.measurements.table())
-        for slow in overdue[np.argsort(-running_s[overdue], kind="stable")].tolist():
-            flight = self._flights.first(slow)
-            if flight is None:
-                raise AssertionError("an overdue call is under way")
-            asked = replace(view, pending=frozen(flight.uncopied, np.int64))
-            shards = portion(asked, worker, self._flights.idle, float(running_s[slow]))
-            if len(shards):
-                copy = Call(worker, shards)
-                self._flights.copy(flight, copy)
-                self.num_copies += 1
-                return (copy,)
-        return ()
+    def _after(self, busy_s: Floats) -> RoundView:
+        """Return the view of the next round, if workers were busy for so long in this one."""
+        view = self._view
+        last_s = frozen(np.where(busy_s > 0, busy_s, np.nan))
+        return replace(view, round=view.round + 1, resident=frozen(self.worker_of, np.int64), last_s=last_s)
 
     def _end_round(self) -> None:
         """Divide anew if the policy learns or keeps shards back."""
-        view = self._view
         kept_back = (np.asarray(self._assignment.worker_of) < 0).any()
         self.measurements.next_round()
         if (self.balance.redivides or kept_back) and self.store.training.outcome is None:
-            last_s = np.where(self._busy_s > 0, self._busy_s, np.nan)
-            resident = frozen(self.worker_of, np.int64)
-            self._open(replace(view, round=view.round + 1, resident=resident, last_s=frozen(last_s)))
+            self._open(self._after(self._busy_s))

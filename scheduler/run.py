@@ -51,6 +51,8 @@ class Seat:
         Of the actor: a worker that is started again is another one.
     capacity
         Of ``cpu``, ``gpu`` and ``memory``: what the node has over the job's workers there.
+    s_per_byte
+        Seconds to bring a byte to its node, as its labels say; 0 where they do not.
     since_s
         When it was granted, on the clock of the run.
     """
@@ -59,6 +61,7 @@ class Seat:
     number: int
     node: str
     capacity: tuple[float, float, float]
+    s_per_byte: float
     since_s: float
     worker: Any
 
@@ -115,6 +118,8 @@ class RunResult:
     ----------
     workers
         All that there were, in the order in which they came; those that have left hold no shards.
+    num_copies
+        How many of the calls gave an overdue call's shards to an idle worker too.
     rounds, intervals
         As in ``JobOutcome`` and ``RunOutcome``; no intervals where no timeline was wanted.
     """
@@ -125,5 +130,6 @@ class RunResult:
     seconds_by_round: tuple[float, ...]
     bytes_moved: BytesMoved
     num_calls: int = 0
+    num_copies: int = 0
     rounds: tuple[RoundOutcome, ...] = ()
     intervals: tuple[Interval, ...] = ()

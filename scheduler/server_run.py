@@ -65,7 +65,8 @@ class ServerRun:
         self._store = ParameterStore(self._training)
         self._members: dict[str, Member] = {}
         self._team: list[Member] = []
-        self._num_coming = 0
+        self._rounds: Rounds | None = None
+        self._num_coming = self._num_copies = 0
         self._moved = Moved()
         self._reports: list[RoundReport] = []
         self._seconds_by_round: list[float] = []
@@ -118,6 +119,7 @@ class ServerRun:
             tuple(self._seconds_by_round),
             self._moved.sum(),
             self._moved.num_calls,
+            self._num_copies,
             tuple(log.rounds),
             tuple(log.intervals),
         )
@@ -132,11 +134,13 @@ class ServerRun:
         team = self._team = [self._members.setdefault(seat.id, Member(seat)) for seat in seats]
         if spec.balance.wants_speeds:
             asked = [member for member in team if np.isnan(member.s_per_work)]
-            probes = [member.seat.worker.probe.remote(spec.problem) for member in asked]
+            work = float(spec.shards.work.sum()) * spec.stopping.max_rounds / len(team)
+            probes = [member.seat.worker.probe.remote(spec.problem, work) for member in asked]
             for member, s_per_work in zip(asked, ray.get(probes), strict=True):
                 member.s_per_work = s_per_work
         table = _worker_table(spec, seats, team)
-        rounds = Rounds(spec.job, spec.problem.seed, self._store, spec.balance, table, spec.shards)
+        rounds = Rounds(spec.job, spec.problem.seed, self._store, spec.balance, table, spec.shards, self._rounds)
+        self._rounds = rounds
         calls = Calls(team, self._store, self._moved, self._now_s)
         for place, member in enumerate(team):
             member.shards = rounds.queue(place)
@@ -146,8 +150,8 @@ class ServerRun:
         self._num_coming = sum(member.taken is not None for member in team)
         came_s = [None if old else seat.since_s for seat, old in zip(seats, known, strict=True)]
         self._log.seat(self._now_s(), [(seat.number, seat.node) for seat in seats], came_s)
-        calls.send(rounds.begin().calls)  # a worker begins as soon as it has read its shards
         self._round_began_s = self._now_s()
+        calls.send(rounds.begin(self._round_began_s).calls)  # a worker begins as soon as it has read its shards
         try:
             self._drive(calls, rounds, seats)
         except ray.exceptions.RayTaskError:
@@ -156,6 +160,7 @@ class ServerRun:
         finally:
             for place, member in enumerate(team):
                 member.shards = rounds.queue(place)
+            self._num_copies += rounds.num_copies
 
     def _welcome(self) -> None:
         """Take word of those who have read their first shards by now."""
@@ -174,10 +179,12 @@ class ServerRun:
         work = self._spec.shards.work
         while self._training.outcome is None and not self._seating.differs(seats):
             self._mind_the_time()  # the clock starts with the solver's first calls
-            answer = calls.next_answer()
+            answer = calls.next_answer(rounds.look_s - self._now_s())
             if self._num_coming:
                 self._welcome()
             if answer is None:
+                if (now_s := self._now_s()) >= rounds.look_s:
+                    calls.send(rounds.look(now_s).calls)
                 continue
             self._mind_the_time()
             call, member = answer.call, self._team[answer.call.worker]
@@ -186,10 +193,14 @@ class ServerRun:
             self._log.answered(
                 call.worker, answer.sent_s, now_s, answer.result.busy_s, answer.num_bytes, answer.num_new
             )
-            instructions = rounds.answered(call, answer.result)
+            if not answer.waited:
+                carried_s = now_s - answer.sent_s - answer.result.busy_s - answer.result.read_s
+                rounds.measurements.brought(call.worker, answer.carried_bytes, carried_s)
+            instructions = rounds.answered(call, answer.result, now_s)
             if instructions.report is not None:
                 self._note(instructions.report, now_s)
             calls.send(instructions.calls)
+            calls.fetch(instructions.fetches)
 
     def _refuse_mixed_kernels(self) -> None:
         """Refuse workers whose last bits may differ: who computed what would change the model."""
@@ -265,5 +276,5 @@ def _worker_table(spec: RunSpec, seats: Sequence[Seat], team: Sequence[Member]) 
         capacity=frozen([seat.capacity for seat in seats]),
         s_per_work=frozen([member.s_per_work for member in team]),
         s_fixed=frozen(np.zeros(num)),
-        s_per_byte=frozen(np.zeros(num)),
+        s_per_byte=frozen([seat.s_per_byte for seat in seats]),
     )

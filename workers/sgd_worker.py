@@ -34,15 +34,19 @@ class SgdWorker:
         memory = f"up to {self._memory_bytes / 2**20:,.0f} MiB of shards"
         return f"SgdWorker({self._job}, {self._name} on node {node}, {memory})"
 
-    def probe(self, problem: Problem) -> float:
-        """Return seconds per row of the job's own objective."""
-        return probe(problem, time.perf_counter)
+    def probe(self, problem: Problem, work: float) -> float:
+        """Return seconds per row of the job's own objective; there is ``work`` (rows) to be done here."""
+        return probe(problem, work, time.perf_counter)
 
     def take(self, data: DataSet | bytes, shards: Sequence[int]) -> tuple[int, int, Environment]:
         """Begin a job: read the worker's shards; return the bytes read, the process id, and what computes here."""
         known = decode(data) if isinstance(data, bytes) else data
         self._state = WorkerState(self._name, known, self._memory_bytes, time.perf_counter)
         return self._state.prepare(shards), os.getpid(), environment()
+
+    def fetch(self, shards: Sequence[int]) -> None:
+        """Read shards that the next round is likely to want here."""
+        self._state.fetch(shards)
 
     def run(self, message: bytes, problem: bytes | None, shards: Sequence[int] | None) -> bytes:
         """Compute shards for an encoded ``Message``, and return the encoded ``CallResult``.

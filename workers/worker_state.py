@@ -18,7 +18,8 @@ from workers.problem import Problem
 from workers.update import CallSums, Message, call_update
 
 PROBE_ROWS, PROBE_VALUES = 2048, 1 << 20
-PROBE_SECONDS = 0.02
+PROBE_SECONDS, LONGEST_PROBE_SECONDS = 0.02, 0.5
+PROBE_PART = 0.005
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class CallResult:
         None if an update was not finite; ``failure`` says which.
     busy_s
         Seconds of computing.
-    read_bytes
-        Of the shards that were read before.
+    read_bytes, read_s
+        Of the shards that were read before, and in how many seconds; bytes that were fetched ahead count too.
     """
 
     version: int
@@ -40,6 +41,7 @@ class CallResult:
     busy_s: float
     failure: str | None = None
     read_bytes: int = 0
+    read_s: float = 0.0
 
 
 class WorkerState:
@@ -64,6 +66,7 @@ class WorkerState:
         self._held: dict[int, Floats] = {}
         self._held_for: tuple[str, int] | None = None
         self._work, self._nbytes = data.work, data.nbytes
+        self._fetched_bytes = 0
         self.rows_done = 0
         self.busy_s = 0.0
 
@@ -104,6 +107,24 @@ class WorkerState:
         self.queue = np.array(wanted, dtype=np.int64)
         return sum(shard.nbytes for shard in loaded)
 
+    def fetch(self, shards: Sequence[int]) -> None:
+        """Read shards ahead of a call that is likely to want them, as far as there is room beside what is here.
+
+        Raises
+        ------
+        DataError
+            If they cannot be read.
+        """
+        room = self.memory_bytes - self.resident_bytes
+        wanted = []
+        for shard in map(int, shards):
+            if shard not in self._cache and self._nbytes[shard] <= room:
+                room -= self._nbytes[shard]
+                wanted.append(shard)
+        for read in self.data.load(wanted):
+            self._cache[read.index] = read
+            self._fetched_bytes += read.nbytes
+
     def run(self, message: Message, shards: Sequence[int] | None = None) -> CallResult:
         """Compute and add up the updates of ``shards``, or without them of the queue.
 
@@ -114,7 +135,12 @@ class WorkerState:
         """
         if self._problem is None:
             raise RuntimeError("configure() comes before run()")
-        read_bytes = 0 if shards is None else self.prepare(shards)
+        read_bytes, read_s = self._fetched_bytes, 0.0
+        self._fetched_bytes = 0
+        if shards is not None:
+            began = self._clock()
+            read_bytes += self.prepare(shards)
+            read_s = self._clock() - began
         start = self._clock()
         if self._held_for != (message.stage, message.round):
             self._held.clear()
@@ -128,18 +154,24 @@ class WorkerState:
         busy = self._clock() - start
         self.busy_s += busy
         self.rows_done += int(self._work[chosen].sum())
-        return CallResult(message.version, sums, busy, failure, read_bytes)
+        return CallResult(message.version, sums, busy, failure, read_bytes, read_s)
 
 
-def probe(problem: Problem, clock: Callable[[], float]) -> float:
-    """Return seconds per row for gradients of the job's own objective, from a short run on random rows."""
+def probe(problem: Problem, work: float, clock: Callable[[], float]) -> float:
+    """Return seconds per row for gradients of the job's own objective, from a short run on random rows.
+
+    A node that is held to a part of a processor shows it only after a while: the more there is to do, the longer the
+    probe, up to ``PROBE_PART`` of what ``work`` (rows) would take.
+    """
     random = np.random.default_rng(0)
     num_rows = max(1, min(PROBE_ROWS, PROBE_VALUES // problem.num_features))
     rows = Rows(random.standard_normal((num_rows, problem.num_features)), np.zeros(num_rows))
     parameters = problem.start()
     problem.gradient(parameters, rows)  # the first run pays for imports and page faults
-    start, done = clock(), 0
-    while (elapsed := clock() - start) < PROBE_SECONDS or not done:
+    start, done, elapsed, enough = clock(), 0, 0.0, PROBE_SECONDS
+    while elapsed < enough or not done:
         problem.gradient(parameters, rows)
         done += num_rows
+        elapsed = clock() - start
+        enough = min(max(PROBE_PART * elapsed / done * work, PROBE_SECONDS), LONGEST_PROBE_SECONDS)
     return elapsed / done

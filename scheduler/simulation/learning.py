@@ -144,13 +144,19 @@ class LearningRun(Running):
         stayed = set(map(id, self._seats))
         self._cached = {seat.worker: self._cached[seat.worker] if id(seat) in stayed else set() for seat in seats}
         self._free_s = {row: seat.ready_s for row, seat in enumerate(seats)}
-        self._due, self._rounds, self._seats = [], None, seats
+        self._due, self._seats = [], seats
         if not seats or all_in:
             return
         self._store.begin_again()
         view = self._job.view
         self._rounds = Rounds(
-            view.id, self._job.balance_seed, self._store, self._balance, self._table(view.bundle), self._learning.shards
+            view.id,
+            self._job.balance_seed,
+            self._store,
+            self._balance,
+            self._table(view.bundle),
+            self._learning.shards,
+            self._rounds,
         )
         self._begin_round(now_s, self._round)
         for seat in seats:
@@ -207,6 +213,18 @@ class LearningRun(Running):
             )
             heapq.heappush(self._due, due)
 
+    def _fetch(self, calls: tuple[Call, ...], now_s: float) -> None:
+        """Let idle workers read shards ahead."""
+        for call in calls:
+            seat = self._seats[call.worker]
+            new_bytes, num_new = self._missing(seat, call.shards)
+            self._free_s[call.worker] = self._carried(seat, now_s, new_bytes)
+            self._round.bytes_moved += new_bytes
+            self._round.shards_moved += num_new
+            self._waited(call.worker, now_s)
+            self._note(seat, Activity.MOVING, now_s, self._free_s[call.worker])
+            self._round.idle_since_s[call.worker] = self._free_s[call.worker]
+
     def _missing(self, seat: Seat, shards: Ints) -> tuple[float, int]:
         """Return the bytes and the number of those shards that the worker must read first, and keep them there."""
         here = self._cached[seat.worker]
@@ -253,6 +271,7 @@ class LearningRun(Running):
         instructions = self._rounds.answered(due.call, CallResult(due.version, _SUMS, due.busy_s), now_s)
         if instructions.report is None:
             self._send(instructions.calls, now_s)
+            self._fetch(instructions.fetches, now_s)
             return
         self._end_round(now_s)
         goes_on_s = now_s + costs.round_s

@@ -62,7 +62,9 @@ class Machines:
         if self._cluster.is_up(name) is joins:
             return False
         if joins:
-            self._dead.append(dead(name, self._down_since_s.pop(name), now_s))
+            since_s = self._down_since_s.pop(name)
+            if since_s < now_s:
+                self._dead.append(dead(name, since_s, now_s))
         else:
             self._down_since_s[name] = now_s
             for number in [number for number in self._visiting if self._world.foreign[number].machine == name]:

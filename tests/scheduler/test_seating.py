@@ -9,7 +9,7 @@ from scheduler.server_run import Seating
 
 
 def seats(*names: str) -> tuple[Seat, ...]:
-    return tuple(Seat(name, number, "node", (1.0, 0.0, 0.0), 0.0, None) for number, name in enumerate(names))
+    return tuple(Seat(name, number, "node", (1.0, 0.0, 0.0), 0.0, 0.0, None) for number, name in enumerate(names))
 
 
 def test_whoever_drives_waits_for_somebody() -> None:

@@ -142,16 +142,25 @@ def test_the_probe_divides_seconds_by_rows(objective: str, num_classes: int) -> 
     X, y = classification(num_classes, 40) if num_classes else regression(40)
     problem = problem_for(X, y, 2, objective)
     clock = Clock(step=1 / 128)
-    # Read once to begin, then before each of two passes, then once more: three steps have gone, over 0.02 s.
+    # Read once to begin, then after each of three passes: three steps have gone, over 0.02 s.
     assert 2 / 128 < PROBE_SECONDS < 3 / 128
-    assert probe(problem, clock) == 3 / 128 / (2 * PROBE_ROWS)
+    assert probe(problem, 0.0, clock) == 3 / 128 / (3 * PROBE_ROWS)
     assert clock.reads == 4
+
+
+def test_the_probe_takes_longer_where_there_is_more_to_do_but_not_for_ever() -> None:
+    X, y = regression(40)
+    problem = problem_for(X, y, 2)
+    for hours, steps in ((1e-3, 3), (0.01, 24), (1.0, 64), (100.0, 64)):
+        clock = Clock(step=1 / 128)
+        probe(problem, hours * 3600 * 128 * PROBE_ROWS, clock)  # so many hours at a pass a step
+        assert clock.reads == steps + 1
 
 
 def test_the_probe_of_a_slow_machine_makes_one_pass() -> None:
     X, y = regression(40)
     clock = Clock(step=1.0)
-    assert probe(problem_for(X, y, 2), clock) == pytest.approx(2.0 / PROBE_ROWS)
+    assert probe(problem_for(X, y, 2), 0.0, clock) == pytest.approx(1.0 / PROBE_ROWS)
 
 
 @pytest.fixture
