@@ -14,8 +14,8 @@ from scheduler.cli.arguments import AsJson, print_json
 from scheduler.errors import UserError
 from scheduler.lab import building, state
 from scheduler.lab.lab import Lab, plan_of
-from scheduler.lab.status import LabStatus, status_of
-from scheduler.report.lab import plan_text, status_table
+from scheduler.lab.status import status_of
+from scheduler.report.lab import notes_text, plan_text, status_table
 
 lab = typer.Typer(
     name="lab",
@@ -66,7 +66,7 @@ def up(
     with console.status("looking at this machine") as line:
         made = building.build(name, plan, line.update, isolated=isolated, is_bound=False, dashboard=dashboard)
     if as_json:
-        print_json(_status_json(status_of(Lab(name))))
+        print_json(asdict(status_of(Lab(name))))
         return
     console.print(plan_text(made), highlight=False)
     _print_environment(Lab(name))
@@ -80,9 +80,11 @@ def status(name: Name = state.DEFAULT_NAME, as_json: AsJson = False) -> None:
     """
     found = status_of(Lab(name))
     if as_json:
-        print_json(_status_json(found))
+        print_json(asdict(found))
     else:
-        Console().print(status_table(found))
+        console = Console()
+        console.print(status_table(found))
+        console.print(notes_text(found.notes), highlight=False, markup=False)
 
 
 @lab.command()
@@ -105,7 +107,7 @@ def slow(node: Node, factor: Factor, mbit_per_s: MbitPerS = None, name: Name = s
 
 @lab.command()
 def cut(node: Node, name: Name = state.DEFAULT_NAME) -> None:
-    """Take a node's network away. Ray counts it as dead after about half a minute.
+    """Take a node's network away. Ray counts it as dead after about a minute.
 
     Example: apportion lab cut cpu-0
     """
@@ -140,10 +142,6 @@ def _counts(texts: list[str]) -> dict[str, int]:
             raise UserError(f"--nodes: expected TYPE=NUMBER, such as cpu=2, got {text!r}")
         counts[node_type] = int(number)
     return counts
-
-
-def _status_json(found: LabStatus) -> dict[str, object]:
-    return asdict(found)
 
 
 def _print_environment(one: Lab) -> None:

@@ -31,7 +31,7 @@ def is_living(lab: LabState) -> bool:
     """Say whether a lab is being made, or can be used."""
     if not lab.is_up or lab.is_bound:
         return lab.owner.is_alive()
-    return lab.head.name in processes.marked(lab.id)
+    return lab.head.name in processes.of_lab(lab.id)
 
 
 def build(
@@ -60,8 +60,8 @@ def build(
         previous = state.load(name)
         if previous is not None and is_living(previous):
             raise UserError(
-                f"the lab '{name}' is up already, at {previous.address}: end it with 'apportion lab down --name {name}', "
-                "or give this one another '--name'"
+                f"the lab '{name}' is up already, at {previous.address}: end it with 'apportion lab down --name {name}', or "
+                "give this one another '--name'"
             )
         if previous is not None:
             report(f"removing what an earlier lab '{name}' has left")
@@ -87,7 +87,7 @@ def remove(lab: LabState) -> None:
 def start_again(lab: LabState, one: NodeState) -> None:
     """Start a node whose raylet has ended, or which Ray counts as dead, and hold it when it has settled."""
     isolation = isolation_of(lab)
-    processes.end(lambda: processes.marked(lab.id).get(one.node.name, []))
+    processes.end(lambda: processes.of_lab(lab.id).get(one.node.name, []))
     isolation.hold(lab, replace(one, factor=max(1.0, lab.head.processors / one.node.processors), mbit_per_s=0.0))
     _bring_up(lab, isolation, [one.node], _silent)
     isolation.hold(lab, one)

@@ -123,7 +123,7 @@ class Namespaces:
             for pid in chain.from_iterable(Group(name).pids() for name in names):
                 with suppress(psutil.NoSuchProcess):
                     yield psutil.Process(pid)
-            yield from chain.from_iterable(processes.marked(lab.id).values())
+            yield from chain.from_iterable(processes.of_lab(lab.id).values())
 
         processes.end(members)
         for name in names[1:]:
@@ -165,7 +165,7 @@ class SideBySide:
     def usage(self, lab: LabState, node: LabNode) -> Usage:
         """Add up what the node's processes have used that still run."""
         used_s = 0.0
-        for process in processes.marked(lab.id).get(node.name, []):
+        for process in processes.of_lab(lab.id).get(node.name, []):
             with suppress(psutil.Error):
                 times = process.cpu_times()
                 used_s += times.user + times.system
@@ -173,7 +173,7 @@ class SideBySide:
 
     def remove(self, lab: LabState) -> None:
         """End what bears the lab's mark."""
-        processes.end(lambda: chain.from_iterable(processes.marked(lab.id).values()))
+        processes.end(lambda: chain.from_iterable(processes.of_lab(lab.id).values()))
 
 
 def _unheld(lab: LabState, known: Sequence[str]) -> list[str]:

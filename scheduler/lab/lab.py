@@ -69,7 +69,7 @@ class Lab:
         isolation_of(lab).link(lab, one)
         with authentication.as_client(self.environment):
             member = members(lab.address).get(one.node.name)
-            is_there = any(_is_raylet(process) for process in processes.marked(lab.id).get(one.node.name, []))
+            is_there = any(_is_raylet(process) for process in processes.of_lab(lab.id).get(one.node.name, []))
             if is_there and member is not None and member.is_alive:
                 return False
             building.start_again(lab, one)

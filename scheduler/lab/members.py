@@ -25,9 +25,9 @@ def members(address: str) -> dict[str, Member]:
 
     This process must be a client already (``authentication.as_client``).
     """
+    core: Any = ray._raylet
     try:
-        client: Any = ray._raylet.GcsClient(address=address)
-        infos = client.get_all_node_info(timeout=TIMEOUT_S).values()
+        infos = core.GcsClient(address=address).get_all_node_info(timeout=TIMEOUT_S).values()
     except (ray.exceptions.RayError, RuntimeError, TimeoutError, ConnectionError):
         return {}
     found: dict[str, Member] = {}

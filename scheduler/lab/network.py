@@ -45,7 +45,14 @@ def used_subnets() -> list[IPv4Network]:
 def make_bridge(name: str, address: str) -> None:
     """Make a bridge that has an ``address`` of this machine in a /24."""
     _run("ip", "link", "add", name, "type", "bridge", "forward_delay", "0")
-    _run("ip", "link", "set", name, "address", "02:" + ":".join(f"{int(part):02x}" for part in ["0", *address.split(".")]))
+    _run(
+        "ip",
+        "link",
+        "set",
+        name,
+        "address",
+        "02:" + ":".join(f"{int(part):02x}" for part in ["0", *address.split(".")]),
+    )
     _run("ip", "address", "add", f"{address}/24", "dev", name)
     _run("ip", "link", "set", name, "up")
 

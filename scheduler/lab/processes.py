@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import psutil
 
@@ -22,16 +24,21 @@ def mark(lab_id: str, role: str) -> dict[str, str]:
     return {MARK: f"{lab_id}/{role}"}
 
 
-def marked(lab_id: str) -> dict[str, list[psutil.Process]]:
-    """Return the processes of a lab by the node that started them."""
+def of_lab(lab_id: str) -> dict[str, list[psutil.Process]]:
+    """Return the processes of a lab by the node that started them: those with its mark, and all that come of them.
+
+    Those that give themselves a title, such as Ray's workers, may write over the mark.
+    """
+    everyone = {process.pid: process for process in psutil.process_iter()}
+    parents = {pid: _parent(process) for pid, process in everyone.items()}
+    roles = {pid: role for pid, process in everyone.items() if (role := _role(process, lab_id))}
     found: dict[str, list[psutil.Process]] = {}
-    for process in psutil.process_iter():
-        try:
-            owner, _, role = process.environ().get(MARK, "").partition("/")
-        except (psutil.Error, OSError):  # it has ended, or is somebody else's
-            continue
-        if owner == lab_id:
-            found.setdefault(role, []).append(process)
+    for pid, process in everyone.items():
+        above: int | None = pid
+        while above in parents and above not in roles:
+            above = parents[above]
+        if above in roles:
+            found.setdefault(roles[above], []).append(process)
     return found
 
 
@@ -39,29 +46,26 @@ def workers_of(raylet: psutil.Process) -> list[psutil.Process]:
     """Return a raylet's workers and what they have started, without its agents."""
     try:
         children = [child for child in raylet.children() if not _is_agent(child)]
-        return [one for child in children for one in (child, *_descendants(child))]
+        return [one for child in children for one in (child, *child.children(recursive=True))]
     except psutil.Error:
         return []
 
 
 def end(processes: Callable[[], Iterable[psutil.Process]]) -> None:
-    """Kill processes, and what they have started, until ``processes`` finds none any more.
+    """Kill processes until ``processes`` finds none any more.
 
     Raises
     ------
     RunFailedError
         If some have not ended after ten seconds.
     """
-    left = ENDED_WITHIN_S
-    while found := {one for process in processes() if _runs(process) for one in (process, *_descendants(process))}:
+    until_s = time.monotonic() + ENDED_WITHIN_S
+    while found := {process for process in processes() if _runs(process)}:
         for process in found:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
-            except psutil.NoSuchProcess:
-                continue
         psutil.wait_procs(found, timeout=0.2)
-        left -= 0.2
-        if left <= 0:
+        if time.monotonic() > until_s:
             listed = ", ".join(str(process.pid) for process in found)
             raise RunFailedError(f"these processes of the lab do not end: {listed}")
 
@@ -73,11 +77,20 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _descendants(process: psutil.Process) -> list[psutil.Process]:
+def _parent(process: psutil.Process) -> int | None:
     try:
-        return process.children(recursive=True)
+        return process.ppid()
     except psutil.Error:
-        return []
+        return None
+
+
+def _role(process: psutil.Process, lab_id: str) -> str:
+    """Return the mark that a process has of this lab, empty if it has none."""
+    try:
+        owner, _, role = process.environ().get(MARK, "").partition("/")
+    except (psutil.Error, OSError):  # it has ended, or is somebody else's
+        return ""
+    return role if owner == lab_id else ""
 
 
 def _is_agent(process: psutil.Process) -> bool:

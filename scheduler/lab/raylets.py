@@ -39,7 +39,7 @@ def node_environment(own: Mapping[str, str], token_file: Path, mark: Mapping[str
     """Return the environment of a node: this process's ``own``, without what leads to another cluster."""
     kept = {name: value for name, value in own.items() if name not in _FOREIGN}
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file)}
-    return {"RAY_USAGE_STATS_ENABLED": "0"} | kept | token | mark
+    return {"RAY_USAGE_STATS_ENABLED": "0", **kept, **token, **mark}
 
 
 def _start(node: LabNode, folder: Path) -> list[str]:

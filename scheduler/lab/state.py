@@ -20,7 +20,7 @@ from scheduler.lab.plan import LabNode, LabPlan
 from workers.model import write_json
 
 ROOT = Path("/tmp")  # noqa: S108  (Ray's sockets lie below, whose paths may have 107 characters: TMPDIR is often long)
-STATE_FILE, LOCK_FILE, TOKEN_FILE = "lab.json", "lock", "token"  # noqa: S105
+STATE_FILE, LOCK_FILE, TOKEN_FILE = "lab.json", "lock", "token"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,11}")
 DEFAULT_NAME = "lab"
 
@@ -182,9 +182,7 @@ def folder_of(name: str) -> Path:
         If labs cannot be called so.
     """
     if not NAME.fullmatch(name):
-        raise UserError(
-            f"a lab's name has up to 12 small letters, digits and '-', and begins with none of these, got {name!r}"
-        )
+        raise UserError(f"a lab's name has 1 to 12 small letters, digits and '-', which is not the first, got {name!r}")
     return home() / name
 
 

@@ -66,7 +66,7 @@ def status_of(lab: Lab) -> LabStatus:
     there = lab.members() if found.is_up else {}
     time.sleep(max(0.0, began_s + WATCHED_S - time.monotonic()))
     after, elapsed_s = usages(), time.monotonic() - began_s
-    pids = {name: tuple(sorted(one.pid for one in those)) for name, those in processes.marked(found.id).items()}
+    pids = {name: tuple(sorted(one.pid for one in those)) for name, those in processes.of_lab(found.id).items()}
     held: list[NodeState | None] = [None, *found.nodes]
 
     def row(node: LabNode, one: NodeState | None, was: Usage, now: Usage) -> NodeStatus:

@@ -1,7 +1,7 @@
 """A process that holds the workers of a lab's nodes to their processors by stopping and continuing them.
 
-Raylets and their agents go on, so that the cluster takes nobody for dead. A node that is cut off is stopped whole. This is for
-machines where the kernel cannot be asked to do it: ``python -m scheduler.lab.throttle NAME ID``.
+Raylets and their agents go on, so that the cluster takes nobody for dead. A node that is cut off is stopped whole.
+This is for machines where the kernel cannot be asked to do it: ``python -m scheduler.lab.throttle NAME ID``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from scheduler.lab import processes, state
 from scheduler.lab.budget import Budget
 from scheduler.lab.state import LabState, NodeState
 
-PERIOD_S = 0.02
-LOOKS_EVERY_S = 0.25
+PERIOD_S = 0.03
+LOOKS_EVERY_S = 0.3
 """How often new workers are looked for; this costs more than a period's work."""
 
 
@@ -72,7 +72,7 @@ def hold(name: str, lab_id: str) -> None:
             if not lab.is_up:
                 continue
             if now_s - looked_s > LOOKS_EVERY_S:
-                looked_s, found = now_s, processes.marked(lab_id)
+                looked_s, found = now_s, processes.of_lab(lab_id)
                 for one in lab.nodes:
                     nodes.setdefault(one.node.name, NodeThrottle()).look(one, found.get(one.node.name, []))
             for one in lab.nodes:
