@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
@@ -75,3 +77,28 @@ def _is_let_in(address: str, token: str | None) -> bool:
                 return False
             raise
     return True
+
+
+@contextmanager
+def as_client(environment: Mapping[str, str]) -> Iterator[None]:
+    """Let this process be a client of another cluster, whose address and token ``environment`` has.
+
+    Ray reads these variables once, when it is imported, so it is told to read them again. There must be no connection.
+    """
+    names = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ.update(environment)
+    _read_again()
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+        _read_again()
+
+
+def _read_again() -> None:
+    core: Any = import_module("ray._raylet")
+    core.Config.initialize("")
+    core.AuthenticationTokenLoader.instance().reset_cache()

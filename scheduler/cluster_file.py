@@ -1,4 +1,4 @@
-"""Reading a Ray cluster file as a fleet: what its node types would be, if all of them were up."""
+"""Reading a Ray cluster file: its node types, and the fleet that they would be if all of them were up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MEMORY_PER_CPU = 4 * 2.0**30
 MOST_MACHINES = 200_000
 
 
-class _NodeType(BaseModel):
+class NodeType(BaseModel):
     """What is read of a node type; Ray knows of much more."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
@@ -31,22 +31,24 @@ class _NodeType(BaseModel):
     labels: dict[str, str] = Field(default_factory=dict)
 
 
-class _ClusterFile(BaseModel):
+class ClusterFile(BaseModel):
     """What is read of a cluster file."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    available_node_types: dict[str, _NodeType] = Field(min_length=1)
+    available_node_types: dict[str, NodeType] = Field(min_length=1)
     head_node_type: str
     max_workers: int = Field(2, ge=0)
 
+    def allowed(self, name: str) -> int:
+        """Return how many workers of a type there may be, beside other types; as Ray has it."""
+        by_default = 0 if name == self.head_node_type else self.max_workers
+        most = self.available_node_types[name].max_workers
+        return by_default if most is None else most
 
-def read_fleet(path: Path) -> Fleet:
-    """Return the head and the most workers of every type that a Ray cluster file allows.
 
-    A type without ``max_workers`` may have as many as the file's; together they may have no more than that, so later
-    types get what is left. Nodes without CPU and GPU, such as a head that computes nothing, are left out. A file
-    of ``ray up`` is valid as it is; speeds, prices and bandwidths are hints in its labels (``node_labels``).
+def read_cluster_file(path: Path) -> ClusterFile:
+    """Read a Ray cluster file; a file of ``ray up`` is valid as it is.
 
     Raises
     ------
@@ -55,20 +57,34 @@ def read_fleet(path: Path) -> Fleet:
     """
     document = located_yaml.read(path)
     try:
-        found = _ClusterFile.model_validate(document.value)
+        found = ClusterFile.model_validate(document.value)
     except ValidationError as error:
         details = sorted(error.errors(include_url=False), key=lambda detail: document.line(detail["loc"]))
         raise UserError("\n".join(dict.fromkeys(_explained(document, detail) for detail in details))) from None
     wrong = list(_wrong(document, found))
     if wrong:
         raise UserError("\n".join(wrong))
+    return found
+
+
+def read_fleet(path: Path) -> Fleet:
+    """Return the head and the most workers of every type that a Ray cluster file allows.
+
+    A type without ``max_workers`` may have as many as the file's; together they may have no more than that, so later
+    types get what is left. Nodes without CPU and GPU, such as a head that computes nothing, are left out. Speeds,
+    prices, bandwidths and latencies are hints in the file's labels (``node_labels``).
+
+    Raises
+    ------
+    UserError
+        As ``read_cluster_file``, and if no node computes anything.
+    """
+    found = read_cluster_file(path)
     machines: list[Machine] = []
     left = found.max_workers
     for name, kind in found.available_node_types.items():
         is_head = name == found.head_node_type
-        by_default = 0 if is_head else found.max_workers  # as Ray has it
-        allowed = by_default if kind.max_workers is None else kind.max_workers
-        workers = min(allowed, left)
+        workers = min(found.allowed(name), left)
         left -= workers
         machines += [_machine(name, number, kind) for number in range(workers + is_head)]
     useful = tuple(one for one in machines if one.capacity.cpu > 0 or one.capacity.gpu > 0)
@@ -77,14 +93,14 @@ def read_fleet(path: Path) -> Fleet:
     return Fleet(useful, str(path))
 
 
-def _machine(name: str, number: int, kind: _NodeType) -> Machine:
+def _machine(name: str, number: int, kind: NodeType) -> Machine:
     amounts = kind.resources
     cpu = amounts.get("CPU", 0.0)
     capacity = Resources(cpu, amounts.get("GPU", 0.0), amounts.get("memory", cpu * MEMORY_PER_CPU))
     return Machine.labelled(f"{name}-{number}", capacity, dict(kind.labels), name)
 
 
-def _wrong(document: located_yaml.LocatedYaml, found: _ClusterFile) -> Iterator[str]:
+def _wrong(document: located_yaml.LocatedYaml, found: ClusterFile) -> Iterator[str]:
     """Yield what pydantic does not see: amounts and hints out of bounds, a head that is no type, too many machines."""
     types = found.available_node_types
     if found.head_node_type not in types:

@@ -1,4 +1,4 @@
-"""What a node's labels say of it: its kind, its price and its bandwidth.
+"""What a node's labels say of it: its kind, its price, its bandwidth and its latency.
 
 Labels are set where a node is started: ``labels`` of a node type in ``cluster.yaml``, ``ray start --labels``. Some are
 Ray's own (``ray.io/...``); ours are hints, and a node without them is of no kind, free of charge and at no distance.
@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 KIND = "apportion.dev/kind"
 PRICE_PER_HOUR = "apportion.dev/price-per-hour"
 MBIT_PER_S = "apportion.dev/mbit-per-s"
+LATENCY_MS = "apportion.dev/latency-ms"
 SPEED = "apportion.dev/speed"
 
-LEAST = {PRICE_PER_HOUR: 0.0, MBIT_PER_S: 0.001, SPEED: 0.001}
+LEAST = {PRICE_PER_HOUR: 0.0, MBIT_PER_S: 0.001, LATENCY_MS: 0.0, SPEED: 0.001}
 """The hints that are numbers, and the least that each may be."""
 
 KINDS = (KIND, "ray.io/node-group", "ray.io/accelerator-type")
@@ -34,8 +35,18 @@ def price_per_hour(node: str, labels: Mapping[str, str]) -> float:
 
 def s_per_byte(node: str, labels: Mapping[str, str]) -> float:
     """Return the seconds to bring a byte to the node, 0 if no label tells the bandwidth."""
-    mbit_per_s = _number(node, labels, MBIT_PER_S)
-    return 8.0 / (1e6 * mbit_per_s) if mbit_per_s else 0.0
+    found = mbit_per_s(node, labels)
+    return 8.0 / (1e6 * found) if found else 0.0
+
+
+def mbit_per_s(node: str, labels: Mapping[str, str]) -> float:
+    """Return the node's bandwidth in megabits per second, 0 if no label tells it."""
+    return _number(node, labels, MBIT_PER_S)
+
+
+def latency_s(node: str, labels: Mapping[str, str]) -> float:
+    """Return the seconds that a message is on its way to or from the node, whatever its size; 0 if no label does."""
+    return _number(node, labels, LATENCY_MS) / 1e3
 
 
 def speed(node: str, labels: Mapping[str, str]) -> float:

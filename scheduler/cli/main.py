@@ -14,6 +14,7 @@ from policies.interface import PolicyError
 from scheduler import __version__
 from scheduler.cli.compare import compare
 from scheduler.cli.export import export
+from scheduler.cli.lab import lab
 from scheduler.cli.nodes import nodes
 from scheduler.cli.policies import policies
 from scheduler.cli.predict import predict
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 for command in (run, compare, simulate, nodes, policies, predict, export):
     app.command()(command)
+app.add_typer(lab)
 
 
 def _print_version(wanted: bool) -> None:

@@ -51,6 +51,7 @@ class Machine:
             kind=node_labels.kind(labels) or kind,
             speed=node_labels.speed(name, labels),
             s_per_byte=node_labels.s_per_byte(name, labels),
+            latency_s=node_labels.latency_s(name, labels),
             price_per_hour=node_labels.price_per_hour(name, labels),
             labels=labels,
         )

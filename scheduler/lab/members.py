@@ -1,0 +1,38 @@
+"""Which of a lab's nodes Ray has as its own, and what it calls them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from scheduler.lab.plan import LAB_NODE
+
+TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Member:
+    """A node as Ray has it."""
+
+    node_id: str
+    is_alive: bool
+
+
+def members(address: str) -> dict[str, Member]:
+    """Return Ray's view of a lab's nodes, by their names in the lab, empty if its head does not answer.
+
+    This process must be a client already (``authentication.as_client``).
+    """
+    core: Any = ray._raylet
+    try:
+        infos = core.GcsClient(address=address).get_all_node_info(timeout=TIMEOUT_S).values()
+    except (ray.exceptions.RayError, RuntimeError, TimeoutError, ConnectionError):
+        return {}
+    found: dict[str, Member] = {}
+    for info in infos:
+        name, member = dict(info.labels).get(LAB_NODE, ""), Member(info.node_id.hex(), info.state == 0)
+        if name not in found or member.is_alive:  # one that was started again has two entries
+            found[name] = member
+    return found
