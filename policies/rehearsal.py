@@ -81,15 +81,22 @@ def rehearse(balance: Balance, view: RoundView, seconds: Callable[[int, Ints], f
     makespan_s = float(busy_s.max(initial=0.0))
     idle = [(float(at_s), worker) for worker, at_s in enumerate(busy_s)] if view.pulls else []
     heapq.heapify(idle)
+    resting: list[int] = []
+    now_s, given = 0.0, True
     pending = np.flatnonzero(worker_of < 0)
-    while idle and len(pending):
+    while (idle or given) and len(pending) and view.pulls:
+        if not idle:  # whoever rests is asked again once nobody computes any more
+            idle, resting, given = [(now_s, worker) for worker in resting], [], False
+            continue
         now_s, worker = heapq.heappop(idle)
         asked = replace(view, pending=frozen(pending, np.int64), state=answer.state)
         call = Call(worker, balance.next(asked, worker))
         if wrong := violations(call, asked):
             raise PolicyError(f"policy {balance.name!r} broke {len(wrong)} rule(s): {'; '.join(wrong)}")
         if not len(call.shards):
-            continue  # it rests for this round
+            resting.append(worker)
+            continue
+        given = True
         took_s = seconds(worker, call.shards)
         calls.append(call)
         worker_of[call.shards] = worker

@@ -204,7 +204,6 @@ def _later(draw: st.DrawFn, view: RoundView) -> RoundView:
         round=draw(st.integers(1, 9)),
         resident=frozen([draw(st.integers(-1, num_workers - 1)) for _ in range(num_shards)], np.int64),
         last_s=frozen([draw(busy) for _ in range(num_workers)]),
-        message_bytes=draw(st.sampled_from((0.0, 1e6))),
     )
 
 

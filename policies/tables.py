@@ -211,8 +211,8 @@ class WorkerTable:
     capacity
         Each one's part of its node, shape ``(w, 3)``: what the node has over the job's workers there.
     s_per_work, s_fixed, s_per_byte
-        Measured cost of a call: ``s_fixed + work * s_per_work + missing bytes * s_per_byte``; length w,
-        ``s_per_work`` is NaN where nothing was measured.
+        Cost of a call: ``s_fixed + work * s_per_work + missing bytes * s_per_byte``; length w. ``s_fixed`` is also what
+        it takes to send a round's message and its update, ``s_per_work`` is NaN where nothing was measured.
     """
 
     ids: tuple[str, ...]

@@ -211,8 +211,6 @@ class RoundView:
         Whether idle workers ask for more (``Balance.next``), so that shards may be kept back.
     pending
         Shards that nobody has been given yet, ascending; for ``Balance.next``.
-    message_bytes
-        What every worker receives and sends in a round, whatever its shards.
     state
         The policy's memory: what its last ``divide`` answered, that of the round before, or for ``Balance.next`` this
         round's.
@@ -227,5 +225,4 @@ class RoundView:
     last_s: Floats = field(default_factory=lambda: np.zeros(0))
     pulls: bool = False
     pending: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    message_bytes: float = 0.0
     state: Mapping[str, Any] = field(default_factory=dict)

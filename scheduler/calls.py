@@ -99,6 +99,10 @@ class Answer:
         """What was moved in all, shards too."""
         return self.carried_bytes + self.result.read_bytes
 
+    def carried_s(self, now_s: float) -> float:
+        """Return how long message and update took, if the answer is there now."""
+        return now_s - self.sent_s - self.result.busy_s - self.result.read_s
+
 
 class Calls:
     """Sends calls to workers, with what they need to know, and takes their answers."""

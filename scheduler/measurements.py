@@ -9,10 +9,10 @@ import numpy as np
 from policies.interface import Floats, WorkerTable, frozen
 
 SMOOTHING = 0.5
-"""How much the last transfer counts in the average of its node."""
+"""How much the last measurement counts in an average."""
 
 TELLING_BYTES = 256 * 1024
-"""Of less, the time is that of the call, and tells nothing of the network."""
+"""Of less, the time is that of the call, and tells nothing of how fast bytes come."""
 
 
 class Measurements:
@@ -21,7 +21,7 @@ class Measurements:
     Parameters
     ----------
     workers
-        With ``s_per_work`` as probed (NaN where not), and ``s_per_byte`` as the nodes' labels say (0 where not).
+        With ``s_per_work`` as probed (NaN where not), ``s_fixed`` and ``s_per_byte`` as the nodes' labels promise.
     """
 
     def __init__(self, workers: WorkerTable) -> None:
@@ -30,6 +30,7 @@ class Measurements:
         self._work, self._busy_s = np.zeros(num), np.zeros(num)
         self._s_per_work: Floats = np.full(num, np.nan)
         self._s_per_byte: dict[str, float] = {}
+        self._s_fixed: dict[str, float] = {}
 
     def computed(self, worker: int, work: float, busy_s: float) -> None:
         """Note that a worker computed ``work`` in so many seconds."""
@@ -38,13 +39,15 @@ class Measurements:
         if self._work[worker] > 0:
             self._s_per_work[worker] = self._busy_s[worker] / self._work[worker]
 
-    def brought(self, worker: int, num_bytes: float, seconds: float) -> None:
-        """Note how long so many bytes took to and from a worker."""
-        if num_bytes < TELLING_BYTES or seconds <= 0:
-            return
-        node, now = self._workers.nodes[worker], seconds / num_bytes
-        before = self._s_per_byte.get(node, now)
-        self._s_per_byte[node] = (1 - SMOOTHING) * before + SMOOTHING * now
+    def read(self, worker: int, num_bytes: float, seconds: float) -> None:
+        """Note how long a worker took to bring in so many bytes of shards."""
+        if num_bytes >= TELLING_BYTES:
+            _average(self._s_per_byte, self._workers.nodes[worker], seconds / num_bytes)
+
+    def carried(self, worker: int, num_bytes: float, seconds: float) -> None:
+        """Note how long a call's message and update took, that have so many bytes together."""
+        if num_bytes >= TELLING_BYTES:
+            _average(self._s_fixed, self._workers.nodes[worker], seconds)
 
     def next_round(self) -> None:
         """Begin to count anew: what a round shows replaces what the rounds before it have shown."""
@@ -68,18 +71,21 @@ class Measurements:
         beside = np.array([there.get(node, np.nan) for node in self._workers.nodes])
         return np.where(known, measured, np.where(np.isfinite(beside), beside, probed * scale))
 
-    @property
-    def s_per_byte(self) -> Floats:
-        """Seconds per byte to or from each worker's node, shape ``(w,)``."""
-        promised = self._workers.s_per_byte
-        return np.array(
-            [self._s_per_byte.get(node, float(promised[row])) for row, node in enumerate(self._workers.nodes)]
-        )
-
     def network(self) -> WorkerTable:
-        """Return the workers with what was measured of the network."""
-        return replace(self._workers, s_per_byte=frozen(self.s_per_byte))
+        """Return the workers with what was measured of bringing and sending bytes."""
+        workers, nodes = self._workers, self._workers.nodes
+        if not self._s_fixed and not self._s_per_byte:
+            return workers
+        fixed = [self._s_fixed.get(node, promised) for node, promised in zip(nodes, workers.s_fixed, strict=True)]
+        per_byte = [
+            self._s_per_byte.get(node, promised) for node, promised in zip(nodes, workers.s_per_byte, strict=True)
+        ]
+        return replace(workers, s_fixed=frozen(fixed), s_per_byte=frozen(per_byte))
 
     def table(self) -> WorkerTable:
         """Return the workers with all that was measured."""
         return replace(self.network(), s_per_work=frozen(self.s_per_work))
+
+
+def _average(known: dict[str, float], node: str, now: float) -> None:
+    known[node] = (1 - SMOOTHING) * known.get(node, now) + SMOOTHING * now

@@ -46,10 +46,6 @@ class Store(Protocol):
     message: Any
 
     @property
-    def message_bytes(self) -> float:
-        """What a worker receives and sends in a call, but for its shards."""
-
-    @property
     def complete(self) -> bool:
         """Whether every shard is in."""
 
@@ -132,7 +128,7 @@ class Rounds:
 
     def _open(self, view: RoundView) -> None:
         """Divide the shards for a round, and let those who got none ask for what was kept back."""
-        view = replace(view, workers=self.measurements.network(), message_bytes=self.store.message_bytes)
+        view = replace(view, workers=self.measurements.network())
         self._assignment = self._divide(view)
         self._view = replace(view, state=self._assignment.state)
         self._busy_s: Floats = np.zeros(len(view.workers))
@@ -227,6 +223,8 @@ class Rounds:
         if not self._flights.is_idle(worker):
             return ()
         more = self._give(worker)
+        if not more and self.store.num_missing == len(self._pending):  # whoever rests is asked again
+            more = tuple(call for other in self._flights.idle.tolist() for call in self._give(other))
         self._refuse_to_wait_for_nobody(self.store.num_missing - len(self._pending))
         self._flights.depart(more, now_s)
         return more or (() if len(self._pending) else self._speculation.copy_for(worker, self._view, now_s))
@@ -259,7 +257,7 @@ class Rounds:
     @property
     def look_s(self) -> float:
         """When to look for calls that are overdue; infinite where there are none, or nobody who could help."""
-        return math.inf if len(self._pending) else self._speculation.look_s(self._view)
+        return math.inf if len(self._pending) else self._speculation.look_s()
 
     def look(self, now_s: float) -> Instructions:
         """Give idle workers copies of what is overdue by now."""
@@ -271,7 +269,7 @@ class Rounds:
         if not (self.balance.redivides and lasting and not len(self._pending) and self._flights.is_idle(worker)):
             return ()
         if self._forecast is None:
-            running_s = np.fmax(now_s - self._flights.since_s, self._speculation.expected_s(self._view))
+            running_s = np.fmax(now_s - self._flights.since_s, self._speculation.expected_s())
             busy_s = self._busy_s + np.nan_to_num(running_s)
             self._forecast = self._divide(self._after(busy_s)).worker_of
         new = np.flatnonzero((self._forecast == worker) & (self.worker_of != worker))

@@ -23,6 +23,8 @@ from workers.training import RoundReport, Training
 WORD_OF_A_LOSS_S = 1.0
 """A worker that was taken away is seen to die: how long to wait for word that it was, before it counts as lost."""
 
+NUMBER_BYTES = 8
+
 
 class Seating:
     """Who is to work for a job: changed by one thread, while another drives the rounds.
@@ -193,9 +195,9 @@ class ServerRun:
             self._log.answered(
                 call.worker, answer.sent_s, now_s, answer.result.busy_s, answer.num_bytes, answer.num_new
             )
+            rounds.measurements.read(call.worker, answer.result.read_bytes, answer.result.read_s)
             if not answer.waited:
-                carried_s = now_s - answer.sent_s - answer.result.busy_s - answer.result.read_s
-                rounds.measurements.brought(call.worker, answer.carried_bytes, carried_s)
+                rounds.measurements.carried(call.worker, answer.carried_bytes, answer.carried_s(now_s))
             instructions = rounds.answered(call, answer.result, now_s)
             if instructions.report is not None:
                 self._note(instructions.report, now_s)
@@ -269,12 +271,13 @@ class ServerRun:
 
 def _worker_table(spec: RunSpec, seats: Sequence[Seat], team: Sequence[Member]) -> WorkerTable:
     num = len(seats)
+    message_bytes = 2 * NUMBER_BYTES * spec.problem.num_parameters  # there and back
     return WorkerTable(
         ids=tuple(f"worker-{seat.number}" for seat in seats),
         nodes=tuple(seat.node for seat in seats),
         bundle=frozen(np.tile(spec.bundle.vector(), (num, 1))),
         capacity=frozen([seat.capacity for seat in seats]),
         s_per_work=frozen([member.s_per_work for member in team]),
-        s_fixed=frozen(np.zeros(num)),
+        s_fixed=frozen([message_bytes * seat.s_per_byte for seat in seats]),
         s_per_byte=frozen([seat.s_per_byte for seat in seats]),
     )

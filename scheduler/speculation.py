@@ -35,19 +35,18 @@ class Speculation:
         self._looked_s = -math.inf
         self.num_copies = 0
 
-    def expected_s(self, view: RoundView) -> Floats:
+    def expected_s(self) -> Floats:
         """Return how long each worker's first call should take, NaN where it has none or nothing was measured."""
         workers = self._measurements.table()
-        carried_s = workers.s_fixed + view.message_bytes * workers.s_per_byte
-        found: Floats = carried_s + self._flights.work * workers.s_per_work
+        found: Floats = workers.s_fixed + self._flights.work * workers.s_per_work
         return found
 
-    def look_s(self, view: RoundView) -> float:
+    def look_s(self) -> float:
         """Return when the next call is overdue; infinite where there is none, or nobody who could help."""
         if self._patience == math.inf or not len(self._flights.idle):
             return math.inf
         since_s = self._flights.since_s
-        running_s = np.maximum(self._patience * self.expected_s(view), GROWTH * (self._looked_s - since_s))
+        running_s = np.maximum(self._patience * self.expected_s(), GROWTH * (self._looked_s - since_s))
         return max(float(np.nanmin(since_s + running_s, initial=math.inf)), self._looked_s + LOOK_AGAIN_S)
 
     def look(self, view: RoundView, now_s: float) -> tuple[Call, ...]:
@@ -61,7 +60,7 @@ class Speculation:
         if self._patience == math.inf:
             return ()
         running_s = now_s - self._flights.since_s
-        due_s = self._patience * self.expected_s(view) * (1 - ROUNDING)
+        due_s = self._patience * self.expected_s() * (1 - ROUNDING)
         overdue = np.flatnonzero((running_s >= due_s) & (running_s > 0))
         measured = replace(view, workers=self._measurements.table()) if len(overdue) else view
         for slow in overdue[np.argsort(-running_s[overdue], kind="stable")].tolist():

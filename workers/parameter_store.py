@@ -65,11 +65,6 @@ class ParameterStore:
         return Message(self._version, training.stage, training.state.round, payload, scale, apart)
 
     @property
-    def message_bytes(self) -> float:
-        """What a worker receives and sends in a call, but for its shards."""
-        return float(sum(values.nbytes for values in self.message.payload.values()) + self._total.nbytes)
-
-    @property
     def num_missing(self) -> int:
         """How many shards are not in yet."""
         return len(self._arrived) - int(np.count_nonzero(self._arrived))

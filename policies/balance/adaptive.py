@@ -7,11 +7,14 @@ from typing import ClassVar
 from policies.balance.division import within_memory
 from policies.balance.filling import pace
 from policies.balance.measuring import average, estimate, memory
-from policies.balance.moving import near
+from policies.balance.moving import holders, near, pays
 from policies.balance.speculation import PATIENCE
 from policies.balance.speed_proportional import relative_speeds
 from policies.interface import Assignment, Balance, RoundView, Unplaced
 from policies.options import number
+
+PAYS_BACK = 8
+"""Within so many rounds a move must save what it costs: for so long a speed is expected to last."""
 
 
 class Adaptive(Balance):
@@ -19,8 +22,9 @@ class Adaptive(Balance):
 
     Use it when speeds change over a run, or when a probe does not tell them. Each worker's seconds per unit of work
     are averaged over the rounds, the newer the heavier (EWMA). Shards move when the next round would be shorter by
-    more than the dead band, and then few. A worker that had nothing keeps its estimate, so one that was too slow for
-    a single shard is not tried again; ``adaptive-pull`` does.
+    more than the dead band, and the next ``PAYS_BACK`` rounds by more than it takes to read them; and then few. A
+    worker that had nothing keeps its estimate, so one that was too slow for a single shard is not tried again;
+    ``adaptive-pull`` does.
 
     Parameters
     ----------
@@ -56,8 +60,11 @@ class Adaptive(Balance):
         """Hand out every shard once, by averaged speed; within memory (bytes)."""
         seconds = average(view, self.smoothing)
         s_per_work = estimate(view, seconds)
-        ready, step, _ = pace(view, s_per_work)
-        answer = within_memory(view, near(view, ready, step, self.dead_band), relative_speeds(s_per_work))
+        ready, step, per_byte = pace(view, s_per_work)
+        owner = near(view, ready, step, self.dead_band)
+        if not pays(view, owner, ready, step, per_byte, PAYS_BACK):
+            owner = holders(view)
+        answer = within_memory(view, owner, relative_speeds(s_per_work))
         if isinstance(answer, Unplaced):
             return answer
         return Assignment(answer.worker_of, memory(view, s_per_work=seconds))

@@ -9,11 +9,11 @@ import numpy as np
 from policies.balance.adaptive import Adaptive
 from policies.balance.chunks import chunk, first_chunks
 from policies.balance.division import totals
-from policies.balance.filling import SLOWEST
+from policies.balance.filling import pace
 from policies.balance.measuring import estimate, remembered
+from policies.balance.moving import holders
 from policies.balance.speculation import PATIENCE
-from policies.balance.speed_proportional import relative_speeds
-from policies.interface import MEMORY, Assignment, Balance, Ints, RoundView, Unplaced
+from policies.interface import MEMORY, Assignment, Balance, Floats, Ints, RoundView, Unplaced
 from policies.options import number
 
 LATEST = 1.5
@@ -25,8 +25,9 @@ class AdaptivePull(Balance):
 
     Use it when speeds change from round to round and within one: the first chunk needs no second call, the rest makes
     up for what the estimate got wrong. Parts are those of ``adaptive``. An idle worker gets half of its part of what
-    is left, so chunks decrease, and are smaller for the slow, and none with which it would keep all others waiting. A
-    worker that had nothing at first is tried again.
+    is left, so chunks decrease, and are smaller for the slow, and none with which it would keep all others waiting.
+    What it holds comes first; then it takes from whoever has most left to do, if it can bring and compute a shard
+    before that one would be through. A worker that had nothing at first is tried again.
     Where idle workers cannot ask (the view does not pull), this is ``adaptive``.
 
     Parameters
@@ -72,12 +73,33 @@ class AdaptivePull(Balance):
         return Assignment(first_chunks(view, amounts, answer.worker_of), answer.state)
 
     def next(self, view: RoundView, worker: int) -> Ints:
-        """Return the next chunk: shards that ``worker`` holds, then those that nobody holds, then any."""
-        speeds = np.maximum(relative_speeds(estimate(view, remembered(view, "s_per_work"))), SLOWEST)
+        """Return the next chunk: of what ``worker`` holds or nobody does, then of what others would begin with later."""
+        _, step, per_byte = pace(view, estimate(view, remembered(view, "s_per_work")))
         work, size = view.shards.work[view.pending], view.shards.bytes[view.pending]
-        able = view.workers.bundle[:, MEMORY] >= size.max(initial=0.0)
-        pending = view.pending
-        if able.any():  # whoever is the fastest of them is never too late
-            together = work.sum() / speeds.sum() + work.max(initial=0.0) / speeds[able].max()
-            pending = pending[work / speeds[worker] <= LATEST * together]
-        return chunk(view, worker, pending, work.sum() * speeds[worker] / (2 * speeds.sum()))
+        holder = holders(view)[view.pending]
+        here = work * step[worker] + np.where(holder == worker, 0.0, size * per_byte[worker])
+        wanted = here <= LATEST * _together(view, work, size, holder, step, per_byte)
+        backlog = totals(holder, work, len(step)) * step
+        own = wanted & ((holder == worker) | (holder < 0))
+        amount = work.sum() / step[worker] / (2 * (1.0 / step).sum())
+        if own.any():
+            return chunk(view, worker, view.pending[own], amount)
+        theirs = wanted & (here <= backlog[holder])
+        if not theirs.any():
+            return view.pending[:0]
+        slowest = int(holder[theirs][backlog[holder[theirs]].argmax()])
+        loot = theirs & (holder == slowest)
+        dense = here[loot].sum() / work[loot].sum() if work[loot].sum() > 0 else step[worker]
+        fair = backlog[slowest] / (dense + step[slowest])  # both are then done with it at the same time
+        return chunk(view, worker, view.pending[loot], min(amount, fair))
+
+
+def _together(view: RoundView, work: Floats, size: Floats, holder: Ints, step: Floats, per_byte: Floats) -> float:
+    """Return when all would be done with pending shards if these could be split, and one more on whom it suits."""
+    able = view.workers.bundle[:, MEMORY] >= size.max(initial=0.0)
+    if not able.any():
+        return np.inf
+    fastest = int(np.where(able, step, np.inf).argmin())
+    held = np.where((holder >= 0) & able[holder], work * step[holder], np.inf)
+    best = np.minimum(work * step[fastest] + np.where(holder == fastest, 0.0, size * per_byte[fastest]), held)
+    return float(work.sum() / (1.0 / step).sum() + best.max(initial=0.0))

@@ -33,7 +33,7 @@ def pace(view: RoundView, s_per_work: Floats) -> tuple[Floats, Floats, Floats]:
     Parameters
     ----------
     view
-        The round, with ``s_fixed`` and ``s_per_byte`` of its workers and its ``message_bytes``.
+        The round, with ``s_fixed`` and ``s_per_byte`` of its workers.
     s_per_work
         Shape ``(w,)``, seconds; what is NaN or not positive was not measured and gets the mean of the rest.
 
@@ -45,7 +45,7 @@ def pace(view: RoundView, s_per_work: Floats) -> tuple[Floats, Floats, Floats]:
     speeds = np.maximum(relative_speeds(s_per_work), SLOWEST)
     measured = s_per_work[(s_per_work > 0) & np.isfinite(s_per_work)]
     unit = measured.min() if len(measured) else 1.0
-    start = view.workers.s_fixed + view.message_bytes * view.workers.s_per_byte
+    start = view.workers.s_fixed
     with np.errstate(over="ignore"):
         ready = np.minimum((start - start.min(initial=np.inf)) / unit, LATEST)
         per_byte = np.minimum(view.workers.s_per_byte / unit, LATEST)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from policies.balance.division import fits, totals, work_limit
-from policies.balance.filling import Filling, water_level
+from policies.balance.filling import Filling, makespan, water_level
 from policies.interface import MEMORY, Floats, Ints, RoundView
 
 LEVELS = (1.0, 0.97, 0.9, 0.7)
@@ -100,6 +100,24 @@ def near(view: RoundView, ready: Floats, s_per_work: Floats, slack: float) -> In
     target = (1 + slack) * min(shortest, lasted)
     tries = (kept_up_to(target, level) for level in LEVELS)
     return next((owner for owner in tries if owner is not None), best)
+
+
+def pays(
+    view: RoundView, worker_of: Ints, ready: Floats, s_per_work: Floats, s_per_byte: Floats, num_rounds: int
+) -> bool:
+    """Say whether a hand-out saves in so many rounds what it takes to bring its shards to where they are not yet.
+
+    True where the last hand-out cannot be had again. All seconds are in one unit, as ``pace`` returns them.
+    """
+    last = holders(view)
+    if (worker_of < 0).any() or not fits(view, last):
+        return True
+    saved = makespan(last, view.shards.work, ready, s_per_work) - makespan(
+        worker_of, view.shards.work, ready, s_per_work
+    )
+    moved = np.where(worker_of == last, -1, worker_of)
+    bringing = totals(moved, view.shards.bytes, len(ready)) * s_per_byte
+    return bool(num_rounds * saved > bringing.max(initial=0.0))
 
 
 def completed(

@@ -18,8 +18,7 @@ class OptPerf(Balance):
 
     Use it when workers are on networks of different speed, or must read what they do not hold: a worker gets less
     the more it has to wait for, and nothing if the others are done before it could begin. A worker takes
-    ``s_fixed + message_bytes * s_per_byte``, then ``s_per_work`` for each unit of work, and ``s_per_byte`` more for
-    each byte of a shard that it does not hold. The common time is exact for shards that can be split; whole shards
+    ``s_fixed`` for messages, then ``s_per_work`` for each unit of work, and ``s_per_byte`` more for each byte of a shard that it does not hold. The common time is exact for shards that can be split; whole shards
     are then kept up to a worker's part, and the others go to whoever is done with them first. Where that is quicker,
     all go so, or none.
 

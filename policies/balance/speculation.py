@@ -53,7 +53,7 @@ def _seconds(view: RoundView, worker: int) -> Floats:
     """Return how long each pending shard would take on a worker that brings in what it does not hold."""
     workers, shards = view.workers, view.shards
     missing = np.where(holders(view)[view.pending] == worker, 0.0, shards.bytes[view.pending])
-    bringing = (missing + view.message_bytes) * workers.s_per_byte[worker] + workers.s_fixed[worker]
+    bringing = missing * workers.s_per_byte[worker] + workers.s_fixed[worker]
     computing = shards.work[view.pending] * workers.s_per_work[worker]
     found: Floats = bringing + np.nan_to_num(computing)
     return found

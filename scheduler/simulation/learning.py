@@ -38,7 +38,6 @@ class CountingStore:
     def __init__(self, learning: Learning) -> None:
         self._rounds = learning.rounds
         self._arrived = np.zeros(len(learning.shards), dtype=bool)
-        self.message_bytes = learning.message_bytes + learning.update_bytes
         self.num_committed = 0
         self.training: Any = SimpleNamespace(outcome=None)
         self.message: Any = SimpleNamespace(version=0)
@@ -171,6 +170,10 @@ class LearningRun(Running):
         seats, learning = self._seats, self._learning
         at_s = [seat.ready_s for seat in seats]
         speeds = [seat.speed.at(now_s) for seat, now_s in zip(seats, at_s, strict=True)]
+        fixed_s, message_bytes = (
+            learning.s_per_call + self._costs.call_s,
+            learning.message_bytes + learning.update_bytes,
+        )
         num_there: dict[str, int] = {}
         for seat in seats:
             num_there[seat.machine.id] = num_there.get(seat.machine.id, 0) + 1
@@ -180,7 +183,7 @@ class LearningRun(Running):
             bundle=frozen(np.tile(bundle.vector(), (len(seats), 1))),
             capacity=frozen([seat.machine.capacity.vector() / num_there[seat.machine.id] for seat in seats]),
             s_per_work=frozen([learning.s_per_work / speed for speed in speeds]),
-            s_fixed=frozen([learning.s_per_call + self._costs.call_s] * len(seats)),
+            s_fixed=frozen([fixed_s + message_bytes * seat.machine.s_per_byte for seat in seats]),
             s_per_byte=frozen([seat.machine.s_per_byte for seat in seats]),
         )
 

@@ -27,7 +27,7 @@ def times(view: RoundView, owners: np.ndarray, resident: np.ndarray | None = Non
     workers, longest = view.workers, np.zeros(len(owners))
     for w in range(len(workers)):
         mine = owners == w
-        took = workers.s_fixed[w] + view.message_bytes * workers.s_per_byte[w]
+        took = workers.s_fixed[w]
         took = took + mine @ view.shards.work * workers.s_per_work[w]
         if resident is not None:
             took = took + (mine & (resident != w)) @ view.shards.bytes * workers.s_per_byte[w]

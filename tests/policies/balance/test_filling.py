@@ -128,15 +128,15 @@ def test_pace_is_finite_whatever_was_measured() -> None:
     speeds = [5e-324, 1e300, np.inf, np.nan, 0.0, 1e-3]
     prices = [1e300, 0.0, 1.0, 1.0, 5.0, 1.0]
     table = worker_table([(1.0, 0.0, 1.0)] * 6, speeds, s_fixed=prices, s_per_byte=prices)
-    view = RoundView("j", 0, table, shard_table([], []), message_bytes=1e6)
+    view = RoundView("j", 0, table, shard_table([], []))
     for column in pace(view, table.s_per_work):
         assert np.isfinite(column).all()
     assert pace(view, table.s_per_work)[0].min() == 0
 
 
 def test_pace_by_hand() -> None:
-    table = worker_table([(1.0, 0.0, 1.0)] * 2, [2.0, 4.0], s_fixed=[10.0, 4.0], s_per_byte=[1.0, 0.5])
-    ready, step, per_byte = pace(RoundView("j", 0, table, shard_table([], []), message_bytes=8.0), table.s_per_work)
+    table = worker_table([(1.0, 0.0, 1.0)] * 2, [2.0, 4.0], s_fixed=[18.0, 8.0], s_per_byte=[1.0, 0.5])
+    ready, step, per_byte = pace(RoundView("j", 0, table, shard_table([], [])), table.s_per_work)
     assert (ready.tolist(), step.tolist(), per_byte.tolist()) == ([5.0, 0.0], [1.0, 2.0], [0.5, 0.25])
 
 

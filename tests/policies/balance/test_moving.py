@@ -110,7 +110,7 @@ class TestOptPerf:
         num = len(s_per_work)
         view = view_of(work, s_per_work, s_fixed=fixed[:num], s_per_byte=prices[:num])
         resident = held(data, view, fewest=-1)
-        view = later(view, resident, message_bytes=10.0)
+        view = later(view, resident)
         owner = owners_of(OptPerf(), view)
         best = times(view, hand_outs(len(work), num), resident).min()
         dearest = max(work) * (max(s_per_work) + 8 * max(prices[:num]))
@@ -123,7 +123,7 @@ class TestOptPerf:
             fixed = random.integers(0, 5, 3).astype(float).tolist()
             view = view_of(random.integers(1, 10, 7).tolist(), [1.0, 0.5, 0.2], s_fixed=fixed, s_per_byte=prices)
             resident = random.integers(-1, 3, 7)
-            view = later(view, resident, message_bytes=10.0)
+            view = later(view, resident)
             took = float(times(view, owners_of(OptPerf(), view)[None], resident)[0])
             over.append(took / times(view, hand_outs(7, 3), resident).min())
         assert np.mean(over) < 1.1
@@ -135,7 +135,7 @@ class TestOptPerf:
         assert counts == [22, 15, 63]  # 10 + x = 2 x' = x'' / 2 and 100 in all: 21.4, 15.7 and 62.9, 31.4 seconds
 
     def test_who_is_too_far_away_gets_nothing(self) -> None:
-        view = replace(view_of([1.0] * 10, [1.0, 1.0], s_per_byte=[0.0, 1.0]), message_bytes=20.0)
+        view = view_of([1.0] * 10, [1.0, 1.0], s_fixed=[0.0, 20.0])
         assert owners_of(OptPerf(), view).tolist() == [0] * 10
 
     def test_what_a_worker_holds_is_cheap_for_it(self) -> None:
