@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import secrets
 import statistics
 import sys
 import tempfile
@@ -27,10 +25,14 @@ from rich.table import Table
 
 from benchmarks.fitting import Fit, fitted
 from benchmarks.machine import facts
-from benchmarks.slow_nodes import cannot, slow_nodes
 from policies.presets import resolve
+from scheduler import node_labels
+from scheduler.cluster_file import ClusterFile, NodeType
 from scheduler.inventory import logical_views
 from scheduler.job_file import load_job
+from scheduler.lab.isolation import cannot_isolate
+from scheduler.lab.lab import lab_up
+from scheduler.lab.plan import LabPlan, plan_lab
 from scheduler.live import LiveJob, run_workload
 from scheduler.live_fleet import fleet_like
 from scheduler.preparation import prepare
@@ -44,7 +46,6 @@ from scheduler.simulation.simulator import simulate
 from scheduler.simulation.workload import Workload
 from scheduler.simulation.world import World
 
-HOME = Path(__file__).resolve().parents[1]
 PARTS = (0.6, 0.4, 0.3, 0.2)
 """Of a processor, for each node; the rest of two is for Ray and the parameter servers."""
 
@@ -68,6 +69,16 @@ def write_data(folder: Path, rows: int, features: int) -> Path:
     path = folder / f"rows-{rows}-{features}.npy"
     np.save(path, np.column_stack([X, y]))
     return path
+
+
+def slow_nodes(parts: Sequence[float]) -> LabPlan:
+    """Return a lab with a node of one CPU for each of ``parts``, which is its speed and what it has of a processor."""
+    types = {"head": NodeType(resources={"CPU": 0.0}, max_workers=0)}
+    for number, part in enumerate(parts):
+        labels = {node_labels.SPEED: f"{part:g}"}
+        types[f"part-{number}"] = NodeType(resources={"CPU": 1.0}, min_workers=1, labels=labels)
+    file = ClusterFile(available_node_types=types, head_node_type="head", max_workers=len(parts))
+    return plan_lab(file, {}, processors=sum(parts))
 
 
 def live_job(data: Path, name: str, workers: int, rounds: int, hidden: int, shards: int = 96) -> LiveJob:
@@ -178,7 +189,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def run(turns: int, console: Console) -> dict[str, Any]:
     """Fit on some runs, and compare on others."""
-    with tempfile.TemporaryDirectory() as name, slow_nodes(PARTS) as address, connect(address):
+    with tempfile.TemporaryDirectory() as name, lab_up(slow_nodes(PARTS), isolated=True) as lab, connect(lab.address):
         folder = Path(name)
         fleet = fleet_like(logical_views())
         data = {rows: write_data(folder, rows, 20) for rows in (100_000, 150_000, 200_000)}
@@ -201,12 +212,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=2, help="live runs of each case (default 2)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write every figure here")
     arguments = parser.parse_args()
-    if reason := cannot():
+    if reason := cannot_isolate():
         sys.exit(f"left out: {reason}")
-    if os.environ.get("RAY_AUTH_MODE") != "token":  # Ray reads it when it is imported
-        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        command = [sys.executable, "-m", "benchmarks.fidelity", *sys.argv[1:]]
-        os.execve(sys.executable, command, os.environ | token)  # noqa: S606
     console = Console()
     found = run(arguments.turns, console)
     console.print(table(found["rows"]))

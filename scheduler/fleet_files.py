@@ -18,7 +18,7 @@ GIB = 2.0**30
 LABEL = "label:"
 """How the columns begin whose values are labels."""
 
-COLUMNS = ("id", "kind", "count", "cpu", "gpu", "memory_gib", "speed", "mbit_per_s", "price_per_hour")
+COLUMNS = ("id", "kind", "count", "cpu", "gpu", "memory_gib", "speed", "mbit_per_s", "latency_ms", "price_per_hour")
 
 SUFFIXES = (".yaml", ".yml", ".csv")
 
@@ -40,8 +40,9 @@ def read_fleet_csv(path: Path) -> Fleet:
     """Return the machines of a CSV file; its first line names the columns, in any order.
 
     A row is a machine with an ``id``, or a ``count`` (1) of machines of a ``kind``, with ids such as ``cpu-0``. Further
-    ``cpu`` (0), ``gpu`` (0), ``memory_gib`` (4 for each CPU), ``speed`` (1), ``mbit_per_s`` (no distance),
-    ``price_per_hour`` (0) and ``label:NAME``: what stands in brackets holds where a field is empty or has no column.
+    ``cpu`` (0), ``gpu`` (0), ``memory_gib`` (4 for each CPU), ``speed`` (1), ``mbit_per_s`` (no distance), ``latency_ms``
+    (0), ``price_per_hour`` (0) and ``label:NAME``: what stands in brackets holds where a field is empty or has no
+    column.
 
     Raises
     ------
@@ -86,6 +87,7 @@ def _machine(row: located_csv.Row) -> Machine:
         kind=row.text("kind", ""),
         speed=row.number("speed", LEAST[SPEED], default=1.0),
         s_per_byte=8.0 / (1e6 * mbit_per_s),
+        latency_s=row.number("latency_ms", default=0.0) / 1e3,
         price_per_hour=row.number("price_per_hour", default=0.0),
         labels={name.removeprefix(LABEL): value.strip() for name, value in row.fields.items() if _labels(name, value)},
     )

@@ -60,12 +60,10 @@ def build(
         previous = state.load(name)
         if previous is not None and is_living(previous):
             raise UserError(
-                f"the lab '{name}' is up already, at {previous.address}: end it with 'apportion lab down --name {name}', or "
-                "give this one another '--name'"
+                f"the lab '{name}' is up already, at {previous.address}: "
+                f"end it with 'apportion lab down --name {name}', or give this one another '--name'"
             )
-        if previous is not None:
-            report(f"removing what an earlier lab '{name}' has left")
-            remove(previous)
+        _sweep(name, report)
         lab = LabState.begin(name, plan, why_not is None if isolated is None else isolated, is_bound)
         if not lab.isolated:
             lab = replace(lab, notes=(f"{why_not}: {SHARED}" if why_not else SHARED,))
@@ -89,12 +87,20 @@ def start_again(lab: LabState, one: NodeState) -> None:
     isolation = isolation_of(lab)
     processes.end(lambda: processes.of_lab(lab.id).get(one.node.name, []))
     isolation.hold(lab, replace(one, factor=max(1.0, lab.head.processors / one.node.processors), mbit_per_s=0.0))
-    _bring_up(lab, isolation, [one.node], _silent)
+    _bring_up(lab, isolation, [one.node], silent)
     isolation.hold(lab, one)
 
 
-def _silent(_: str) -> None:
+def silent(_: str) -> None:
     """Report nothing."""
+
+
+def _sweep(name: str, report: Report) -> None:
+    """Remove what a dead lab of this name has left, and labs whose owners were killed before they could do it."""
+    for lab in map(state.load, state.names()):
+        if lab is not None and (lab.name == name or lab.is_bound) and not is_living(lab):
+            report(f"removing what an earlier lab '{lab.name}' has left")
+            remove(lab)
 
 
 def _built(lab: LabState, report: Report, dashboard: bool) -> LabState:

@@ -138,7 +138,11 @@ def plan_of(path: Path, counts: dict[str, int] | None = None, processors: float 
 
 @contextmanager
 def lab_up(
-    plan: Path | LabPlan, *, name: str | None = None, isolated: bool | None = None, report: building.Report = print
+    plan: Path | LabPlan,
+    *,
+    name: str | None = None,
+    isolated: bool | None = None,
+    report: building.Report = building.silent,
 ) -> Iterator[Lab]:
     """Make a lab for the time of a ``with`` block; meanwhile this process, and what it starts, are its clients.
 
@@ -161,7 +165,8 @@ def lab_up(
         with authentication.as_client(lab.environment):
             yield lab
     finally:
-        lab.down()
+        if state.load(chosen) is not None:
+            lab.down()
 
 
 def _is_raylet(process: psutil.Process) -> bool:

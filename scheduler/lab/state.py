@@ -204,7 +204,13 @@ def load(name: str) -> LabState | None:
         return None
     except ValidationError as error:
         path = folder_of(name) / STATE_FILE
-        raise UserError(f"{path} is not of this version of apportion: {error.errors()[0]['msg']}") from None
+        what = error.errors()[0]["msg"]
+        raise UserError(f"{path} is not of this version of apportion, end the lab with that version: {what}") from None
+
+
+def names() -> list[str]:
+    """Return the names of this user's labs, whole or not."""
+    return sorted(path.parent.name for path in home().glob(f"*/{STATE_FILE}"))
 
 
 def save(state: LabState) -> LabState:
@@ -238,8 +244,7 @@ def found(name: str) -> LabState:
     """
     state = load(name)
     if state is None:
-        others = sorted(path.parent.name for path in home().glob(f"*/{STATE_FILE}"))
-        there = f"there are {', '.join(others)}: choose with '--name'" if others else "'apportion lab up' starts one"
+        there = f"there are {', '.join(names())}: choose with '--name'" if names() else "'apportion lab up' starts one"
         raise UserError(f"there is no lab called '{name}'; {there}")
     return state
 

@@ -33,14 +33,15 @@ def refusal(text: str, folder: Path) -> list[str]:
 
 def test_a_row_is_a_machine_or_several_of_a_kind(tmp_path: Path) -> None:
     fleet = fleet_of(
-        "kind,count,id,cpu,gpu,memory_gib,speed,mbit_per_s,price_per_hour,label:zone\n"
-        "fast,2,,8,1,16,2,8,0.5,a\n\nfast,,,4,,,,,,\nslow,1,mine,1,,,,,,b\nnone,0,,1,,,,,,\n",
+        "kind,count,id,cpu,gpu,memory_gib,speed,mbit_per_s,latency_ms,price_per_hour,label:zone\n"
+        "fast,2,,8,1,16,2,8,3,0.5,a\n\nfast,,,4,,,,,,,\nslow,1,mine,1,,,,,,,b\nnone,0,,1,,,,,,,\n",
         tmp_path,
     )
     assert [one.id for one in fleet.machines] == ["fast-0", "fast-1", "fast-2", "mine"]
     first, _, third, mine = fleet.machines
     assert (first.capacity, first.kind) == (Resources(8, 1, 16 * GIB), "fast")
     assert (first.speed, first.s_per_byte, first.price_per_hour, first.labels) == (2.0, 1e-6, 0.5, {"zone": "a"})
+    assert [one.latency_s for one in fleet.machines] == [0.003, 0.003, 0.0, 0.0]
     assert third.capacity == Resources(4, 0, 4 * MEMORY_PER_CPU)
     assert (third.speed, third.s_per_byte, third.price_per_hour, third.labels) == (1.0, 0.0, 0.0, {})
     assert (mine.kind, mine.labels) == ("slow", {"zone": "b"})

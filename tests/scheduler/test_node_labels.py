@@ -6,8 +6,10 @@ import warnings
 
 import pytest
 
+from policies.interface import Resources
 from scheduler import node_labels
 from scheduler.inventory import LogicalView, node_table
+from scheduler.simulation.fleet import Machine
 
 
 def view(node: str, labels: dict[str, str]) -> LogicalView:
@@ -52,6 +54,14 @@ def test_a_bandwidth_that_is_none_is_ignored_with_a_warning(bandwidth: str) -> N
     with pytest.warns(UserWarning, match=r"node a: label apportion.dev/mbit-per-s must be .* but got") as caught:
         assert node_labels.s_per_byte("a", {node_labels.MBIT_PER_S: bandwidth}) == 0.0
     assert len(caught) == 1
+
+
+def test_a_latency_is_a_hint_to_simulations() -> None:
+    machine = Machine.labelled("a", Resources(1.0, 0.0, 1e9), {node_labels.LATENCY_MS: "2.5"})
+    assert machine.latency_s == 0.0025
+    assert Machine.labelled("a", Resources(1.0, 0.0, 1e9), {}).latency_s == 0.0
+    with pytest.warns(UserWarning, match="latency-ms must be a finite number of at least 0, but got 'far'"):
+        assert node_labels.latency_s("a", {node_labels.LATENCY_MS: "far"}) == 0.0
 
 
 def test_good_hints_warn_of_nothing() -> None:
