@@ -11,6 +11,7 @@ import ray
 
 from policies.interface import Call, Ints
 from scheduler.run import BytesMoved, Seat
+from workers.asynchronous_store import AsynchronousStore
 from workers.environment import Environment
 from workers.parameter_store import ParameterStore
 from workers.problem import Problem
@@ -94,7 +95,13 @@ class Answer:
 class Calls:
     """Sends calls to workers, with what they need to know, and takes their answers."""
 
-    def __init__(self, team: Sequence[Member], store: ParameterStore, moved: Moved, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        team: Sequence[Member],
+        store: ParameterStore | AsynchronousStore,
+        moved: Moved,
+        now_s: Callable[[], float],
+    ) -> None:
         self._team, self._store, self._moved, self._now_s = team, store, moved, now_s
         self._out: dict[Any, tuple[Call, float, int]] = {}
         self._problem: Problem | None = None
@@ -107,17 +114,15 @@ class Calls:
         """Send the store's message to the workers of ``calls``, and the problem and shards where new to them."""
         if not calls:
             return
-        problem, message = self._store.training.problem, self._store.message
+        problem = self._store.training.problem
         if problem is not self._problem:
             self._problem, self._encoded = problem, sealed(encode(problem))
-        if message is not self._message:
-            blob = encode(message)
-            self._message, self._blob, self._blob_bytes = message, sealed(blob), len(blob)
-        self._moved.parameters += self._blob_bytes * len(calls)
         self._moved.num_calls += len(calls)
         sent_s = self._now_s()
         for call in calls:
             member = self._team[call.worker]
+            self._encode(self._store.message_for(member.seat.name))
+            self._moved.parameters += self._blob_bytes
             news = None if member.told is problem else self._encoded
             shards = None if np.array_equal(member.queue, call.shards) else call.shards
             member.told, member.queue = problem, call.shards
@@ -125,6 +130,12 @@ class Calls:
             member.seen.update(call.shards.tolist())
             reference = member.seat.worker.run.remote(self._blob, news, shards)
             self._out[reference] = (call, sent_s, len(member.seen) - num_seen)
+
+    def _encode(self, message: Message) -> None:
+        """Encode a message, once for all workers that are told the same."""
+        if message is not self._message:
+            blob = encode(message)
+            self._message, self._blob, self._blob_bytes = message, sealed(blob), len(blob)
 
     def next_answer(self) -> Answer | None:
         """Return the next answer, None if there is none for a while."""

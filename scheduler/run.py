@@ -9,6 +9,7 @@ from policies.interface import Balance, Resources, ShardTable
 from scheduler.results.outcome import Interval, RoundOutcome
 from workers.environment import Environment
 from workers.problem import Problem
+from workers.record import Record, Staleness
 from workers.stopping import Stopping
 from workers.training import Outcome, RoundReport, WarmStart
 
@@ -61,6 +62,11 @@ class Seat:
     capacity: tuple[float, float, float]
     since_s: float
     worker: Any
+
+    @property
+    def name(self) -> str:
+        """What the job calls the worker."""
+        return f"worker-{self.number}"
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,8 @@ class RunResult:
         All that there were, in the order in which they came; those that have left hold no shards.
     rounds, intervals
         As in ``JobOutcome`` and ``RunOutcome``; no intervals where no timeline was wanted.
+    record, staleness
+        Of an asynchronous mode: what was applied in which order, and how late; None where rounds are synchronous.
     """
 
     outcome: Outcome
@@ -127,3 +135,5 @@ class RunResult:
     num_calls: int = 0
     rounds: tuple[RoundOutcome, ...] = ()
     intervals: tuple[Interval, ...] = ()
+    record: Record | None = None
+    staleness: Staleness | None = None

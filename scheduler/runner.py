@@ -25,7 +25,7 @@ from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
 from scheduler.run import RunResult, RunSpec, WorkerReport
 from scheduler.session import Session, connect, ship_by_value
-from scheduler.simulation.profile import recorded
+from scheduler.simulation.profile import recorded, refuse_asynchronous
 from scheduler.simulation.traces.trace_file import write_trace
 from scheduler.simulation.workload import Workload
 from workers.errors import DataError
@@ -89,6 +89,8 @@ def run_job(job: Job, policy: Policy, options: RunOptions, observer: Observer) -
     with connect(options.address, options.cpus) as session:
         observer.connected(session)
         prepared = preparing.result()
+        if options.record is not None:
+            refuse_asynchronous(prepared)
         finished = run_connected(prepared, policy, observer)
         finished.save(job.output)
         if options.record is not None and finished.result is not None:

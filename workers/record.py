@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from workers.exact_sum import Floats
 from workers.training import RoundReport, Training
@@ -82,6 +83,18 @@ class Staleness:
     def bound_held(self) -> bool:
         """Whether no update was later than the mode allows."""
         return self.bound is None or self.clocks <= self.bound
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "max": self.max,
+            "mean": self.mean,
+            "histogram": {str(late): num for late, num in self.histogram.items()},
+            "clocks": self.clocks,
+            "bound": self.bound,
+            "bound_held": self.bound_held,
+            "num_dropped": self.num_dropped,
+        }
 
 
 class Applied:
