@@ -85,12 +85,12 @@ def run_job(job: Job, policy: Policy, options: RunOptions, observer: Observer) -
     RunFailedError
         If the run failed.
     """
+    if options.record is not None:
+        refuse_asynchronous(job)
     preparing = start_preparing(job)
     with connect(options.address, options.cpus) as session:
         observer.connected(session)
         prepared = preparing.result()
-        if options.record is not None:
-            refuse_asynchronous(prepared)
         finished = run_connected(prepared, policy, observer)
         finished.save(job.output)
         if options.record is not None and finished.result is not None:

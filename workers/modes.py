@@ -85,12 +85,13 @@ class Synchronous(Mode):
 class Asp(Mode):
     """Applies every update when it comes, and nobody waits (asynchronous parallel).
 
-    Gives up any bound of the staleness: a worker that is slow enough ruins the model as often as it answers. An update
-    that is ``staleness`` versions late steps ``1 / (1 + damping * staleness)`` times as far (Zhang et al.);
-    ``damping`` 0 lets all step alike, as Hogwild does.
+    Gives up any bound of the staleness: what a slow worker computed may be of parameters that are long gone. An update
+    that is ``staleness`` versions late steps ``1 / (1 + damping * staleness)`` times as far. Zhang et al. divide the
+    whole step of a batch by its staleness (``damping`` 1). Here a call steps its share of a round already, so among
+    equal workers that would divide twice; by default all step alike, as in Hogwild.
     """
 
-    damping: float = 1.0
+    damping: float = 0.0
 
     name = "asp"
     source = (

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from policies.interface import frozen
 from scheduler.errors import UserError
+from scheduler.job import Recipe
 from scheduler.preparation import Prepared
 from scheduler.run import RunResult
 from scheduler.simulation.workload import Learning, SimulatedJob
@@ -53,7 +54,7 @@ def profile(
     DataError, DivergedError
         If the data cannot be read, or the numbers overflow.
     """
-    refuse_asynchronous(prepared)
+    refuse_asynchronous(prepared.job)
     with threadpool_limits(limits=1):
         tried, ended = _tried(prepared, budget_s, clock)
     losses = [attempt.report.loss for attempt in tried if attempt.report is not None]
@@ -73,12 +74,12 @@ def profile(
     return _simulated(prepared, learning, submitted_s)
 
 
-def refuse_asynchronous(prepared: Prepared) -> None:
+def refuse_asynchronous(job: Recipe) -> None:
     """Raise ``UserError`` for a job whose result depends on who computes what when, which no simulation can know."""
-    mode = prepared.problem.options.mode
+    mode = job.training.wishes().mode
     if not mode.is_synchronous:
         raise UserError(
-            f"job {prepared.job.name}: in mode '{mode.name}' the allocation decides what is learnt, and what a "
+            f"job {job.name}: in mode '{mode.name}' the allocation decides what is learnt, and what a "
             "simulation or a comparison shows would not be the job's: set 'training.mode: synchronous', or use "
             "'apportion run' without --record"
         )

@@ -24,7 +24,15 @@ from workers.training import Outcome, RoundReport, Training
 from workers.update import CallSums, Message, call_update
 
 NUM_SHARDS, ROUNDS, MOST_WORKERS = 6, 4, 4
-MODES: list[Mode] = [Asp(), Asp(0.0), Ssp(staleness=0), Ssp(staleness=2), Backup(1), Backup(2)]
+MODES: list[Mode] = [
+    Asp(),
+    Asp(1.0),
+    Ssp(damping=1.0, staleness=1),
+    Ssp(staleness=0),
+    Ssp(staleness=2),
+    Backup(1),
+    Backup(2),
+]
 SOLVER_NAMES = ("gradient-descent", "sgd", "local-sgd")
 
 

@@ -83,8 +83,8 @@ def test_plain_sums_are_in_ascending_order_whatever_the_order_of_the_shards() ->
 
 
 def test_the_paces() -> None:
-    assert [Asp().pace(0.5, late) for late in range(3)] == [0.5, 0.25, 0.5 / 3]
-    assert [Ssp(damping=0.0).pace(0.25, late) for late in (0, 7)] == [0.25, 0.25]
+    assert [Asp(1.0).pace(0.5, late) for late in range(3)] == [0.5, 0.25, 0.5 / 3]
+    assert [Ssp().pace(0.25, late) for late in (0, 7)] == [0.25, 0.25]
     assert Backup().pace(0.5, 0) == 1.0
     assert [Backup(drop=2).num_awaited(num) for num in (1, 2, 3, 5)] == [1, 1, 1, 3]
     assert [Ssp(staleness=2).may_go_on(ahead) for ahead in (0, 2, 3)] == [True, True, False]
