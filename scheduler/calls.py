@@ -11,6 +11,7 @@ import ray
 
 from policies.interface import Call, Ints
 from scheduler.run import BytesMoved, Seat
+from workers.asynchronous_store import AsynchronousStore
 from workers.environment import Environment
 from workers.parameter_store import ParameterStore
 from workers.problem import Problem
@@ -107,7 +108,13 @@ class Answer:
 class Calls:
     """Sends calls to workers, with what they need to know, and takes their answers."""
 
-    def __init__(self, team: Sequence[Member], store: ParameterStore, moved: Moved, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        team: Sequence[Member],
+        store: ParameterStore | AsynchronousStore,
+        moved: Moved,
+        now_s: Callable[[], float],
+    ) -> None:
         self._team, self._store, self._moved, self._now_s = team, store, moved, now_s
         for member in team:
             member.num_out = 0  # whose answers count here
@@ -122,17 +129,15 @@ class Calls:
         """Send the store's message to the workers of ``calls``, and the problem and shards where new to them."""
         if not calls:
             return
-        problem, message = self._store.training.problem, self._store.message
+        problem = self._store.training.problem
         if problem is not self._problem:
             self._problem, self._encoded = problem, sealed(encode(problem))
-        if message is not self._message:
-            blob = encode(message)
-            self._message, self._blob, self._blob_bytes = message, sealed(blob), len(blob)
-        self._moved.parameters += self._blob_bytes * len(calls)
         self._moved.num_calls += len(calls)
         sent_s = self._now_s()
         for call in calls:
             member = self._team[call.worker]
+            self._encode(self._store.message_for(member.seat.name))
+            self._moved.parameters += self._blob_bytes
             news = None if member.told is problem else self._encoded
             shards = None if np.array_equal(member.queue, call.shards) else call.shards
             member.told, member.queue = problem, call.shards
@@ -142,6 +147,12 @@ class Calls:
             waits = member.taken is not None or member.num_out > 0
             member.num_out += 1
             self._out[reference] = (call, sent_s, len(member.seen) - num_seen, waits)
+
+    def _encode(self, message: Message) -> None:
+        """Encode a message, once for all workers that are told the same."""
+        if message is not self._message:
+            blob = encode(message)
+            self._message, self._blob, self._blob_bytes = message, sealed(blob), len(blob)
 
     def fetch(self, calls: Sequence[Call]) -> None:
         """Let workers read shards that they are likely to want in the next round."""

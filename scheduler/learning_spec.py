@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ from workers.architectures import Architecture, Linear, Mlp, TorchModule
 from workers.architectures.mlp import ACTIVATIONS
 from workers.architectures.torch_module import import_torch
 from workers.choice import Wishes
+from workers.modes import MODES, Mode, mode_named
 from workers.objectives import OBJECTIVES, Objective
 from workers.penalty import Penalty
 from workers.problem import SCHEDULES
@@ -134,6 +135,7 @@ class TrainingSpec(Section):
     solver: str = AUTO
     batch_size: int = Field(32, ge=1)
     local_epochs: int = Field(1, ge=1)
+    local_steps: int = Field(20, ge=1)
     rounds: int = Field(100, ge=1)
     tolerance: float = Field(1e-6, ge=0.0, lt=1.0)
     gradient_norm: float = Field(0.0, ge=0.0)
@@ -145,6 +147,7 @@ class TrainingSpec(Section):
     schedule: str = AUTO
     server: str | dict[str, Any] = AUTO
     aggregation: str | dict[str, Any] = "sum"
+    mode: str | dict[str, Any] = "synchronous"
     standardise: bool = True
     reproducible: Literal["usual", "strict"] = "usual"
 
@@ -181,6 +184,12 @@ class TrainingSpec(Section):
         _aggregation(value)
         return value
 
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _mode_exists(cls, value: Any) -> Any:
+        _mode(value)
+        return value
+
     def wishes(self) -> Wishes:
         """Return what is asked for, and what is left open."""
         return Wishes(
@@ -191,6 +200,8 @@ class TrainingSpec(Section):
             aggregation=_aggregation(self.aggregation),
             batch_size=self.batch_size,
             local_epochs=self.local_epochs,
+            local_steps=self.local_steps,
+            mode=_mode(self.mode),
         )
 
     def stopping(self) -> Stopping:
@@ -212,3 +223,12 @@ def _aggregation(value: Any) -> Aggregation:
         return Aggregation(name, **options)
     except TypeError:
         raise ValueError(f"aggregation '{name}' has one option, fraction, got {', '.join(map(str, options))}") from None
+
+
+def _mode(value: Any) -> Mode:
+    name, options = _named("mode", value, MODES)
+    try:
+        return mode_named(name, options)
+    except TypeError:
+        allowed = ", ".join(field.name for field in fields(MODES[name])) or "none"
+        raise ValueError(f"mode '{name}' has other options: {allowed}, got {', '.join(map(str, options))}") from None

@@ -14,6 +14,7 @@ from typing import Any
 import scheduler
 from scheduler.errors import UserError
 from scheduler.preparation import Prepared
+from scheduler.record_file import RECORD_FILE, StoredRecord, write_record
 from scheduler.run import RunResult, WorkerReport
 from workers.model import Model, atomic_text, write_json
 
@@ -45,6 +46,8 @@ class Summary:
         Of the model, and of the exact solution where there is one.
     seconds
         From when the cluster is there and the data is described; ``seconds_by_round`` has the solver's rounds.
+    mode, staleness
+        When updates were applied, and how late they were; None where rounds are synchronous.
     """
 
     job: str
@@ -65,6 +68,8 @@ class Summary:
     converged: bool
     reason: str
     output: str
+    mode: str = "synchronous"
+    staleness: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as plain JSON values."""
@@ -82,7 +87,7 @@ class Finished:
     result: RunResult | None = None
 
     def save(self, folder: Path | None = None) -> None:
-        """Write the model, then the summary; a run that is cut off leaves nothing that looks like a model.
+        """Write the model, the record if there is one, then the summary; a run that is cut off leaves no model.
 
         Without a ``folder`` it is the recipe's ``output``; raises ``UserError`` where that is left out, too.
         """
@@ -90,7 +95,17 @@ class Finished:
             raise UserError("nowhere to save the model: set the recipe's 'output', or name a folder")
         folder = folder or Path(self.summary.output)
         self.model.save(folder)
+        self._save_record(folder / RECORD_FILE)
         write_json(folder / SUMMARY_FILE, self.summary.as_json())
+
+    def _save_record(self, path: Path) -> None:
+        """Write the record of an asynchronous run; of any other none is left there, which would be an older run's."""
+        record = None if self.result is None else self.result.record
+        if record is None:
+            path.unlink(missing_ok=True)
+            return
+        told = self.model.provenance
+        write_record(path, StoredRecord(dict(told["job"]), told["data_sha256"], self.model.sha256, record))
 
 
 def model_of(prepared: Prepared, policy: str, result: RunResult) -> Model:
@@ -133,6 +148,8 @@ def conclude(prepared: Prepared, policy: str, result: RunResult, seconds: float)
         converged=outcome.converged,
         reason=outcome.reason,
         output="" if job.output is None else str(job.output.resolve()),
+        mode=prepared.problem.options.mode.name,
+        staleness=None if result.staleness is None else result.staleness.as_json(),
     )
     return Finished(model, summary, result)
 

@@ -135,6 +135,12 @@ def prepare_source(job: Recipe, source: Source) -> Prepared:
     refusals.append(SOLVERS[choice.solver].refuse(problem))
     if job.training.stopping().needs_validation and not data.num_validation:
         refusals.append("training.patience and training.target need validation rows: set validation_fraction")
+    if job.training.stopping().needs_validation and not problem.options.mode.is_synchronous:
+        refusals.append(
+            f"training.patience and training.target judge the parameters of a round, and in mode "
+            f"'{problem.options.mode.name}' there are none that all its calls began with: leave them out, or set "
+            "'training.mode: synchronous'"
+        )
     if any(refusals):
         raise UserError("\n".join(f"job {job.name}: {refusal}" for refusal in refusals if refusal))
     return Prepared(job, data, problem, choice)

@@ -9,6 +9,7 @@ from policies.interface import Balance, Resources, ShardTable
 from scheduler.results.outcome import Interval, RoundOutcome
 from workers.environment import Environment
 from workers.problem import Problem
+from workers.record import Record, Staleness
 from workers.stopping import Stopping
 from workers.training import Outcome, RoundReport, WarmStart
 
@@ -64,6 +65,11 @@ class Seat:
     s_per_byte: float
     since_s: float
     worker: Any
+
+    @property
+    def name(self) -> str:
+        """What the job calls the worker."""
+        return f"worker-{self.number}"
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,8 @@ class RunResult:
         How many of the calls gave an overdue call's shards to an idle worker too.
     rounds, intervals
         As in ``JobOutcome`` and ``RunOutcome``; no intervals where no timeline was wanted.
+    record, staleness
+        Of an asynchronous mode: what was applied in which order, and how late; None where rounds are synchronous.
     """
 
     outcome: Outcome
@@ -133,3 +141,5 @@ class RunResult:
     num_copies: int = 0
     rounds: tuple[RoundOutcome, ...] = ()
     intervals: tuple[Interval, ...] = ()
+    record: Record | None = None
+    staleness: Staleness | None = None

@@ -25,7 +25,7 @@ from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
 from scheduler.run import RunResult, RunSpec, WorkerReport
 from scheduler.session import Session, connect, ship_by_value
-from scheduler.simulation.profile import recorded
+from scheduler.simulation.profile import recorded, refuse_asynchronous
 from scheduler.simulation.traces.trace_file import write_trace
 from scheduler.simulation.workload import Workload
 from workers.errors import DataError
@@ -85,6 +85,8 @@ def run_job(job: Job, policy: Policy, options: RunOptions, observer: Observer) -
     RunFailedError
         If the run failed.
     """
+    if options.record is not None:
+        refuse_asynchronous(job)
     preparing = start_preparing(job)
     with connect(options.address, options.cpus) as session:
         observer.connected(session)

@@ -10,14 +10,15 @@ import numpy as np
 import ray
 
 from policies.interface import WorkerTable, frozen
+from scheduler.asynchronous_rounds import rounds_of, store_of
 from scheduler.calls import Calls, Member, Moved
 from scheduler.errors import LostActorError, UserError
 from scheduler.metrics import RunMetrics
 from scheduler.rounds import Rounds
 from scheduler.run import Progress, RunResult, RunSpec, Seat, WorkerReport
 from scheduler.run_log import RunLog
+from workers.asynchronous_store import AsynchronousStore
 from workers.environment import environment
-from workers.parameter_store import ParameterStore
 from workers.training import RoundReport, Training
 
 WORD_OF_A_LOSS_S = 1.0
@@ -64,7 +65,7 @@ class ServerRun:
     def __init__(self, spec: RunSpec, seating: Seating) -> None:
         self._spec, self._seating = spec, seating
         self._training = Training(spec.problem, spec.solver, spec.stopping, spec.standardise, spec.initial)
-        self._store = ParameterStore(self._training)
+        self._store = store_of(self._training)
         self._members: dict[str, Member] = {}
         self._team: list[Member] = []
         self._rounds: Rounds | None = None
@@ -113,7 +114,7 @@ class ServerRun:
                 self._store.begin_again()
         self._welcome()
         self._flush()
-        log = self._log
+        log, store = self._log, self._store
         return RunResult(
             self._training.outcome,
             tuple(self._reports),
@@ -124,6 +125,8 @@ class ServerRun:
             self._num_copies,
             tuple(log.rounds),
             tuple(log.intervals),
+            store.record() if isinstance(store, AsynchronousStore) else None,
+            store.staleness if isinstance(store, AsynchronousStore) else None,
         )
 
     def _now_s(self) -> float:
@@ -141,7 +144,7 @@ class ServerRun:
             for member, s_per_work in zip(asked, ray.get(probes), strict=True):
                 member.s_per_work = s_per_work
         table = _worker_table(spec, seats, team)
-        rounds = Rounds(spec.job, spec.problem.seed, self._store, spec.balance, table, spec.shards, self._rounds)
+        rounds = rounds_of(spec.job, spec.problem.seed, self._store, spec.balance, table, spec.shards, self._rounds)
         self._rounds = rounds
         calls = Calls(team, self._store, self._moved, self._now_s)
         for place, member in enumerate(team):
@@ -273,7 +276,7 @@ def _worker_table(spec: RunSpec, seats: Sequence[Seat], team: Sequence[Member]) 
     num = len(seats)
     message_bytes = 2 * NUMBER_BYTES * spec.problem.num_parameters  # there and back
     return WorkerTable(
-        ids=tuple(f"worker-{seat.number}" for seat in seats),
+        ids=tuple(seat.name for seat in seats),
         nodes=tuple(seat.node for seat in seats),
         bundle=frozen(np.tile(spec.bundle.vector(), (num, 1))),
         capacity=frozen([seat.capacity for seat in seats]),

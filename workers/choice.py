@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from workers.aggregation import EXACT_SUM, Aggregation
+from workers.modes import SYNCHRONOUS, Mode
 from workers.problem import Problem, SolverOptions
 from workers.server_optimisers import AVERAGE, Adagrad, Adam, Momentum, Nesterov, ServerOptimiser
+from workers.solvers import SOLVERS
 
 WIDEST_GRAM = 2000
 """Parameters up to which a matrix of them is summed: 32 MB from each worker."""
@@ -40,6 +42,8 @@ class Wishes:
     aggregation: Aggregation = EXACT_SUM
     batch_size: int = 32
     local_epochs: int = 1
+    local_steps: int = SolverOptions.local_steps
+    mode: Mode = SYNCHRONOUS
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,9 @@ def choose(problem: Problem, wishes: Wishes) -> Choice:
         solver, fitting, reason = _solver(problem, wishes)
         server = server or fitting
     layers = not problem.architecture.is_linear
-    if server is None:
-        server = Adam(rate=0.01) if layers and _steps_at_server(solver) and not problem.penalty.l1 else AVERAGE
+    server = server or _server(problem, solver, wishes.mode)
     rate = wishes.learning_rate
-    if rate is None and layers:
+    if rate is None and layers and SOLVERS[solver].own_rate is None:
         rate = _rate_of_layers(problem.objective.task, solver, server)
     cornered = not problem.objective.is_curved and solver in ("sgd", "local-sgd", "gradient-descent", "sklearn-sgd")
     schedule = wishes.schedule or ("inverse-sqrt" if cornered else "constant")
@@ -80,8 +83,19 @@ def choose(problem: Problem, wishes: Wishes) -> Choice:
         schedule=schedule,
         server=server,
         aggregation=wishes.aggregation,
+        mode=wishes.mode,
+        local_steps=wishes.local_steps,
     )
     return Choice(solver, options, reason, _remark(problem) if wishes.solver is None else "")
+
+
+def _server(problem: Problem, solver: str, mode: Mode) -> ServerOptimiser:
+    """Return the server optimiser that goes with a solver that was named."""
+    if solver == "diloco":
+        return Nesterov(rate=0.7)
+    layers = not problem.architecture.is_linear
+    scales = layers and _steps_at_server(solver) and not problem.penalty.l1 and mode.takes_server
+    return Adam(rate=0.01) if scales else AVERAGE
 
 
 def _remark(problem: Problem) -> str:
@@ -110,6 +124,8 @@ def _rate_of_layers(task: str, solver: str, server: ServerOptimiser) -> float:
 def _solver(problem: Problem, wishes: Wishes) -> tuple[str, ServerOptimiser | None, str]:
     """Return the solver, the server optimiser that goes with it, and why."""
     objective, rule, server = problem.objective, wishes.aggregation, wishes.server
+    if not wishes.mode.is_synchronous and not rule.needs_every_update:
+        return _partial_solver(problem, wishes.mode)
     if rule.needs_every_update:
         return "gradient-descent", None, f"aggregation '{rule.rule}' needs the update of every shard"
     if not problem.architecture.is_linear:
@@ -120,6 +136,11 @@ def _solver(problem: Problem, wishes: Wishes) -> tuple[str, ServerOptimiser | No
     if not objective.is_curved:
         return "local-sgd", None, f"'{objective.name}' has corners: steps that grow smaller"
     return _smooth_solver(problem)
+
+
+def _partial_solver(problem: Problem, mode: Mode) -> tuple[str, ServerOptimiser | None, str]:
+    reason = f"mode '{mode.name}' applies parts of the data by themselves"
+    return ("local-sgd" if problem.architecture.is_linear else "sgd"), None, f"{reason}: mini-batches"
 
 
 def _smooth_solver(problem: Problem) -> tuple[str, ServerOptimiser | None, str]:

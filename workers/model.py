@@ -66,11 +66,8 @@ class Model:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the parameters' bytes, array after array (weights, intercepts), little-endian float64."""
-        digest = hashlib.sha256()
-        for array in self.arrays.values():
-            digest.update(array.astype("<f8").tobytes())
-        return digest.hexdigest()
+        """That of ``arrays``, as ``sha256_of`` says."""
+        return sha256_of(self.arrays)
 
     def margins(self, X: Matrix) -> Floats:
         """Return the margins ``(rows, outputs)`` of dense or sparse rows.
@@ -139,6 +136,14 @@ class Model:
     def _weights_entry(self, folder: Path) -> dict[str, Any]:
         content = (folder / WEIGHTS_FILE).read_bytes()
         return {"file": WEIGHTS_FILE, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def sha256_of(arrays: Mapping[str, Floats]) -> str:
+    """Return the SHA-256 of the arrays' bytes, one after the other (weights, intercepts), little-endian float64."""
+    digest = hashlib.sha256()
+    for array in arrays.values():
+        digest.update(array.astype("<f8").tobytes())
+    return digest.hexdigest()
 
 
 def load_model(path: Path) -> Model:

@@ -39,11 +39,16 @@ class ParameterStore:
     ----------
     message
         What workers are to be told now; a new one after every commit.
+
+    Parameters
+    ----------
+    version
+        Of the last message before this store's.
     """
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Training, version: int = 0) -> None:
         self.training = training
-        self._version = 0
+        self._version = version
         self._peaks_of_last: dict[tuple[str, ...], Peaks] = {}
         self.message = self._open()
 
@@ -63,6 +68,11 @@ class ParameterStore:
         self._arrived = np.zeros(num_shards, dtype=bool)
         self._version += 1
         return Message(self._version, training.stage, training.state.round, payload, scale, apart)
+
+    def message_for(self, worker: str) -> Message:
+        """Return what a worker is to be told: the same as all others."""
+        del worker
+        return self.message
 
     @property
     def num_missing(self) -> int:

@@ -13,6 +13,7 @@ from workers.columns import Columns, blocks
 from workers.data.rows import Floats, Matrix, Rows
 from workers.exact_sum import Ints
 from workers.kernels import FAST, Kernels
+from workers.modes import SYNCHRONOUS, Mode
 from workers.objectives.base import Objective
 from workers.penalty import Penalty
 from workers.server_optimisers import AVERAGE, ServerOptimiser
@@ -54,6 +55,10 @@ class SolverOptions:
         What the server makes of the averaged change.
     aggregation
         How the shards' updates become one: their exact sum, or a robust mean.
+    mode
+        When updates are applied.
+    local_steps
+        Steps on a shard in one round, for solvers that do not count epochs.
     """
 
     batch_size: int = 32
@@ -63,6 +68,8 @@ class SolverOptions:
     server: ServerOptimiser = AVERAGE
     aggregation: Aggregation = EXACT_SUM
     rate_divisor: float = 1.0
+    mode: Mode = SYNCHRONOUS
+    local_steps: int = 20
 
     def rate(self, round_: int) -> float:
         """Return the learning rate of a round, counted from 0."""
@@ -205,6 +212,12 @@ class Problem:
     def with_rate(self, learning_rate: float) -> Problem:
         """Return this problem with a resolved learning rate."""
         return replace(self, options=replace(self.options, learning_rate=learning_rate))
+
+    def at_pace(self, pace: float) -> Problem:
+        """Return this problem with a learning rate that is ``pace`` times as large."""
+        if self.options.learning_rate is None:
+            raise ValueError("the learning rate is not resolved yet")
+        return self.with_rate(pace * self.options.learning_rate)
 
     def with_rows(self, num_rows: int, weighted: bool = False) -> Problem:
         """Return this problem with the number of training rows, known once the data is split."""

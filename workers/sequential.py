@@ -14,7 +14,9 @@ from workers.update import call_update
 
 
 def rounds(training: Training, shards: Sequence[Shard]) -> Iterator[RoundReport]:
-    """Run ``training`` to its end over all its shards, and yield the report of every round.
+    """Run ``training`` over all its shards, and yield the report of every round.
+
+    It goes to the end, or to the first stage that has no sequential order: that of an asynchronous mode.
 
     Raises
     ------
@@ -23,7 +25,7 @@ def rounds(training: Training, shards: Sequence[Shard]) -> Iterator[RoundReport]
     """
     store = ParameterStore(training)
     held: dict[int, Floats] = {}
-    while training.outcome is None:
+    while training.outcome is None and not training.is_asynchronous:
         for shard in shards:
             sums = call_update(training.problem, store.message, [shard], held)
             store.offer(store.message.version, np.array([shard.index]), sums)
@@ -33,9 +35,9 @@ def rounds(training: Training, shards: Sequence[Shard]) -> Iterator[RoundReport]
 
 
 def train(training: Training, shards: Sequence[Shard]) -> Outcome:
-    """Run ``training`` to its end and return what was learnt."""
+    """Run a synchronous ``training`` to its end and return what was learnt."""
     for _ in rounds(training, shards):
         pass
     if training.outcome is None:
-        raise AssertionError("rounds() ends with an outcome")
+        raise ValueError(f"mode '{training.problem.options.mode.name}' has no sequential reference, but a record")
     return training.outcome

@@ -53,20 +53,25 @@ class Average(ServerOptimiser):
 
 @dataclass(frozen=True)
 class Momentum(ServerOptimiser):
-    """Adds a velocity that remembers ``momentum`` of itself: the heavy ball."""
+    """Adds a velocity that remembers ``momentum`` of itself, times ``rate``: the heavy ball."""
 
     momentum: float = 0.9
+    rate: float = 1.0
 
     name = "momentum"
     source = "Polyak, Some methods of speeding up the convergence of iteration methods (1964)"
 
     def __post_init__(self) -> None:
         _within("momentum", self.momentum)
+        _positive("rate", self.rate)
 
     def step(self, memory: Memory, change: Floats) -> tuple[Floats, dict[str, Floats]]:
         """Return the velocity."""
-        velocity = self.momentum * memory.get("velocity", np.zeros_like(change)) + change
-        return velocity, {"velocity": velocity}
+        velocity = self._velocity(memory, change)
+        return self.rate * velocity, {"velocity": velocity}
+
+    def _velocity(self, memory: Memory, change: Floats) -> Floats:
+        return self.momentum * memory.get("velocity", np.zeros_like(change)) + change
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,8 @@ class Nesterov(Momentum):
 
     def step(self, memory: Memory, change: Floats) -> tuple[Floats, dict[str, Floats]]:
         """Return the change, and ``momentum`` of the new velocity."""
-        velocity, kept = super().step(memory, change)
-        return change + self.momentum * velocity, kept
+        velocity = self._velocity(memory, change)
+        return self.rate * (change + self.momentum * velocity), {"velocity": velocity}
 
 
 @dataclass(frozen=True)

@@ -112,9 +112,11 @@ class Training:
     def __init__(
         self, problem: Problem, solver: str, stopping: Stopping, standardise: bool, initial: WarmStart | None = None
     ) -> None:
-        self.problem = replace(problem, monitored=stopping.needs_validation)
-        self.stopping = stopping
         self.solver: Solver = SOLVERS[solver]
+        self.problem = replace(problem, monitored=stopping.needs_validation)
+        if self.solver.own_rate is not None and problem.options.learning_rate is None:
+            self.problem = self.problem.with_rate(self.solver.own_rate)
+        self.stopping = stopping
         self.outcome: Outcome | None = None
         self.fused: State | None = None
         self._initial = initial
@@ -122,6 +124,7 @@ class Training:
         self._reason, self._converged = "", False
         self._first_loss: float | None = None
         self._loss: float | None = None
+        self._losses_of_parts: list[tuple[float, float]] = []
         self._stages = self._plan(standardise)
         self._enter(self._stages.pop(0))
 
@@ -149,6 +152,11 @@ class Training:
             initial = self.problem.architecture.from_arrays(self._initial.arrays, self.problem.columns)
             self.state = replace(self.state, parameters=initial, round=self._initial.round)
         self._first_round = self.state.round
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether the present stage takes parts of a round (``advance_part``), not whole rounds (``advance``)."""
+        return self.stage == self.solver.name and not self.problem.options.mode.is_synchronous
 
     @property
     def keeps_apart(self) -> bool:
@@ -188,7 +196,8 @@ class Training:
         stage, before = self.stage, self.state
         if not np.isfinite(sums).all():
             raise self.diverged("the sums over all shards are not finite")
-        validation, measured = None, None
+        validation: Validation | None = None
+        measured = None
         if is_monitored(self.problem, stage):
             sums, measured = sums[:-NUM_MONITORED], sums[-NUM_MONITORED:]
             if not measured[0] > 0:
@@ -198,6 +207,47 @@ class Training:
         self._check_finite(state)
         if measured is not None:
             validation = Validation(before.parameters, state.loss, *(measured[1:] / measured[0]).tolist())
+        return self._end_round(state, validation)
+
+    def advance_part(self, sums: Floats, part: float, pace: float, ends_round: bool) -> RoundReport | None:
+        """Take plain sums over a part of the data, and step along them; at the end of a round return its report.
+
+        Parameters
+        ----------
+        part
+            The share of the job's weight that the sums cover; where it is 0 there is nothing to learn.
+        pace
+            How far to step, where a round steps 1.
+        ends_round
+            Whether as much as all of the data has been applied since the round began.
+
+        Raises
+        ------
+        DivergedError
+            As ``advance``.
+        """
+        state = self.state
+        if part > 0:
+            with np.errstate(all="ignore"):  # judged just below
+                state = self.solver.apply_part(self.problem, state, sums, part, pace)
+            if state.loss is not None:
+                self._losses_of_parts.append((part, state.loss))
+        # What the sums tell of the gradient is that of a part, and ends nothing.
+        state = replace(state, round=self.state.round, loss=None, gradient_norm=None)
+        if not ends_round:
+            self._check_finite(state)
+            self.state = state
+            return None
+        whole = sum(part for part, _ in self._losses_of_parts)
+        loss = sum(part * loss for part, loss in self._losses_of_parts) / whole if whole else None
+        self._losses_of_parts.clear()
+        state = replace(state, round=state.round + 1, loss=loss)
+        self._check_finite(state)
+        return self._end_round(state, None)
+
+    def _end_round(self, state: State, validation: Validation | None) -> RoundReport:
+        """Keep the state after a round, and enter the next stage where this one is over."""
+        stage = self.stage
         self.state = state
         told = None if validation is None else (validation.loss, validation.metric)
         report = RoundReport(stage, self.state.round, self.state.loss, self.state.gradient_norm, told)

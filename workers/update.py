@@ -9,7 +9,7 @@ import numpy as np
 
 from workers.data.rows import Floats
 from workers.data.shard import Shard
-from workers.exact_sum import Ints, NonFiniteError, Peaks, Scale, peaks
+from workers.exact_sum import LEAST_PEAK, Ints, NonFiniteError, Peaks, Scale, peaks
 from workers.problem import Problem
 from workers.solvers import SOLVERS
 from workers.solvers.base import Payload, Solver
@@ -36,6 +36,8 @@ class Message:
         The scale of the exact sum, None where nothing is known of the terms yet.
     apart
         Whether the server wants the update of every shard, not their sum.
+    plain
+        Whether it wants their plain sum: where each update is applied by itself, its bits depend on which one it is.
     """
 
     version: int
@@ -44,6 +46,7 @@ class Message:
     payload: Payload
     scale: Scale | None
     apart: bool = False
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,16 @@ class CallSums:
     ahead
         The answer to the next attempt, where this one only finds the scale: a call over all shards of the job knows
         it at once.
+    plain, weight
+        The plain sum, and the weight of the shards' training rows, where the message asks for them.
     """
 
     total: Ints | None
     peaks: Peaks
     apart: Floats | None = None
     ahead: Ints | None = None
+    plain: Floats | None = None
+    weight: float = 0.0
 
 
 def is_monitored(problem: Problem, stage: str) -> bool:
@@ -93,7 +100,7 @@ def shard_update(problem: Problem, message: Message, shard: Shard) -> Floats:
 def call_update(
     problem: Problem, message: Message, shards: Iterable[Shard], held: MutableMapping[int, Floats]
 ) -> CallSums:
-    """Add up the updates of a call's shards, or line them up where the message wants them apart.
+    """Add up the updates of a call's shards exactly, or plainly or not at all where the message wants that.
 
     ``held`` carries the updates of shards that did not fit, from a round's first attempt to its second, so
     that they are not computed again.
@@ -103,6 +110,8 @@ def call_update(
     NonFiniteError
         If an update holds NaN or infinity; names the shard.
     """
+    if message.plain:
+        return _plain_update(problem, message, shards)
     starts, size = blocks_of(problem, message.stage, message.payload)
     largest: Peaks | None = None
     total = np.zeros(size, dtype=np.int64)
@@ -115,10 +124,7 @@ def call_update(
             values = held.pop(shard.index, None)
             if values is None:
                 values = shard_update(problem, message, shard)
-            try:
-                highest = peaks(values, starts)
-            except NonFiniteError as error:
-                raise NonFiniteError(f"shard {shard.index}: {error}") from None
+            highest = _peaks_of(shard, values, starts)
             largest = highest if largest is None else np.maximum(largest, highest)
             if message.apart:
                 apart.append(values)
@@ -135,3 +141,23 @@ def call_update(
         ahead = sum((scale.quantise(values) for values in held.values()), start=np.zeros(size, dtype=np.int64))
         held.clear()
     return CallSums(total if complete else None, largest, np.array(apart) if message.apart else None, ahead)
+
+
+def _plain_update(problem: Problem, message: Message, shards: Iterable[Shard]) -> CallSums:
+    """Add up the updates of shards in ascending order, in floats, and the weights of their training rows."""
+    starts, size = blocks_of(problem, message.stage, message.payload)
+    total, weight, largest = np.zeros(size), 0.0, np.full(len(starts), LEAST_PEAK, dtype=np.int16)
+    with np.errstate(all="ignore"):  # as above
+        for shard in sorted(shards, key=lambda shard: shard.index):
+            values = shard_update(problem, message, shard)
+            largest = np.maximum(largest, _peaks_of(shard, values, starts))
+            total += values
+            weight += shard.train.total_weight
+    return CallSums(None, largest, plain=total, weight=weight)
+
+
+def _peaks_of(shard: Shard, values: Floats, starts: Ints) -> Peaks:
+    try:
+        return peaks(values, starts)
+    except NonFiniteError as error:
+        raise NonFiniteError(f"shard {shard.index}: {error}") from None

@@ -73,7 +73,7 @@ class AdaptivePull(Balance):
         return Assignment(first_chunks(view, amounts, answer.worker_of), answer.state)
 
     def next(self, view: RoundView, worker: int) -> Ints:
-        """Return the next chunk: of what ``worker`` holds or nobody does, then of what others would begin with later."""
+        """Return the next chunk: of what ``worker`` or nobody holds, else of what somebody else is too slow for."""
         _, step, per_byte = pace(view, estimate(view, remembered(view, "s_per_work")))
         work, size = view.shards.work[view.pending], view.shards.bytes[view.pending]
         holder = holders(view)[view.pending]

@@ -18,6 +18,7 @@ from scheduler.cli.lab import lab
 from scheduler.cli.nodes import nodes
 from scheduler.cli.policies import policies
 from scheduler.cli.predict import predict
+from scheduler.cli.replay import replay
 from scheduler.cli.run import run
 from scheduler.cli.simulate import simulate
 from scheduler.errors import RunFailedError, UserError
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (run, compare, simulate, nodes, policies, predict, export):
+for command in (run, compare, simulate, nodes, policies, predict, export, replay):
     app.command()(command)
 app.add_typer(lab)
 

@@ -24,6 +24,8 @@ from scheduler.run import RunResult, WorkerReport
 from scheduler.runner import Observer
 from scheduler.session import Session
 from workers.aggregation import SUM
+from workers.modes import SYNCHRONOUS
+from workers.record import Staleness
 from workers.training import RoundReport
 
 MAX_ROWS = 40
@@ -39,6 +41,7 @@ class TerminalObserver(Observer):
         self._solver = ""
         self._objective = ""
         self._rule = SUM
+        self._mode = SYNCHRONOUS.name
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -82,6 +85,7 @@ class TerminalObserver(Observer):
         training = prepared.job.training
         self._solver, self._objective = prepared.solver, prepared.problem.objective.name
         self._rule = prepared.problem.options.aggregation.rule
+        self._mode = prepared.problem.options.mode.name
         self._step(
             2, f"Split: {prepared.data.num_shards} shards over {len(workers)} workers, policy {escape(policy.name)}"
         )
@@ -112,14 +116,21 @@ class TerminalObserver(Observer):
             self._console.print(loss_table(self._losses))
         self._console.print(f"stopped: {escape(result.outcome.reason)}", highlight=False)
         moved, seconds = result.bytes_moved, sorted(result.seconds_by_round)
-        does = "sums the workers' updates, exactly" if self._rule == SUM else f"takes the {self._rule} of all updates"
-        self._step(4, f"Communicate: the parameter server {does}, in any order")
+        self._step(4, f"Communicate: the parameter server {self._does()}")
         self._console.print(
             f"{result.outcome.rounds} rounds, median {1000 * seconds[len(seconds) // 2]:.2f} ms; "
             f"{size(moved.shards)} of shards read, {size(moved.parameters)} of parameters sent, "
             f"{size(moved.updates)} of updates received; busiest worker {max_over_mean(result.workers):.2f}x the mean",
             highlight=False,
         )
+        if result.staleness is not None:
+            self._console.print(staleness_line(result.staleness), highlight=False)
+
+    def _does(self) -> str:
+        if self._mode != SYNCHRONOUS.name:
+            return f"applies the workers' updates, mode {self._mode}"
+        does = "sums the workers' updates, exactly" if self._rule == SUM else f"takes the {self._rule} of all updates"
+        return f"{does}, in any order"
 
     def fused(self, summary: Summary) -> None:
         """Print how good the model is and where it was saved."""
@@ -132,6 +143,16 @@ class TerminalObserver(Observer):
             highlight=False,
             soft_wrap=True,
         )
+
+
+def staleness_line(staleness: Staleness) -> str:
+    """Return how late updates were, and whether that is within the mode's bound."""
+    bound = "no bound" if staleness.bound is None else f"the bound is {staleness.bound}"
+    verdict = "" if staleness.bound_held else ", and was broken"
+    return (
+        f"staleness: at most {staleness.max} updates, {staleness.mean:.2f} on average; {staleness.clocks} clocks "
+        f"behind ({bound}{verdict}); {staleness.num_dropped} calls dropped"
+    )
 
 
 def size(num_bytes: float) -> str:

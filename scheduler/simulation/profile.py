@@ -12,6 +12,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from policies.interface import frozen
+from scheduler.errors import UserError
+from scheduler.job import Recipe
 from scheduler.preparation import Prepared
 from scheduler.run import RunResult
 from scheduler.simulation.workload import Learning, SimulatedJob
@@ -47,9 +49,12 @@ def profile(
 
     Raises
     ------
+    UserError
+        If the job is asynchronous.
     DataError, DivergedError
         If the data cannot be read, or the numbers overflow.
     """
+    refuse_asynchronous(prepared.job)
     with threadpool_limits(limits=1):
         tried, ended = _tried(prepared, budget_s, clock)
     losses = [attempt.report.loss for attempt in tried if attempt.report is not None]
@@ -67,6 +72,17 @@ def profile(
         losses=tuple(losses),
     )
     return _simulated(prepared, learning, submitted_s)
+
+
+def refuse_asynchronous(job: Recipe) -> None:
+    """Raise ``UserError`` for a job whose result depends on who computes what when, which no simulation can know."""
+    mode = job.training.wishes().mode
+    if not mode.is_synchronous:
+        raise UserError(
+            f"job {job.name}: in mode '{mode.name}' the allocation decides what is learnt, and what a "
+            "simulation or a comparison shows would not be the job's: set 'training.mode: synchronous', or use "
+            "'apportion run' without --record"
+        )
 
 
 def recorded(prepared: Prepared, result: RunResult, speeds: Mapping[str, float]) -> SimulatedJob:

@@ -99,6 +99,7 @@ def test_the_stages_of_a_training() -> None:
     assert stages.pop("exact") == [*moments, "exact", "evaluate"]
     assert stages.pop("newton") == [*moments, "newton", "newton", "exact", "evaluate"]
     assert stages.pop("lbfgs") == [*moments, "lbfgs", "lbfgs", "exact", "evaluate"]
+    assert stages.pop("diloco") == [*moments, "diloco", "diloco", "exact", "evaluate"]
     for solver, seen in stages.items():
         assert seen == [*moments, *curvature, solver, solver, "exact", "evaluate"]
     X, y = classification(2)

@@ -1,6 +1,7 @@
 """How it is minimised: each solver is three pure parts, ``broadcast``, ``contribute`` and ``combine``."""
 
 from workers.solvers.base import Solver, State
+from workers.solvers.diloco import Diloco
 from workers.solvers.exact import Exact
 from workers.solvers.gradient_descent import GradientDescent
 from workers.solvers.lbfgs import Lbfgs
@@ -12,7 +13,17 @@ from workers.solvers.sgd import Sgd
 
 SOLVERS: dict[str, Solver] = {
     solver.name: solver
-    for solver in (Exact(), Newton(), Lbfgs(), GradientDescent(), Sgd(), LocalSgd(), LocalSvrg(), ScikitLearnSgd())
+    for solver in (
+        Exact(),
+        Newton(),
+        Lbfgs(),
+        GradientDescent(),
+        Sgd(),
+        LocalSgd(),
+        LocalSvrg(),
+        ScikitLearnSgd(),
+        Diloco(),
+    )
 }
 """Every solver by the name that a job file gives it."""
 

@@ -73,9 +73,11 @@ class Solver(ABC):
         Rounds from one change of the parameters to the next.
     measures_batches
         Whether the loss of a round is that of a few rows, not of all.
-    takes_layers, takes_corners, takes_lasso, takes_server, takes_robust
+    takes_layers, takes_corners, takes_lasso, takes_server, takes_robust, takes_parts
         Whether it goes together with an architecture that is not linear, a loss without second derivative, an L1
-        penalty, a server optimiser, a robust aggregation.
+        penalty, a server optimiser, a robust aggregation, a mode in which sums over a part of the data are applied.
+    own_rate
+        The learning rate where the job names none, for steps whose length the curvature does not bound, else None.
     """
 
     name: ClassVar[str]
@@ -91,6 +93,8 @@ class Solver(ABC):
     takes_lasso: ClassVar[bool] = True
     takes_server: ClassVar[bool] = False
     takes_robust: ClassVar[bool] = False
+    takes_parts: ClassVar[bool] = False
+    own_rate: ClassVar[float | None] = None
 
     def refuse(self, problem: Problem) -> str | None:
         """Say why this solver does not go together with the problem, or None."""
@@ -105,6 +109,25 @@ class Solver(ABC):
             return f"{name} has no use for the server optimiser '{options.server.name}': leave it out, or use 'sgd'"
         if not self.takes_robust and options.aggregation.needs_every_update:
             return f"{name} needs the sum of all updates, not '{options.aggregation.rule}': use 'gradient-descent'"
+        return None if options.mode.is_synchronous else self._refuse_parts(problem)
+
+    def _refuse_parts(self, problem: Problem) -> str | None:
+        options, name, mode = problem.options, f"solver '{self.name}'", problem.options.mode
+        if not self.takes_parts:
+            return (
+                f"{name} needs the sums over all shards, which mode '{mode.name}' does not wait for: "
+                "use 'gradient-descent', 'sgd' or 'local-sgd', or 'training.mode: synchronous'"
+            )
+        if options.aggregation.needs_every_update:
+            return (
+                f"{name} cannot take the {options.aggregation.rule} of updates that are not all there in mode "
+                f"'{mode.name}': leave it out, or set 'training.mode: synchronous'"
+            )
+        if not mode.takes_server and options.server.name != "average":
+            return (
+                f"{name} steps at every call in mode '{mode.name}', and the server optimiser '{options.server.name}' "
+                "is for one step a round: leave it out, or use mode 'backup'"
+            )
         return None
 
     def start(self, problem: Problem) -> State:
@@ -127,6 +150,18 @@ class Solver(ABC):
     @abstractmethod
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Return the state after a round."""
+
+    def apply_part(self, problem: Problem, state: State, sums: Floats, part: float, pace: float) -> State:
+        """Return the state after a step along sums over a part of the data; over all of it at pace 1 as ``combine``.
+
+        Parameters
+        ----------
+        part
+            The share of the job's weight that the sums cover, over 0.
+        pace
+            How far to step, where a round steps 1.
+        """
+        raise NotImplementedError(f"solver '{self.name}' takes no parts")
 
     def result(self, problem: Problem, state: State) -> Floats:
         """Return the parameters to keep if training ends here."""

@@ -22,6 +22,7 @@ class GradientDescent(Solver):
     source = "Cauchy, Methode generale pour la resolution des systemes d'equations simultanees (1847)"
     takes_server = True
     takes_robust = True
+    takes_parts = True
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
         """Return a block for each parameter and one for the loss."""
@@ -38,6 +39,10 @@ class GradientDescent(Solver):
         """Step against the mean gradient; the loss is that of the parameters before the step."""
         loss, gradient = problem.mean(state.parameters, sums)
         return moved(problem, state, gradient, loss)
+
+    def apply_part(self, problem: Problem, state: State, sums: Floats, part: float, pace: float) -> State:
+        """Step against the mean gradient of a part, at a rate that is ``pace`` times the job's."""
+        return self.combine(problem.at_pace(pace), state, sums / part)
 
 
 def moved(problem: Problem, state: State, gradient: Floats, loss: float) -> State:

@@ -31,6 +31,7 @@ class Lbfgs(GradientDescent):
     takes_corners = False
     takes_server = False
     takes_robust = False
+    takes_parts = False
 
     def combine(self, problem: Problem, state: State, sums: Floats) -> State:
         """Accept the trial point and step on from there, or come closer to the last accepted one."""

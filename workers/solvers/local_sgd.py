@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,9 +25,10 @@ class LocalSgd(Solver):
     name = "local-sgd"
     source = "Stich, Local SGD Converges Fast and Communicates Little (ICLR 2019)"
     stochastic = True
-    batch_noise = "reach"
+    batch_noise: ClassVar[str | None] = "reach"
     takes_server = True
     takes_robust = True
+    takes_parts = True
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
         """Return a block for each parameter and one for the loss."""
@@ -47,6 +49,10 @@ class LocalSgd(Solver):
         step, memory = problem.options.server.step(state.memory, sums[:-1] / problem.weight)
         loss = float(sums[-1] / problem.weight + problem.cost(state.parameters))
         return State(state.parameters + step, state.round + 1, loss, memory=memory)
+
+    def apply_part(self, problem: Problem, state: State, sums: Floats, part: float, pace: float) -> State:
+        """Let the server step along ``pace`` times the average change of a part."""
+        return self.combine(problem, state, np.append(sums[:-1] * (pace / part), sums[-1] / part))
 
 
 def batches(problem: Problem, shard: Shard, round_: int) -> Iterator[Rows]:

@@ -27,6 +27,7 @@ class Sgd(Solver):
     batch_noise = "spread"
     takes_server = True
     takes_robust = True
+    takes_parts = True
     measures_batches = True
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
@@ -52,3 +53,7 @@ class Sgd(Solver):
         loss = float(sums[-2] / weight + problem.cost(state.parameters))
         # The gradient of a batch is not the objective's, and ends nothing.
         return replace(moved(problem, state, gradient, loss), gradient_norm=None)
+
+    def apply_part(self, problem: Problem, state: State, sums: Floats, part: float, pace: float) -> State:
+        """Step against the mean gradient of a part, at a rate that is ``pace`` times the job's."""
+        return self.combine(problem.at_pace(pace), state, sums / part)

@@ -1,0 +1,151 @@
+"""The record of an asynchronous run as a file: JSON lines, first a header, then an update a line.
+
+The header is ``{"apportion_record": 1, "job": ..., "data_sha256": ..., "model_sha256": ..., "reason": ...,
+"num_updates": ...}``. An update is a list of the calls that were applied together, each as its worker, the number of
+updates that its parameters held, the round of its random streams, and its shards in ranges: ``[["worker-2", 12, 4,
+"0-3,7"]]``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from scheduler.errors import Mistakes, UserError, shown
+from workers.model import atomic_text
+from workers.record import Record, RecordedCall, Update
+
+RECORD_FILE = "record.jsonl"
+
+_RANGES = re.compile(r"\d{1,7}(-\d{1,7})?(,\d{1,7}(-\d{1,7})?)*")
+_Whole = Annotated[int, Field(ge=0, strict=True)]
+_CALLS = TypeAdapter(Annotated[list[tuple[str, _Whole, _Whole, str]], Field(min_length=1)])
+
+
+class _Header(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    apportion_record: Literal[1] = 1
+    job: dict[str, Any]
+    data_sha256: str
+    model_sha256: str
+    reason: str
+    num_updates: _Whole
+
+
+@dataclass(frozen=True)
+class StoredRecord:
+    """A record, and what it belongs to: the resolved job, its data, and the model that came of it."""
+
+    job: dict[str, Any]
+    data_sha256: str
+    model_sha256: str
+    record: Record
+
+
+def write_record(path: Path, stored: StoredRecord) -> None:
+    """Write a record, whole or not at all; raises ``DataError`` if the file cannot be written."""
+    header = _Header(
+        job=stored.job,
+        data_sha256=stored.data_sha256,
+        model_sha256=stored.model_sha256,
+        reason=stored.record.reason,
+        num_updates=len(stored.record.updates),
+    )
+    with atomic_text(path) as file:
+        file.write(f"{_json(header.model_dump())}\n")
+        for update in stored.record.updates:
+            calls = [[call.worker, call.read, call.round, in_ranges(call.shards)] for call in update]
+            file.write(f"{_json(calls)}\n")
+
+
+def read_record(path: Path) -> StoredRecord:
+    """Read a record.
+
+    Raises
+    ------
+    UserError
+        With the first 20 mistakes of the file: line, what is wrong, what was got.
+    """
+    lines = _lines(path)
+    mistakes = Mistakes(path)
+    try:
+        header = _Header.model_validate_json(lines[0] if lines else "")
+    except ValidationError as error:
+        raise UserError(f"{path}:1: not the header of a record: {_first(error)}") from None
+    updates = [_update(number, line, mistakes) for number, line in enumerate(lines[1:], 2)]
+    if len(updates) != header.num_updates:
+        mistakes.add(len(lines), "", f"{header.num_updates} updates are announced, the file has {len(updates)}")
+    mistakes.tell()
+    record = Record(tuple(updates), header.reason)
+    return StoredRecord(header.job, header.data_sha256, header.model_sha256, record)
+
+
+def in_ranges(shards: Sequence[int]) -> str:
+    """Return ``0-3,7`` for shards 0, 1, 2, 3 and 7, which are ascending."""
+    ranges: list[list[int]] = []
+    for shard in shards:
+        if ranges and shard == ranges[-1][1] + 1:
+            ranges[-1][1] = shard
+        else:
+            ranges.append([shard, shard])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no such file; a run writes it in the modes asp, ssp and backup, and needs none in others"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+
+
+def _update(number: int, line: str, mistakes: Mistakes) -> Update:
+    """Return the update of a line; what is wrong with it is noted."""
+    try:
+        calls = _CALLS.validate_json(line)
+    except ValidationError as error:
+        mistakes.add(number, "", f"not an update: {_first(error)}")
+        return ()
+    found = []
+    for worker, read, round_, ranges in calls:
+        shards = _shards(ranges)
+        if not shards:
+            mistakes.add(number, "", f"shards must be ascending ranges such as '0-3,7', got {shown(ranges)}")
+        if read > number - 2:
+            mistakes.add(number, "", f"an update cannot have read {read} others: {number - 2} are before it")
+        found.append(RecordedCall(worker, read, round_, shards))
+    return tuple(found)
+
+
+def _shards(ranges: str) -> tuple[int, ...]:
+    """Return the shards of ascending ranges; none where they are not."""
+    if not _RANGES.fullmatch(ranges):
+        return ()
+    found: list[int] = []
+    for one in ranges.split(","):
+        low, _, high = one.partition("-")
+        new = range(int(low), int(high or low) + 1)
+        if not new or (found and new[0] <= found[-1]):
+            return ()
+        found += new
+    return tuple(found)
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors(include_url=False)[0]
+    where = ".".join(map(str, detail["loc"]))
+    return f"{f'{where}: ' if where else ''}{detail['msg']}, got {shown(detail['input'])}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
