@@ -121,12 +121,12 @@ class ServerRun:
             tuple(map(self._report, self._members.values())),
             tuple(self._seconds_by_round),
             self._moved.sum(),
-            self._moved.num_calls,
-            self._num_copies,
-            tuple(log.rounds),
-            tuple(log.intervals),
-            store.record() if isinstance(store, AsynchronousStore) else None,
-            store.staleness if isinstance(store, AsynchronousStore) else None,
+            num_calls=self._moved.num_calls,
+            num_copies=self._num_copies,
+            rounds=tuple(log.rounds),
+            intervals=tuple(log.intervals),
+            record=store.record() if isinstance(store, AsynchronousStore) else None,
+            staleness=store.staleness if isinstance(store, AsynchronousStore) else None,
         )
 
     def _now_s(self) -> float:

@@ -95,7 +95,14 @@ class Drive:
         worker = WorkerReport("node", 1, every, 1, 1, 1.0, None, environment())
         staleness = self.store.staleness
         result = RunResult(
-            self.outcome(), tuple(self.reports), (worker,), (0.1,), BytesMoved(), 1, (), (), self.record(), staleness
+            self.outcome(),
+            tuple(self.reports),
+            (worker,),
+            (0.1,),
+            BytesMoved(),
+            num_calls=1,
+            record=self.record(),
+            staleness=staleness,
         )
         return conclude(self.job, "equal", result, 1.0)
 
