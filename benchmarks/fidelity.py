@@ -24,15 +24,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.fitting import Fit, fitted
+from benchmarks.lab_nodes import slow_nodes
 from benchmarks.machine import facts
 from policies.presets import resolve
-from scheduler import node_labels
-from scheduler.cluster_file import ClusterFile, NodeType
 from scheduler.inventory import logical_views
 from scheduler.job_file import load_job
 from scheduler.lab.isolation import cannot_isolate
 from scheduler.lab.lab import lab_up
-from scheduler.lab.plan import LabPlan, plan_lab
 from scheduler.live import LiveJob, run_workload
 from scheduler.live_fleet import fleet_like
 from scheduler.preparation import prepare
@@ -69,16 +67,6 @@ def write_data(folder: Path, rows: int, features: int) -> Path:
     path = folder / f"rows-{rows}-{features}.npy"
     np.save(path, np.column_stack([X, y]))
     return path
-
-
-def slow_nodes(parts: Sequence[float]) -> LabPlan:
-    """Return a lab with a node of one CPU for each of ``parts``, which is its speed and what it has of a processor."""
-    types = {"head": NodeType(resources={"CPU": 0.0}, max_workers=0)}
-    for number, part in enumerate(parts):
-        labels = {node_labels.SPEED: f"{part:g}"}
-        types[f"part-{number}"] = NodeType(resources={"CPU": 1.0}, min_workers=1, labels=labels)
-    file = ClusterFile(available_node_types=types, head_node_type="head", max_workers=len(parts))
-    return plan_lab(file, {}, processors=sum(parts))
 
 
 def live_job(data: Path, name: str, workers: int, rounds: int, hidden: int, shards: int = 96) -> LiveJob:
