@@ -10,7 +10,7 @@ import numpy as np
 import ray
 
 from policies.interface import Call, Ints
-from scheduler.run import BytesMoved, Seat
+from scheduler.run import INLINE_BYTES, BytesMoved, Seat
 from workers.asynchronous_store import AsynchronousStore
 from workers.environment import Environment
 from workers.parameter_store import ParameterStore
@@ -18,9 +18,6 @@ from workers.problem import Problem
 from workers.update import Message
 from workers.wire import decode, encode
 from workers.worker_state import CallResult
-
-INLINE_BYTES = 100 * 1024
-"""What is larger is put into the object store once, and workers read it from there."""
 
 LOOK_UP_S = 0.1
 """How long to wait for an answer before looking whether something else has happened."""
@@ -137,7 +134,7 @@ class Calls:
         for call in calls:
             member = self._team[call.worker]
             self._encode(self._store.message_for(member.seat.name))
-            self._moved.parameters += self._blob_bytes
+            self._moved.parameters += self._travelling_bytes(member.seat.node)
             news = None if member.told is problem else self._encoded
             shards = None if np.array_equal(member.queue, call.shards) else call.shards
             member.told, member.queue = problem, call.shards
@@ -153,6 +150,15 @@ class Calls:
         if message is not self._message:
             blob = encode(message)
             self._message, self._blob, self._blob_bytes = message, sealed(blob), len(blob)
+            self._there: set[str] = set()
+
+    def _travelling_bytes(self, node: str) -> int:
+        """Return what of the message is sent with a call: what lies in the object store goes to a node once."""
+        if node in self._there:
+            return 0
+        if not isinstance(self._blob, bytes):
+            self._there.add(node)
+        return self._blob_bytes
 
     def fetch(self, calls: Sequence[Call]) -> None:
         """Let workers read shards that they are likely to want in the next round."""

@@ -13,6 +13,9 @@ from workers.record import Record, Staleness
 from workers.stopping import Stopping
 from workers.training import Outcome, RoundReport, WarmStart
 
+INLINE_BYTES = 100 * 1024
+"""What is larger is put into the object store once; it goes to a node once, and its workers read it there."""
+
 
 @dataclass(frozen=True)
 class RunSpec:

@@ -15,7 +15,6 @@ import ray
 from policies.interface import Policy
 from policies.presets import resolve
 from scheduler import node_labels
-from scheduler.calls import INLINE_BYTES
 from scheduler.errors import LostActorError, RunFailedError, UserError
 from scheduler.gang import Gang
 from scheduler.inventory import Inspection, NodeView, logical_views
@@ -23,7 +22,7 @@ from scheduler.job import Job
 from scheduler.outputs import Finished, Summary, conclude
 from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
-from scheduler.run import RunResult, RunSpec, WorkerReport
+from scheduler.run import INLINE_BYTES, RunResult, RunSpec, WorkerReport
 from scheduler.session import Session, connect, ship_by_value
 from scheduler.simulation.profile import recorded, refuse_asynchronous
 from scheduler.simulation.traces.trace_file import write_trace

@@ -16,12 +16,12 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.machine import facts
+from benchmarks.mixed import bandwidth, speeds, staleness, stragglers
 from benchmarks.mixed import problem as mixed
-from benchmarks.mixed import speeds
 from scheduler.lab.isolation import cannot_isolate
 
 ROWS = 1_000_000
-CHAPTERS = ("speeds", "slowing")
+CHAPTERS = ("speeds", "slowing", "bandwidth", "stragglers", "staleness")
 
 
 def run(chapters: list[str], rounds: int, turns: int, peers: bool, console: Console) -> dict[str, Any]:
@@ -35,6 +35,12 @@ def run(chapters: list[str], rounds: int, turns: int, peers: bool, console: Cons
             ]
         if "slowing" in chapters:
             found["slowing"] = speeds.measure_slowing(problem, rounds, console)
+        if "bandwidth" in chapters:
+            found["bandwidth"] = bandwidth.measure(Path(name), console)
+        if "stragglers" in chapters:
+            found["stragglers"] = stragglers.measure(problem, console)
+        if "staleness" in chapters:
+            found["staleness"] = staleness.measure(problem, rounds, console)
     return found
 
 

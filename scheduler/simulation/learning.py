@@ -14,6 +14,7 @@ import numpy as np
 from policies.interface import Balance, Call, Floats, Ints, Resources, WorkerTable, frozen
 from scheduler.results.outcome import Activity, Interval, RoundOutcome
 from scheduler.rounds import Rounds
+from scheduler.run import INLINE_BYTES
 from scheduler.simulation.running import Running, Seat
 from scheduler.simulation.workload import Learning, SimulatedJob
 from scheduler.simulation.world import Costs
@@ -83,6 +84,7 @@ class _Round:
     idle_since_s: Floats
     bytes_moved: float = 0.0
     shards_moved: int = 0
+    told: set[str] = field(default_factory=set)
 
 
 @dataclass(order=True)
@@ -200,12 +202,13 @@ class LearningRun(Running):
             seat, learning = self._seats[call.worker], self._learning
             began_s = max(now_s, self._free_s[call.worker])
             new_bytes, num_new = self._missing(seat, call.shards)
-            brought_s = self._carried(seat, began_s + self._costs.call_s, learning.message_bytes + new_bytes)
+            message_bytes = self._message_bytes(seat)
+            brought_s = self._carried(seat, began_s + self._costs.call_s, message_bytes + new_bytes)
             work = float(learning.shards.work[call.shards].sum())
             computed_s = seat.speed.until_done_s(brought_s, learning.s_per_call + work * learning.s_per_work)
             back_s = self._carried(seat, computed_s, learning.update_bytes)
             round_ = self._round
-            round_.bytes_moved += new_bytes + learning.message_bytes + learning.update_bytes
+            round_.bytes_moved += new_bytes + message_bytes + learning.update_bytes
             round_.shards_moved += num_new
             self._waited(call.worker, began_s)
             self._note(seat, Activity.MOVING, began_s, brought_s)
@@ -215,6 +218,15 @@ class LearningRun(Running):
                 back_s, next(self._numbers), call, self._store.message.version, computed_s - brought_s, taken_in=False
             )
             heapq.heappush(self._due, due)
+
+    def _message_bytes(self, seat: Seat) -> float:
+        """Return what of the round's message must be brought: a large one lies on the node after the first call."""
+        size, there = self._learning.message_bytes, self._round.told
+        if seat.machine.id in there:
+            return 0.0
+        if size >= INLINE_BYTES:
+            there.add(seat.machine.id)
+        return size
 
     def _fetch(self, calls: tuple[Call, ...], now_s: float) -> None:
         """Let idle workers read shards ahead."""
