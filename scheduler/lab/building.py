@@ -180,7 +180,7 @@ def _await(ready: Callable[[], bool], started: dict[str, subprocess.Popen[bytes]
             if node.name in started and started[node.name].poll() is not None:
                 raise RunFailedError(f"node '{node.name}' did not start; its last words:\n{_last_words(lab, node)}")
         if time.monotonic() > until_s:
-            raise RunFailedError(f"the lab is not there after {READY_WITHIN_S:g} s: {', '.join(started)} do not answer")
+            raise RunFailedError(f"after {READY_WITHIN_S:g} s there is no answer yet from {' or '.join(started)}")
         time.sleep(LOOKS_EVERY_S)
 
 
