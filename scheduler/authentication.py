@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from scheduler.errors import UserError
 
 TIMEOUT_S = 3.0
 
@@ -83,22 +85,32 @@ def _is_let_in(address: str, token: str | None) -> bool:
 def as_client(environment: Mapping[str, str]) -> Iterator[None]:
     """Let this process be a client of another cluster, whose address and token ``environment`` has.
 
-    Ray reads these variables once, when it is imported, so it is told to read them again. There must be no connection.
+    Ray reads these variables once, when it is imported, so it is told to read them again.
+
+    Raises
+    ------
+    UserError
+        If there is a connection, which would lose its own token.
     """
     names = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-    before = {name: os.environ.pop(name) for name in names if name in os.environ}
-    os.environ.update(environment)
-    _read_again()
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    if before == environment:
+        yield
+        return
+    ray: Any = import_module("ray")
+    if ray.is_initialized():
+        raise UserError("this process is connected to a Ray cluster already: call ray.shutdown() first")
+    _read_again(names, environment)
     try:
         yield
     finally:
-        for name in names:
-            os.environ.pop(name, None)
-        os.environ.update(before)
-        _read_again()
+        _read_again(names, before)
 
 
-def _read_again() -> None:
+def _read_again(names: Sequence[str], environment: Mapping[str, str]) -> None:
+    for name in names:
+        os.environ.pop(name, None)
+    os.environ.update(environment)
     core: Any = import_module("ray._raylet")
     core.Config.initialize("")
     core.AuthenticationTokenLoader.instance().reset_cache()

@@ -40,9 +40,9 @@ def read_fleet_csv(path: Path) -> Fleet:
     """Return the machines of a CSV file; its first line names the columns, in any order.
 
     A row is a machine with an ``id``, or a ``count`` (1) of machines of a ``kind``, with ids such as ``cpu-0``. Further
-    ``cpu`` (0), ``gpu`` (0), ``memory_gib`` (4 for each CPU), ``speed`` (1), ``mbit_per_s`` (no distance), ``latency_ms``
-    (0), ``price_per_hour`` (0) and ``label:NAME``: what stands in brackets holds where a field is empty or has no
-    column.
+    ``cpu`` (0), ``gpu`` (0), ``memory_gib`` (4 for each CPU), ``speed`` (1), ``mbit_per_s`` (no distance),
+    ``latency_ms`` (0), ``price_per_hour`` (0) and ``label:NAME``: what stands in brackets holds where a field is empty
+    or has no column.
 
     Raises
     ------

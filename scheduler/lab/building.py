@@ -14,6 +14,7 @@ from scheduler import authentication
 from scheduler.errors import RunFailedError, UserError
 from scheduler.lab import members, processes, raylets, state
 from scheduler.lab.isolation import SHARED, Isolation, cannot_isolate, isolation_of
+from scheduler.lab.members import Member
 from scheduler.lab.plan import LabNode, LabPlan
 from scheduler.lab.state import LabState, NodeState
 
@@ -85,9 +86,10 @@ def remove(lab: LabState) -> None:
 def start_again(lab: LabState, one: NodeState) -> None:
     """Start a node whose raylet has ended, or which Ray counts as dead, and hold it when it has settled."""
     isolation = isolation_of(lab)
+    former = members.members(lab.address).get(one.node.name)
     processes.end(lambda: processes.of_lab(lab.id).get(one.node.name, []))
     isolation.hold(lab, replace(one, factor=max(1.0, lab.head.processors / one.node.processors), mbit_per_s=0.0))
-    _bring_up(lab, isolation, [one.node], silent)
+    _bring_up(lab, isolation, [one.node], silent, former)
     isolation.hold(lab, one)
 
 
@@ -122,8 +124,10 @@ def _built(lab: LabState, report: Report, dashboard: bool) -> LabState:
     return state.save(replace(lab, is_up=True))
 
 
-def _bring_up(lab: LabState, isolation: Isolation, nodes: Sequence[LabNode], report: Report) -> None:
-    """Start nodes at the same time, and wait until Ray has them and they are calm."""
+def _bring_up(
+    lab: LabState, isolation: Isolation, nodes: Sequence[LabNode], report: Report, former: Member | None = None
+) -> None:
+    """Start nodes at the same time, and wait until Ray has them, beside a ``former`` one, and they are calm."""
     folder = state.folder_of(lab.name)
     started = {
         node.name: _start(lab, isolation, node, raylets.node_command(node, lab.address, folder / str(node.number)))
@@ -131,7 +135,8 @@ def _bring_up(lab: LabState, isolation: Isolation, nodes: Sequence[LabNode], rep
     }
 
     def all_are_there() -> bool:
-        there = {name for name, member in members.members(lab.address).items() if member.is_alive}
+        found = members.members(lab.address)
+        there = {name for name, member in found.items() if member.is_alive and member != former}
         report(f"starting nodes: {len(there & started.keys())} of {len(started)}")
         return started.keys() <= there and lab.head.name in there
 
@@ -175,7 +180,7 @@ def _await(ready: Callable[[], bool], started: dict[str, subprocess.Popen[bytes]
             if node.name in started and started[node.name].poll() is not None:
                 raise RunFailedError(f"node '{node.name}' did not start; its last words:\n{_last_words(lab, node)}")
         if time.monotonic() > until_s:
-            raise RunFailedError(f"the lab is not there after {READY_WITHIN_S:g} s: {', '.join(started)} do not answer")
+            raise RunFailedError(f"after {READY_WITHIN_S:g} s there is no answer yet from {' or '.join(started)}")
         time.sleep(LOOKS_EVERY_S)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 from typing import Protocol
 
 import psutil
@@ -20,7 +21,8 @@ from scheduler.lab.plan import LabNode
 from scheduler.lab.shaping import DELAY, RATE, free_subnet, queues
 from scheduler.lab.state import LabState, NodeState
 
-THROTTLE = "throttle"
+HOME = Path(__file__).resolve().parents[2]
+THROTTLE, THROTTLE_LOG = "throttle", "throttle.log"
 """What its process is marked with, in place of a node."""
 
 SHARED = "nodes lie side by side; their workers are held to their processors, bandwidths and latencies are not held"
@@ -140,9 +142,10 @@ class SideBySide:
     def make(self, lab: LabState) -> LabState:
         """Start the throttle; it follows the lab's state."""
         command = [sys.executable, "-m", "scheduler.lab.throttle", lab.name, lab.id]
-        with (state.folder_of(lab.name) / "throttle.log").open("wb") as log:
+        with (state.folder_of(lab.name) / THROTTLE_LOG).open("wb") as log:
             subprocess.Popen(  # noqa: S603
                 command,
+                cwd=HOME,
                 env=os.environ | processes.mark(lab.id, THROTTLE),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -157,7 +160,10 @@ class SideBySide:
         return list(command)
 
     def hold(self, lab: LabState, one: NodeState) -> None:
-        """Leave it to the throttle, which reads the state."""
+        """Leave it to the throttle, which reads the state; raises ``RunFailedError`` if it has ended."""
+        if THROTTLE not in processes.of_lab(lab.id):
+            log = state.folder_of(lab.name) / THROTTLE_LOG
+            raise RunFailedError(f"the process that holds node '{one.node.name}' has ended; see {log}")
 
     def link(self, lab: LabState, one: NodeState) -> None:
         """Leave it to the throttle, which stops all that belongs to a node that is cut off."""

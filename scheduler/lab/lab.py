@@ -34,9 +34,14 @@ class Lab:
         return state.found(self.name)
 
     @property
+    def ready(self) -> LabState:
+        """Return what is known of it; raises ``UserError`` if there is no such lab, or it is not up yet."""
+        return _ready(self.state)
+
+    @property
     def address(self) -> str:
         """Return ``HOST:PORT`` of its head."""
-        return self.state.address
+        return self.ready.address
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,7 +82,7 @@ class Lab:
 
     def usage(self, node: str) -> Usage:
         """Return what a node has used since it was started."""
-        lab = self.state
+        lab = self.ready
         return isolation_of(lab).usage(lab, lab.head if node == lab.head.name else lab.node(node).node)
 
     def bytes_moved(self, node: str) -> tuple[int, int]:
@@ -112,9 +117,7 @@ class Lab:
         """Write down what shall hold for a node."""
 
         def changed(lab: LabState) -> LabState:
-            if not lab.is_up:
-                raise UserError(f"the lab '{lab.name}' is not up yet; if nobody is starting it, end it with 'lab down'")
-            one = lab.node(name)
+            one = _ready(lab).node(name)
             if factor is not None:
                 bandwidth = one.node.mbit_per_s if mbit_per_s is None else mbit_per_s
                 one = replace(one, factor=factor, mbit_per_s=bandwidth)
@@ -167,6 +170,13 @@ def lab_up(
     finally:
         if state.load(chosen) is not None:
             lab.down()
+
+
+def _ready(lab: LabState) -> LabState:
+    if not lab.is_up:
+        ended = f"'apportion lab down --name {lab.name}'"
+        raise UserError(f"the lab '{lab.name}' is not up yet; if nobody is starting it any more, end it with {ended}")
+    return lab
 
 
 def _is_raylet(process: psutil.Process) -> bool:

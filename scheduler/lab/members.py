@@ -7,9 +7,12 @@ from typing import Any
 
 import ray
 
+from scheduler import authentication
 from scheduler.lab.plan import LAB_NODE
 
 TIMEOUT_S = 5.0
+ALIVE = 0
+"""Ray's number for it."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,15 @@ def members(address: str) -> dict[str, Member]:
 
     This process must be a client already (``authentication.as_client``).
     """
+    host, _, port = address.rpartition(":")
+    if authentication.reaches(host, int(port)) is not None:  # Ray itself would try for most of a minute
+        return {}
     core: Any = ray._raylet
     try:
         infos = core.GcsClient(address=address).get_all_node_info(timeout=TIMEOUT_S).values()
     except (ray.exceptions.RayError, RuntimeError, TimeoutError, ConnectionError):
         return {}
     found: dict[str, Member] = {}
-    for info in infos:
-        name, member = dict(info.labels).get(LAB_NODE, ""), Member(info.node_id.hex(), info.state == 0)
-        if name not in found or member.is_alive:  # one that was started again has two entries
-            found[name] = member
-    return found
+    for info in sorted(infos, key=lambda info: (info.state == ALIVE, info.start_time_ms)):
+        found[dict(info.labels).get(LAB_NODE, "")] = Member(info.node_id.hex(), info.state == ALIVE)
+    return found  # of a node that was started again the last one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from scheduler import node_labels
 from scheduler.cluster_file import ClusterFile, NodeType
@@ -74,7 +74,7 @@ class LabPlan:
 
     head: LabNode
     nodes: tuple[LabNode, ...]
-    unit: float = field(default=1.0)
+    unit: float = 1.0
 
     def at(self, subnet: str) -> LabPlan:
         """Return the plan with addresses in a /24, of which ``subnet`` is the first three numbers: the head has .1."""

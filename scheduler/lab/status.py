@@ -44,26 +44,25 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class LabStatus:
-    """A lab: how to become its client, whether it is complete, and its nodes; the head is first."""
+    """A lab: how to become its client, what is not as the file has it, and its nodes; the head is first."""
 
     name: str
     address: str
-    is_up: bool
     environment: Mapping[str, str]
     notes: tuple[str, ...]
     nodes: tuple[NodeStatus, ...]
 
 
 def status_of(lab: Lab) -> LabStatus:
-    """Look at a lab for half a second."""
-    found = lab.state
+    """Look at a lab for half a second; raises ``UserError`` if there is no such lab, or it is not up yet."""
+    found = lab.ready
     isolation = isolation_of(found)
 
     def usages() -> list[Usage]:
         return [isolation.usage(found, node) for node in found.all_nodes]
 
     before, began_s = usages(), time.monotonic()
-    there = lab.members() if found.is_up else {}
+    there = lab.members()
     time.sleep(max(0.0, began_s + WATCHED_S - time.monotonic()))
     after, elapsed_s = usages(), time.monotonic() - began_s
     pids = {name: tuple(sorted(one.pid for one in those)) for name, those in processes.of_lab(found.id).items()}
@@ -89,4 +88,4 @@ def status_of(lab: Lab) -> LabStatus:
         )
 
     rows = map(row, found.all_nodes, held, before, after)
-    return LabStatus(found.name, found.address, found.is_up, lab.environment, found.notes, tuple(rows))
+    return LabStatus(found.name, found.address, lab.environment, found.notes, tuple(rows))
