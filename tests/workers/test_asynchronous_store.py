@@ -10,15 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from learning_cases import classification, cut, problem_for
+from learning_cases import classification, cut, cut_rows, problem_for
 
 from workers.asynchronous_store import AsynchronousStore
+from workers.data.rows import Rows
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
 from workers.modes import Asp, Backup, Mode, Ssp
 from workers.parameter_store import Verdict
 from workers.record import Record, RecordedCall
 from workers.replay import RecordError, replay
+from workers.sequential import rounds
 from workers.stopping import Stopping
 from workers.training import Outcome, RoundReport, Training
 from workers.update import CallSums, Message, call_update
@@ -312,6 +314,35 @@ def test_what_does_not_fit_raises_and_changes_nothing(shards: list[int], sums: C
         store.offer("a", pulled.version, np.array(shards), sums)
     good = sums_of(store.training, pulled, np.array([0, 1]))
     assert store.offer("a", pulled.version, np.array([0, 1]), good).verdict is Verdict.ACCEPTED
+
+
+def test_a_call_over_rows_without_weight_teaches_nothing() -> None:
+    X, y = classification(2, 30)
+    weights = np.where(np.arange(30) < 15, 0.0, 2.0)
+    shards = cut_rows(Rows(X, y, weights), 2)
+    problem = replace(problem_for(X, y, 2, "logistic", learning_rate=0.1), total_weight=None)
+    problem = replace(problem, options=replace(problem.options, mode=Asp()))
+    training = Training(problem, "sgd", Stopping(3), False)
+    for _ in rounds(training, shards):  # what comes before: the weights are added up
+        pass
+    store = AsynchronousStore(training)
+    store.open()
+    store.come("a")
+    seen: list[tuple[bool, float | None]] = []
+    for shard in (0, 1, 0, 0, 1):
+        before = training.state.parameters.tobytes()
+        message = store.pull("a", np.array([shard]))
+        sums = call_update(training.problem, message, [shards[shard]], {})
+        report = store.offer("a", message.version, np.array([shard]), sums).report
+        seen.append((training.state.parameters.tobytes() == before, None if report is None else report.loss))
+    assert [same for same, _ in seen] == [True, False, True, True, False]
+    assert seen[1][1] is not None and seen[3][1] is None  # nothing was measured in the second round
+
+
+def test_validation_needs_rounds() -> None:
+    problem = training_in(Asp(), "sgd").problem
+    with pytest.raises(ValueError, match="mode 'asp' has no rounds"):
+        Training(problem, "sgd", Stopping(3, patience=2), True)
 
 
 # --- replay --------------------------------------------------------------------------------------------------
