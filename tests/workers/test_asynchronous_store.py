@@ -18,6 +18,7 @@ from workers.data.shard import Shard
 from workers.exact_sum import Ints
 from workers.modes import Asp, Backup, Mode, Ssp
 from workers.parameter_store import Verdict
+from workers.penalty import Penalty
 from workers.record import Record, RecordedCall
 from workers.replay import RecordError, replay
 from workers.sequential import rounds
@@ -273,6 +274,37 @@ def test_backup_commits_without_the_late_and_drops_them() -> None:
     assert store.staleness.num_dropped == 1 and store.staleness.max == 0
     assert [[call.worker for call in update] for update in store._applied.updates] == [["c", "a"]]
     assert store.pull("b", shares["b"]).round == 1
+
+
+def test_who_is_in_waits_for_the_others_under_backup() -> None:
+    store = opened(Backup(1), max_rounds=5)
+    for worker in ("a", "b", "c"):
+        store.come(worker)
+    for worker, in_ in (("a", False), ("b", True)):
+        message = store.pull(worker, np.array([0, 1]))
+        sums = sums_of(store.training, message, np.array([0, 1]))
+        assert (store.offer(worker, message.version, np.array([0, 1]), sums).report is not None) == in_
+        assert [store.may_pull(one) for one in ("a", "b", "c")] == ([True] * 3 if in_ else [False, True, True])
+
+
+def test_a_late_update_steps_less_far_by_the_damping() -> None:
+    """The second of two updates of the same parameters, by gradient descent without ridge, where steps add up."""
+    steps = []
+    for damping in (0.0, 1.0, 3.0):
+        problem = replace(training_in(Asp(damping), "gradient-descent").problem, penalty=Penalty())
+        store = AsynchronousStore(Training(problem, "gradient-descent", Stopping(9), True))
+        finish_synchronous(store)
+        store.open()
+        for worker in ("a", "b"):
+            store.come(worker)
+        messages = {worker: store.pull(worker, np.array([0, 3])) for worker in ("a", "b")}
+        for worker, message in messages.items():
+            before = store.training.state.parameters
+            sums = sums_of(store.training, message, np.array([0, 3]))
+            store.offer(worker, message.version, np.array([0, 3]), sums)
+            steps.append(store.training.state.parameters - before)
+    for late, factor in zip(steps[1::2], (1.0, 2.0, 4.0), strict=True):
+        np.testing.assert_allclose(late * factor, steps[0], rtol=1e-9)
 
 
 def test_a_round_that_waited_for_who_left_is_committed() -> None:
