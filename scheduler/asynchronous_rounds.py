@@ -95,9 +95,9 @@ class AsynchronousRounds(Rounds):
         self.worker_of = assignment.worker_of.astype(np.int64)
         self._computed_s, self._computed = np.zeros(len(last_s)), np.zeros(len(last_s))
         busy = {self._name(worker) for worker in np.unique(self.worker_of).tolist()}
-        for worker in set(self._asynchronous.workers) - busy:
+        for worker in sorted(set(self._asynchronous.workers) - busy):
             self._asynchronous.leave(worker)
-        for worker in busy:
+        for worker in sorted(busy):
             self._asynchronous.come(worker)
 
     def _next_calls(self) -> tuple[Call, ...]:

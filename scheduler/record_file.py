@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -127,6 +128,7 @@ def _update(number: int, line: str, mistakes: Mistakes) -> Update:
     return tuple(found)
 
 
+@lru_cache(maxsize=1024)
 def _shards(ranges: str) -> tuple[int, ...]:
     """Return the shards of ascending ranges; none where they are not."""
     if not _RANGES.fullmatch(ranges):

@@ -36,12 +36,13 @@ PAGES = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/learning.md",
+    "docs/asynchronous.md",
     "docs/convergence.md",
     "docs/policies.md",
     "docs/metrics.md",
     "docs/published.md",
 )
-COMMANDS = ("run", "compare", "simulate", "nodes", "policies", "predict", "export")
+COMMANDS = ("run", "compare", "simulate", "nodes", "policies", "predict", "export", "replay")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 

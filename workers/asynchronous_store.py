@@ -45,6 +45,7 @@ class AsynchronousStore:
         self._num_messages = 0
         self._under_way: dict[str, tuple[Message, RecordedCall]] = {}
         self._last: dict[str, int] = {}
+        self._known: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._gathered: dict[str, tuple[RecordedCall, Floats, float]] = {}
         self._most_clocks = 0
         self._num_dropped = 0
@@ -130,7 +131,9 @@ class AsynchronousStore:
         self._clocks.begin(worker)
         self._num_messages += 1
         message = Message(self._num_messages, training.stage, round_, training.payload(), None, plain=True)
-        call = RecordedCall(worker, self.version, round_, tuple(sorted(shards.tolist())))
+        chosen = tuple(sorted(shards.tolist()))
+        chosen = self._known.setdefault(chosen, chosen)  # calls are many, and share what they have in common
+        call = RecordedCall(worker, self.version, round_, chosen)
         self._under_way[worker] = message, call
         return message
 

@@ -74,8 +74,9 @@ def choose(problem: Problem, wishes: Wishes) -> Choice:
     rate = wishes.learning_rate
     if rate is None and layers and SOLVERS[solver].own_rate is None:
         rate = _rate_of_layers(problem.objective.task, solver, server)
+    restless = solver == "diloco"  # steps of AdamW are as long near the minimum as far from it
     cornered = not problem.objective.is_curved and solver in ("sgd", "local-sgd", "gradient-descent", "sklearn-sgd")
-    schedule = wishes.schedule or ("inverse-sqrt" if cornered else "constant")
+    schedule = wishes.schedule or ("inverse-sqrt" if cornered or restless else "constant")
     options = SolverOptions(
         batch_size=wishes.batch_size,
         local_epochs=wishes.local_epochs,

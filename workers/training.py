@@ -15,19 +15,14 @@ import numpy as np
 from workers.architectures.base import Arrays
 from workers.data.rows import Floats
 from workers.errors import DataError
-from workers.problem import Problem, SolverOptions
+from workers.plan import stages_of
+from workers.problem import Problem
 from workers.solvers import SOLVERS
 from workers.solvers.base import Payload, Solver, State
 from workers.solvers.evaluation import NUM_MONITORED, Evaluation
 from workers.solvers.preparation import Curvature, Moments, Target, Weighing
 from workers.stopping import Progress, Stopping, Validation
 from workers.update import STAGES, is_monitored
-
-WIDEST_OPTIMUM = 1000
-"""Columns up to which the exact optimum is computed beside another solver's result (its Gram sums: 4 MB)."""
-
-DEAREST_OPTIMUM = 1e9
-"""Multiplications (rows times columns squared) up to which it is."""
 
 WORST_GROWTH = 1e4
 """A loss this many times the first one is not coming back."""
@@ -116,6 +111,8 @@ class Training:
         self.problem = replace(problem, monitored=stopping.needs_validation)
         if self.solver.own_rate is not None and problem.options.learning_rate is None:
             self.problem = self.problem.with_rate(self.solver.own_rate)
+        if self.problem.monitored and not problem.options.mode.is_synchronous:
+            raise ValueError(f"mode '{problem.options.mode.name}' has no rounds of which validation rows could judge")
         self.stopping = stopping
         self.outcome: Outcome | None = None
         self.fused: State | None = None
@@ -125,25 +122,8 @@ class Training:
         self._first_loss: float | None = None
         self._loss: float | None = None
         self._losses_of_parts: list[tuple[float, float]] = []
-        self._stages = self._plan(standardise)
+        self._stages = stages_of(self.problem, self.solver, standardise)
         self._enter(self._stages.pop(0))
-
-    def _plan(self, standardise: bool) -> list[str]:
-        problem, solver = self.problem, self.solver
-        stages = [Weighing.name] if problem.total_weight is None else []
-        stages += [Moments.name] if standardise else []
-        if standardise and problem.objective.margin_is_target and not problem.architecture.is_linear:
-            stages.append(Target.name)
-        if solver.needs_rate and problem.options.learning_rate is None:
-            stages.append(Curvature.name)
-        stages.append(solver.name)
-        exact = SOLVERS["exact"]
-        width = problem.num_parameters
-        cheap = width <= WIDEST_OPTIMUM and problem.num_rows * width * width <= DEAREST_OPTIMUM
-        plain = replace(problem, options=SolverOptions())
-        if solver is not exact and cheap and exact.refuse(plain) is None:
-            stages.append(exact.name)
-        return [*stages, Evaluation.name]
 
     def _enter(self, stage: str) -> None:
         self.stage = stage

@@ -20,6 +20,7 @@ from policies.interface import Policy
 from scheduler.inventory import NodeView
 from scheduler.outputs import Summary, max_over_mean
 from scheduler.preparation import Prepared
+from scheduler.record_file import RECORD_FILE
 from scheduler.run import RunResult, WorkerReport
 from scheduler.runner import Observer
 from scheduler.session import Session
@@ -137,8 +138,9 @@ class TerminalObserver(Observer):
         self._step(5, "Fuse and evaluate")
         self._console.print(score_table(summary))
         self._console.print(f"model sha256 {summary.model_sha256}", highlight=False)
+        record = "" if summary.staleness is None else f"{RECORD_FILE}, "
         self._console.print(
-            f"saved in {escape(summary.output)}: model.json, weights.npz, summary.json "
+            f"saved in {escape(summary.output)}: model.json, weights.npz, {record}summary.json "
             f"({summary.seconds:.1f} s after the cluster was there)",
             highlight=False,
             soft_wrap=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from asynchronous_cases import NUM_SHARDS, Drive, bits, prepared
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from policies.interface import Assignment, Balance, Call, RoundView
-from policies.presets import BALANCES
+from policies.presets import BALANCES, resolve
+from scheduler.report.terminal import TerminalObserver, staleness_line
 from scheduler.rounds import Instructions
 from workers.sequential import train
 from workers.training import DivergedError
@@ -167,3 +170,22 @@ def test_the_result_tells_the_mode_and_the_staleness() -> None:
     assert drive.finished().model.provenance["job"]["training"]["mode"] == "ssp"
     broken = replace(drive.store.staleness, clocks=4)
     assert not broken.bound_held and not broken.as_json()["bound_held"]
+
+
+@pytest.mark.parametrize("mode", ["ssp", "asp"])
+def test_the_terminal_tells_the_mode_and_the_staleness(mode: str) -> None:
+    drive = Drive(prepared(mode, rounds=3))
+    drive.work([1.0, 2.0])
+    finished = drive.finished()
+    assert finished.result is not None
+    on = Console(width=200, record=True, file=io.StringIO())
+    observer = TerminalObserver(on)
+    observer.split(drive.job, resolve("equal"), finished.result.workers)
+    observer.communicated(finished.result)
+    observer.fused(finished.summary)
+    text, staleness = on.export_text(), drive.store.staleness
+    assert f"the parameter server applies the workers' updates, mode {mode}" in text
+    bound = "the bound is 3" if mode == "ssp" else "no bound"
+    assert f"at most {staleness.max} updates" in text and f"{staleness.clocks} clocks behind ({bound})" in text
+    assert "record.jsonl" in text
+    assert "the bound is 3, and was broken" in staleness_line(replace(staleness, clocks=4, bound=3))

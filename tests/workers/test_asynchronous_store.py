@@ -10,15 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from learning_cases import classification, cut, problem_for
+from learning_cases import classification, cut, cut_rows, problem_for
 
 from workers.asynchronous_store import AsynchronousStore
+from workers.data.rows import Rows
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
 from workers.modes import Asp, Backup, Mode, Ssp
 from workers.parameter_store import Verdict
+from workers.penalty import Penalty
 from workers.record import Record, RecordedCall
 from workers.replay import RecordError, replay
+from workers.sequential import rounds
 from workers.stopping import Stopping
 from workers.training import Outcome, RoundReport, Training
 from workers.update import CallSums, Message, call_update
@@ -273,6 +276,37 @@ def test_backup_commits_without_the_late_and_drops_them() -> None:
     assert store.pull("b", shares["b"]).round == 1
 
 
+def test_who_is_in_waits_for_the_others_under_backup() -> None:
+    store = opened(Backup(1), max_rounds=5)
+    for worker in ("a", "b", "c"):
+        store.come(worker)
+    for worker, in_ in (("a", False), ("b", True)):
+        message = store.pull(worker, np.array([0, 1]))
+        sums = sums_of(store.training, message, np.array([0, 1]))
+        assert (store.offer(worker, message.version, np.array([0, 1]), sums).report is not None) == in_
+        assert [store.may_pull(one) for one in ("a", "b", "c")] == ([True] * 3 if in_ else [False, True, True])
+
+
+def test_a_late_update_steps_less_far_by_the_damping() -> None:
+    """The second of two updates of the same parameters, by gradient descent without ridge, where steps add up."""
+    steps = []
+    for damping in (0.0, 1.0, 3.0):
+        problem = replace(training_in(Asp(damping), "gradient-descent").problem, penalty=Penalty())
+        store = AsynchronousStore(Training(problem, "gradient-descent", Stopping(9), True))
+        finish_synchronous(store)
+        store.open()
+        for worker in ("a", "b"):
+            store.come(worker)
+        messages = {worker: store.pull(worker, np.array([0, 3])) for worker in ("a", "b")}
+        for worker, message in messages.items():
+            before = store.training.state.parameters
+            sums = sums_of(store.training, message, np.array([0, 3]))
+            store.offer(worker, message.version, np.array([0, 3]), sums)
+            steps.append(store.training.state.parameters - before)
+    for late, factor in zip(steps[1::2], (1.0, 2.0, 4.0), strict=True):
+        np.testing.assert_allclose(late * factor, steps[0], rtol=1e-9)
+
+
 def test_a_round_that_waited_for_who_left_is_committed() -> None:
     store = opened(Backup(0))
     for worker in ("a", "b"):
@@ -312,6 +346,35 @@ def test_what_does_not_fit_raises_and_changes_nothing(shards: list[int], sums: C
         store.offer("a", pulled.version, np.array(shards), sums)
     good = sums_of(store.training, pulled, np.array([0, 1]))
     assert store.offer("a", pulled.version, np.array([0, 1]), good).verdict is Verdict.ACCEPTED
+
+
+def test_a_call_over_rows_without_weight_teaches_nothing() -> None:
+    X, y = classification(2, 30)
+    weights = np.where(np.arange(30) < 15, 0.0, 2.0)
+    shards = cut_rows(Rows(X, y, weights), 2)
+    problem = replace(problem_for(X, y, 2, "logistic", learning_rate=0.1), total_weight=None)
+    problem = replace(problem, options=replace(problem.options, mode=Asp()))
+    training = Training(problem, "sgd", Stopping(3), False)
+    for _ in rounds(training, shards):  # what comes before: the weights are added up
+        pass
+    store = AsynchronousStore(training)
+    store.open()
+    store.come("a")
+    seen: list[tuple[bool, float | None]] = []
+    for shard in (0, 1, 0, 0, 1):
+        before = training.state.parameters.tobytes()
+        message = store.pull("a", np.array([shard]))
+        sums = call_update(training.problem, message, [shards[shard]], {})
+        report = store.offer("a", message.version, np.array([shard]), sums).report
+        seen.append((training.state.parameters.tobytes() == before, None if report is None else report.loss))
+    assert [same for same, _ in seen] == [True, False, True, True, False]
+    assert seen[1][1] is not None and seen[3][1] is None  # nothing was measured in the second round
+
+
+def test_validation_needs_rounds() -> None:
+    problem = training_in(Asp(), "sgd").problem
+    with pytest.raises(ValueError, match="mode 'asp' has no rounds"):
+        Training(problem, "sgd", Stopping(3, patience=2), True)
 
 
 # --- replay --------------------------------------------------------------------------------------------------

@@ -55,7 +55,8 @@ def test_it_learns_and_the_outer_momentum_helps() -> None:
     newton = learn(problem, shards, "newton", 30)[0]
     chosen = choose(problem, Wishes("diloco", batch_size=8)).applied(problem)
     plain = replace(chosen, options=replace(chosen.options, server=Average()))
-    with_momentum, without = (learn(one, shards, "diloco", 10)[0] for one in (chosen, plain))
-    assert with_momentum.learning_rate == 0.01  # its own, not the curvature's
+    with_momentum, without = (learn(one, shards, "diloco", 30)[0] for one in (chosen, plain))
+    assert with_momentum.learning_rate == 0.003  # its own, not the curvature's
+    assert chosen.options.schedule == "inverse-sqrt"
     assert with_momentum.metric[0] >= newton.metric[0] - 0.02
     assert with_momentum.loss is not None and without.loss is not None and with_momentum.loss < without.loss

@@ -32,7 +32,7 @@ class Diloco(LocalSgd):
     source = "Douillard et al., DiLoCo: Distributed Low-Communication Training of Language Models (2023)"
     batch_noise = None
     needs_rate = False
-    own_rate = 0.01
+    own_rate = 0.003
     takes_lasso = False
     takes_parts = False
 
