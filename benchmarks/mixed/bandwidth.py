@@ -42,7 +42,7 @@ def job_of(folder: Path) -> Prepared:
         "test_fraction": 0,
         "split": "contiguous",
         "model": {"objective": "squared", "hidden": list(HIDDEN)},
-        "training": {"solver": "gradient-descent", "rounds": ROUNDS, "tolerance": 0.0, "learning_rate": 1e-4},
+        "training": {"solver": "gradient-descent", "rounds": ROUNDS, "tolerance": 0.0, "learning_rate": 1e-6},
         "shards": SHARDS,
         "workers": {"count": len(PARTS), "bundle": {"cpu": 1, "memory": "400MiB"}},
         "output": str(folder / "out"),

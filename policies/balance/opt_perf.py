@@ -17,10 +17,10 @@ class OptPerf(Balance):
     """Let everyone who is used be done at the same time, with sending, reading and computing together (OptPerf).
 
     Use it when workers are on networks of different speed, or must read what they do not hold: a worker gets less
-    the more it has to wait for, and nothing if the others are done before it could begin. A worker takes
-    ``s_fixed`` for messages, then ``s_per_work`` for each unit of work, and ``s_per_byte`` more for each byte of a shard that it does not hold. The common time is exact for shards that can be split; whole shards
-    are then kept up to a worker's part, and the others go to whoever is done with them first. Where that is quicker,
-    all go so, or none.
+    the more it has to wait for, and nothing if the others are done before it could begin. A worker takes ``s_fixed``
+    for messages, then ``s_per_work`` for each unit of work, and ``s_per_byte`` more for each byte of a shard that it
+    does not hold. The common time is exact for shards that can be split; whole shards are then kept up to a worker's
+    part, and the others go to whoever is done with them first. Where that is quicker, all go so, or none.
 
     Cannikin overlaps sending gradients with computing them, and learns its model as it goes; here nothing overlaps,
     and the model is what the round's view says.

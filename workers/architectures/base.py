@@ -11,6 +11,7 @@ import numpy as np
 
 from workers.columns import Columns
 from workers.data.rows import Dense, Floats, Matrix
+from workers.exact_sum import Ints
 from workers.kernels import Kernels
 
 Arrays = Mapping[str, Floats]
@@ -48,6 +49,11 @@ class Architecture(ABC):
     @abstractmethod
     def num_parameters(self) -> int:
         """Length of the flat parameter buffer."""
+
+    @property
+    def blocks(self) -> Ints:
+        """Where the blocks of parameters begin that share a scale of the exact sum: here each has its own."""
+        return np.arange(self.num_parameters)
 
     @abstractmethod
     def start(self, random: np.random.Generator) -> Floats:

@@ -13,6 +13,7 @@ from workers.architectures.base import Architecture, Arrays, Backward
 from workers.columns import Columns
 from workers.data.rows import Dense, Floats, Matrix
 from workers.errors import did_you_mean
+from workers.exact_sum import Ints
 from workers.kernels import Kernels
 
 
@@ -77,6 +78,12 @@ class Mlp(Architecture):
     def num_parameters(self) -> int:
         """Length of the flat parameter buffer."""
         return sum((inputs + self.intercept) * outputs for inputs, outputs in self._shapes)
+
+    @property
+    def blocks(self) -> Ints:
+        """Where the blocks of parameters begin that share a scale: a layer's weights, and its intercepts."""
+        sizes = [size for inputs, outputs in self._shapes for size in (inputs * outputs, self.intercept * outputs)]
+        return np.cumsum([0, *filter(None, sizes)])[:-1]
 
     def start(self, random: np.random.Generator) -> Floats:
         """Return weights that neither blow up nor fade what passes them, and no intercepts.

@@ -16,6 +16,7 @@ from workers.architectures.base import Architecture, Arrays, Backward
 from workers.columns import Columns
 from workers.data.rows import Dense, Floats, Matrix, is_sparse
 from workers.errors import DataError
+from workers.exact_sum import Ints
 from workers.kernels import Kernels
 from workers.user_module import load_class, read_source
 
@@ -164,6 +165,12 @@ class TorchModule(Architecture):
     def num_parameters(self) -> int:
         """Length of the flat parameter buffer."""
         return sum(int(np.prod(shape)) for shape in self._sizes.values())
+
+    @property
+    def blocks(self) -> Ints:
+        """Where the blocks of parameters begin that share a scale: the module's tensors."""
+        sizes = [int(np.prod(shape)) for shape in self._sizes.values()]
+        return np.cumsum([0, *filter(None, sizes)])[:-1]
 
     def start(self, random: np.random.Generator) -> Floats:
         """Return the parameters as the module's constructor draws them."""

@@ -174,6 +174,12 @@ def single_blocks(size: int) -> tuple[Ints, int]:
     return np.arange(size), size
 
 
+def parameter_blocks(problem: Problem, num_more: int) -> tuple[Ints, int]:
+    """Return the blocks of the architecture's parameters, and ``num_more`` single values after them."""
+    num = problem.num_parameters
+    return np.append(problem.architecture.blocks, num + np.arange(num_more)), num + num_more
+
+
 def norm(vector: Floats) -> float:
     """Return the Euclidean norm."""
     return float(np.sqrt((vector * vector).sum()))

@@ -8,7 +8,7 @@ from workers.data.rows import Floats
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
 from workers.problem import Problem
-from workers.solvers.base import Payload, Solver, State, single_blocks
+from workers.solvers.base import Payload, Solver, State, parameter_blocks
 
 
 class GradientDescent(Solver):
@@ -25,9 +25,9 @@ class GradientDescent(Solver):
     takes_parts = True
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
-        """Return a block for each parameter and one for the loss."""
+        """Return the parameters' blocks, and one for the loss."""
         del payload
-        return single_blocks(problem.num_parameters + 1)
+        return parameter_blocks(problem, 1)
 
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
         """Return the sums of the gradients and of the losses over the shard's rows."""

@@ -11,7 +11,7 @@ from workers.data.rows import Floats, Rows
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
 from workers.problem import Problem, batch_edges
-from workers.solvers.base import Payload, Solver, State, generator, single_blocks
+from workers.solvers.base import Payload, Solver, State, generator, parameter_blocks
 from workers.walk import walk
 
 
@@ -31,9 +31,9 @@ class LocalSgd(Solver):
     takes_parts = True
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
-        """Return a block for each parameter and one for the loss."""
+        """Return the parameters' blocks, and one for the loss."""
         del payload
-        return single_blocks(problem.num_parameters + 1)
+        return parameter_blocks(problem, 1)
 
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
         """Return weight times the parameters' change over the shard's epochs, and the losses met on the way."""

@@ -8,7 +8,7 @@ from workers.data.rows import Floats
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
 from workers.problem import Problem
-from workers.solvers.base import Payload, Solver, State, single_blocks
+from workers.solvers.base import Payload, Solver, State, parameter_blocks
 from workers.solvers.gradient_descent import GradientDescent
 from workers.solvers.local_sgd import batches
 from workers.walk import Control, walk
@@ -45,8 +45,8 @@ class LocalSvrg(Solver):
         return payload
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
-        """Return a block for each parameter, and one for the loss in gradient rounds."""
-        return single_blocks(problem.num_parameters + ("gradient" not in payload))
+        """Return the parameters' blocks, and one for the loss in gradient rounds."""
+        return parameter_blocks(problem, int("gradient" not in payload))
 
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
         """Return the shard's gradient and loss, or weight times the change over its local steps."""

@@ -10,7 +10,7 @@ from workers.data.rows import Floats
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
 from workers.problem import Problem
-from workers.solvers.base import Payload, Solver, State, generator, single_blocks
+from workers.solvers.base import Payload, Solver, State, generator, parameter_blocks
 from workers.solvers.gradient_descent import moved
 
 
@@ -31,9 +31,9 @@ class Sgd(Solver):
     measures_batches = True
 
     def blocks(self, problem: Problem, payload: Payload) -> tuple[Ints, int]:
-        """Return a block for each parameter, one for the loss and one for the weight of the batch."""
+        """Return the parameters' blocks, one for the loss and one for the weight of the batch."""
         del payload
-        return single_blocks(problem.num_parameters + 2)
+        return parameter_blocks(problem, 2)
 
     def contribute(self, problem: Problem, payload: Payload, shard: Shard, round_: int) -> Floats:
         """Return the sums of the gradients, the losses and the weights over the shard's batch."""
