@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -42,7 +43,7 @@ class AsynchronousRounds(Rounds):
         if store.is_open:  # others were seated in the middle of the stage
             self._deal()
 
-    def begin(self, now_s: float = 0.0) -> Instructions:
+    def begin(self, now_s: float = math.nan) -> Instructions:
         """Open a synchronous round, or let all workers go on that may."""
         if not self._asynchronous.training.is_asynchronous:
             return super().begin(now_s)
@@ -51,7 +52,7 @@ class AsynchronousRounds(Rounds):
             self._deal()
         return Instructions(self._next_calls())
 
-    def answered(self, call: Call, result: CallResult, now_s: float = 0.0) -> Instructions:
+    def answered(self, call: Call, result: CallResult, now_s: float = math.nan) -> Instructions:
         """Take the answer to a call, and return the calls of all workers that may go on now.
 
         Raises

@@ -83,8 +83,8 @@ class Rounds:
     """Deals a job's shards to its workers, round after round, by a balance policy.
 
     A policy that ``redivides`` is asked anew after every round, and told how long each worker was busy. What it keeps
-    back is given to whoever has answered. Where it has ``patience``, shards of a call that is overdue are given to idle
-    workers too: either the call counts or, once they have all of its shards, its copies.
+    back is given to whoever has answered. Where it has ``patience``, shards of a call that is too slow go to idle
+    workers too: either the call counts or, once they have all of its shards, its copies. Without a clock none is.
 
     Attributes
     ----------
@@ -184,14 +184,14 @@ class Rounds:
         """How many calls were copies of what was overdue."""
         return self._speculation.num_copies
 
-    def begin(self, now_s: float = 0.0) -> Instructions:
+    def begin(self, now_s: float = math.nan) -> Instructions:
         """Open an attempt at a round: every worker gets its calls, in a second attempt those of the first."""
         self._began_s = now_s
         self._flights.begin()
         self._flights.depart(self._calls, now_s)
         return Instructions(tuple(self._calls))
 
-    def answered(self, call: Call, result: CallResult, now_s: float = 0.0) -> Instructions:
+    def answered(self, call: Call, result: CallResult, now_s: float = math.nan) -> Instructions:
         """Take the answer to a call, and return what follows: more for its worker, or the next round's calls.
 
         Raises

@@ -1,4 +1,4 @@
-"""Copies of calls that are overdue, for idle workers. Pure: it is told the time."""
+"""Copies of calls that take too long, for idle workers. Pure: it is told the time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from policies.balance.speculation import portion
+from policies.balance.speculation import hopeless, portion, remaining
 from policies.interface import Call, Floats, RoundView, frozen
 from scheduler.flights import Flights
 from scheduler.measurements import Measurements
@@ -22,7 +22,10 @@ ROUNDING = 1e-9
 
 
 class Speculation:
-    """Finds calls that take longer than ``patience`` times what is expected, and shares them among idle workers.
+    """Finds calls that are too slow, and shares them among idle workers.
+
+    A call is if it takes more than ``patience`` times what is expected, or if the others together would be done with
+    it in that part of the time that it is likely to last.
 
     Attributes
     ----------
@@ -56,22 +59,24 @@ class Speculation:
         return tuple(call for worker in idle for call in self.copy_for(worker, view, now_s))
 
     def copy_for(self, worker: int, view: RoundView, now_s: float) -> tuple[Call, ...]:
-        """Give an idle worker some shards of the call that has been overdue for the longest time."""
+        """Give an idle worker some shards of the call that is likely to last longest, if that call is too slow."""
         if self._patience == math.inf:
             return ()
-        running_s = now_s - self._flights.since_s
-        due_s = self._patience * self.expected_s() * (1 - ROUNDING)
-        overdue = np.flatnonzero((running_s >= due_s) & (running_s > 0))
-        measured = replace(view, workers=self._measurements.table()) if len(overdue) else view
-        for slow in overdue[np.argsort(-running_s[overdue], kind="stable")].tolist():
+        running_s, expected_s = now_s - self._flights.since_s, self.expected_s()
+        overdue = (running_s >= self._patience * expected_s * (1 - ROUNDING)) & (running_s > 0)
+        left_s = remaining(expected_s * (1 - ROUNDING), running_s, self._patience)
+        under_way = np.flatnonzero(left_s > 0)
+        measured = replace(view, workers=self._measurements.table()) if len(under_way) else view
+        for slow in under_way[np.argsort(-left_s[under_way], kind="stable")].tolist():
             flight = self._flights.first(slow)
             if flight is None:
-                raise AssertionError("an overdue call is under way")
+                raise AssertionError("a call that takes time is under way")
             asked = replace(measured, pending=frozen(flight.uncopied, np.int64))
-            shards = portion(asked, worker, self._flights.idle, float(running_s[slow]))
-            if len(shards):
-                copy = Call(worker, shards)
-                self._flights.copy(flight, copy)
-                self.num_copies += 1
-                return (copy,)
+            if overdue[slow] or hopeless(asked, slow, float(left_s[slow]), self._patience):
+                shards = portion(asked, worker, self._flights.idle, float(left_s[slow]))
+                if len(shards):
+                    copy = Call(worker, shards)
+                    self._flights.copy(flight, copy)
+                    self.num_copies += 1
+                    return (copy,)
         return ()

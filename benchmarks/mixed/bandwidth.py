@@ -56,28 +56,28 @@ def measure(folder: Path, console: Console) -> dict[str, Any]:
     """Run every policy once, and read the counters of the nodes' interfaces before and after."""
     prepared = job_of(folder)
     rows = []
-    with lab_up(slow_nodes(PARTS, MBIT_PER_S), report=lambda _: None) as lab, connect(lab.address):
-        with gang_for(prepared) as gang:
-            timed(gang, prepared.with_training(rounds=1), "equal")
-            for policy in POLICIES:
-                before = _counted(lab)
-                run = timed(gang, prepared, policy)
-                counted = _counted(lab) - before
-                moved = run.result.bytes_moved
-                reported = moved.parameters + moved.updates
-                rows.append(
-                    {
-                        "policy": policy,
-                        "round_s": run.round_s,
-                        "settled_round_s": statistics.median(run.round_s[1:]),
-                        "whole_s": run.whole_s,
-                        "bytes": asdict(moved),
-                        "counted_bytes": counted,
-                        "counted_over_reported": counted / reported,
-                        "rows_by_worker": [worker.rows for worker in run.result.workers],
-                        "sha256": run.sha256,
-                    }
-                )
+    plan = slow_nodes(PARTS, MBIT_PER_S)
+    with lab_up(plan, report=lambda _: None) as lab, connect(lab.address), gang_for(prepared) as gang:
+        timed(gang, prepared.with_training(rounds=1), "equal")
+        for policy in POLICIES:
+            before = _counted(lab)
+            run = timed(gang, prepared, policy)
+            counted = _counted(lab) - before
+            moved = run.result.bytes_moved
+            reported = moved.parameters + moved.updates
+            rows.append(
+                {
+                    "policy": policy,
+                    "round_s": run.round_s,
+                    "settled_round_s": statistics.median(run.round_s[1:]),
+                    "whole_s": run.whole_s,
+                    "bytes": asdict(moved),
+                    "counted_bytes": counted,
+                    "counted_over_reported": counted / reported,
+                    "rows_by_worker": [worker.rows for worker in run.result.workers],
+                    "sha256": run.sha256,
+                }
+            )
     console.print(table(rows))
     return {"mbit_per_s": MBIT_PER_S, "parameters": prepared.problem.num_parameters, "runs": rows}
 

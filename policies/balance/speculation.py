@@ -18,35 +18,57 @@ PATIENCE = 1.5
 """How many times as long as expected a call may take, for policies that do not say otherwise."""
 
 BITE = 0.25
-"""A copy takes no longer than this part of the time that the call has taken: if it was in vain, little is lost."""
+"""A copy takes no longer than this part of the time that the call is likely to last: if it was in vain, little is lost.
+"""
 
 
-def portion(view: RoundView, worker: int, idle: Ints, running_s: float) -> Ints:
-    """Return which shards of an overdue call an idle worker is to compute too; none where that would not help.
+def remaining(expected_s: Floats, running_s: Floats, patience: float) -> Floats:
+    """Return how long calls are likely to last yet, shape ``(w,)``, NaN where nothing is known.
 
-    Nothing is known of how far the call is, so it is taken to last as long again. Idle workers share what nobody has
-    copied yet by their speeds, and come back for more.
+    Nothing is known of how far a call is: one that is overdue is taken to last as long again.
+    """
+    return np.where(running_s >= patience * expected_s, running_s, expected_s - running_s)
+
+
+def hopeless(view: RoundView, slow: int, remaining_s: float, patience: float) -> bool:
+    """Say whether the others together would be done with a call by far earlier than the worker that is at it.
 
     Parameters
     ----------
     view
         The round; ``pending`` are the call's shards that have no copy yet, ``workers.s_per_work`` what was measured.
+    """
+    speeds = 1.0 / view.workers.s_per_work
+    speeds[slow] = 0.0
+    together = float(np.nansum(speeds[np.isfinite(speeds)]))
+    work = float(view.shards.work[view.pending].sum())
+    return together > 0 and patience * work / together <= remaining_s
+
+
+def portion(view: RoundView, worker: int, idle: Ints, remaining_s: float) -> Ints:
+    """Return which shards of another worker's call an idle worker is to compute too; none where that would not help.
+
+    Idle workers share what nobody has copied yet by their speeds, and come back for more.
+
+    Parameters
+    ----------
+    view
+        As for ``hopeless``.
     worker, idle
         Its row, and the rows of all that have nothing to do.
-    running_s
-        For how long the call has been under way, seconds.
+    remaining_s
+        For how long the call is likely to last yet, seconds.
     """
     pending, workers = view.pending, view.workers
+    pending = pending[_seconds(view, worker) <= remaining_s]
     if not len(pending):
         return pending
-    s_per_shard = _seconds(view, worker)
-    pending = pending[s_per_shard <= running_s]
     speeds = relative_speeds(workers.s_per_work)
     whole = float(view.shards.work[view.pending].sum())
     share = whole * speeds[worker] / max(speeds[idle].sum(), speeds[worker])
     s_per_work = workers.s_per_work[worker]
-    bite = BITE * running_s / s_per_work if s_per_work > 0 else share
-    return chunk(view, worker, pending, min(share, bite)) if len(pending) else pending
+    bite = BITE * remaining_s / s_per_work if s_per_work > 0 else share
+    return chunk(view, worker, pending, min(share, bite))
 
 
 def _seconds(view: RoundView, worker: int) -> Floats:
