@@ -95,6 +95,10 @@ bench-decisions: setup  ## Time decisions of policies as clusters and jobs grow
 bench-worlds: setup  ## Simulate 10,000 small random worlds with faults, and check that everything adds up
 	@$(BIN)/python -m benchmarks.worlds $(OPTIONS)
 
+.PHONY: bench-mixed
+bench-mixed: $(BENCH_VENV)/.installed  ## Train on a lab of mixed nodes beside the bound and Ray Train (root on Linux, 30 minutes; OPTIONS="slowing bandwidth")
+	@$(BENCH_VENV)/bin/python -m benchmarks.mixed $(OPTIONS)
+
 .PHONY: bench-fidelity
 bench-fidelity: setup  ## Hold the simulator against a real cluster of slow nodes (root on Linux, 20 minutes, nothing else running)
 	@$(BIN)/python -m benchmarks.fidelity $(OPTIONS)

@@ -48,6 +48,8 @@ class Summary:
         From when the cluster is there and the data is described; ``seconds_by_round`` has the solver's rounds.
     mode, staleness
         When updates were applied, and how late they were; None where rounds are synchronous.
+    num_calls, num_copies
+        Calls of workers, and how many of them gave shards of a call that was too slow to an idle worker too.
     """
 
     job: str
@@ -70,6 +72,8 @@ class Summary:
     output: str
     mode: str = "synchronous"
     staleness: dict[str, Any] | None = None
+    num_calls: int = 0
+    num_copies: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as plain JSON values."""
@@ -150,6 +154,8 @@ def conclude(prepared: Prepared, policy: str, result: RunResult, seconds: float)
         output="" if job.output is None else str(job.output.resolve()),
         mode=prepared.problem.options.mode.name,
         staleness=None if result.staleness is None else result.staleness.as_json(),
+        num_calls=result.num_calls,
+        num_copies=result.num_copies,
     )
     return Finished(model, summary, result)
 

@@ -43,6 +43,7 @@ PAGES = (
     "docs/published.md",
 )
 COMMANDS = ("run", "compare", "simulate", "nodes", "policies", "predict", "export", "replay")
+LAB = ("up", "status", "env", "slow", "cut", "mend", "down")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 
@@ -71,11 +72,21 @@ def test_the_commands_table_has_all_options_and_no_others(command: str) -> None:
     assert set(OPTION.findall(row[2])) == help_of(command) - {"--help"}
 
 
+@pytest.mark.parametrize("command", LAB)
+def test_the_commands_table_has_all_of_a_lab(command: str) -> None:
+    (row,) = [row for row in rows_of("Commands") if row[0].startswith(f"apportion lab {command}")]
+    assert set(OPTION.findall(row[2])) == help_of("lab", command) - {"--help"}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_option_of_an_example_exists(page: str) -> None:
     calls = re.findall(r"(?:apportion|-m scheduler) (?:(--\w+ )?)(\w+)([^`|\n#]*)", text_of(page))
     for before, command, rest in calls:
-        if command in COMMANDS:
+        if command == "lab":
+            name, _, rest = rest.strip().partition(" ")
+            assert name in LAB
+            assert set(OPTION.findall(rest)) <= help_of("lab", name), f"{page}: lab {name} {rest}"
+        elif command in COMMANDS:
             assert set(OPTION.findall(rest)) <= help_of(command), f"{page}: {command} {rest}"
             assert set(OPTION.findall(before)) <= help_of()
 

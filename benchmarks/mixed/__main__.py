@@ -57,7 +57,7 @@ def main() -> None:
         parser.error(f"unknown chapters: {', '.join(sorted(unknown))}; the choices are {', '.join(CHAPTERS)}")
     if reason := cannot_isolate():
         sys.exit(f"left out: {reason}")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     chosen = arguments.chapters or list(CHAPTERS)
     found = run(chosen, arguments.rounds, arguments.turns, not arguments.no_peers, console)
     if arguments.json:

@@ -14,7 +14,7 @@ from scheduler.job_file import load_job
 from scheduler.preparation import Prepared, prepare
 from workers import sequential
 
-FEATURES, BATCH, EPOCHS = 50, 64, 4
+FEATURES, BATCH, EPOCHS = 50, 64, 6
 CONDITION = 16.0
 """The largest over the smallest standard deviation along the columns' axes."""
 

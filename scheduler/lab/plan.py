@@ -23,6 +23,9 @@ MEMORY_BYTES = 512 * MIB
 OBJECT_STORE_BYTES = 256 * MIB
 LOOPBACK = "127.0.0.1"
 
+ROUNDING = 1e-9
+"""Speeds such as 0.8, 0.4, 0.2 and 0.1 add up to a little more than 1.5."""
+
 _OWN = ("CPU", "GPU", "memory", "object_store_memory")
 """Resources that Ray has options for; all others are a node type's own."""
 
@@ -115,7 +118,7 @@ def plan_lab(file: ClusterFile, counts: Mapping[str, int], processors: float) ->
             f"choose with '--nodes TYPE=NUMBER' ({', '.join(types)})"
         )
     total = sum(_ideal_processors(name, types[name]) for name, _ in wanted)
-    unit = min(1.0, processors / total) if total else 1.0
+    unit = 1.0 if total <= processors * (1 + ROUNDING) else processors / total
     nodes = [
         _node(f"{name}-{number}", name, place, types[name], max(LEAST_PROCESSORS, _ideal_processors(name, kind) * unit))
         for place, (name, number) in enumerate(wanted, 1)
