@@ -10,11 +10,11 @@ import numpy as np
 import ray
 
 from policies.interface import WorkerTable, frozen
-from scheduler.asynchronous_rounds import rounds_of, store_of
 from scheduler.calls import Calls, Member, Moved
 from scheduler.errors import LostActorError, UserError
 from scheduler.metrics import RunMetrics
-from scheduler.rounds import Rounds
+from scheduler.rounds.asynchronous import rounds_of, store_of
+from scheduler.rounds.synchronous import Rounds
 from scheduler.run import Progress, RunResult, RunSpec, Seat, WorkerReport
 from scheduler.run_log import RunLog
 from workers.asynchronous_store import AsynchronousStore

@@ -13,7 +13,7 @@ import numpy as np
 
 from policies.interface import Balance, Call, Floats, Ints, Resources, WorkerTable, frozen
 from scheduler.results.outcome import Activity, Interval, RoundOutcome
-from scheduler.rounds import Rounds
+from scheduler.rounds.synchronous import Rounds
 from scheduler.run import INLINE_BYTES
 from scheduler.simulation.running import Running, Seat
 from scheduler.simulation.workload import Learning, SimulatedJob

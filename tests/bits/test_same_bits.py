@@ -16,7 +16,7 @@ from cases import NUM_SHARDS, digest, fitting, shards_of, training_of
 
 from policies.interface import ShardTable, WorkerTable, frozen
 from policies.presets import BALANCES
-from scheduler.rounds import Rounds
+from scheduler.rounds.synchronous import Rounds
 from workers.data.rows import Floats
 from workers.objectives import OBJECTIVES
 from workers.parameter_store import ParameterStore

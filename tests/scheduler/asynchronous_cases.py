@@ -12,11 +12,11 @@ import numpy as np
 from policies.interface import Balance, Call, ShardTable, frozen
 from policies.presets import BALANCES
 from policies.strategies import worker_table
-from scheduler.asynchronous_rounds import AsynchronousRounds, rounds_of, store_of
 from scheduler.job import Job
 from scheduler.outputs import Finished, conclude
 from scheduler.preparation import Prepared, prepare
-from scheduler.rounds import Instructions
+from scheduler.rounds.asynchronous import AsynchronousRounds, rounds_of, store_of
+from scheduler.rounds.synchronous import Instructions
 from scheduler.run import BytesMoved, RunResult, WorkerReport
 from workers.asynchronous_store import AsynchronousStore
 from workers.environment import environment

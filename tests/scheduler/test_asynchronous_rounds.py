@@ -17,7 +17,7 @@ from rich.console import Console
 from policies.interface import Assignment, Balance, Call, RoundView
 from policies.presets import BALANCES, resolve
 from scheduler.report.terminal import TerminalObserver, staleness_line
-from scheduler.rounds import Instructions
+from scheduler.rounds.synchronous import Instructions
 from workers.sequential import train
 from workers.training import DivergedError
 from workers.worker_state import CallResult

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from policies.strategies import worker_table
-from scheduler.measurements import TELLING_BYTES, Measurements
+from scheduler.rounds.measurements import TELLING_BYTES, Measurements
 
 
 def measurements(probed: list[float], nodes: tuple[str, ...] = ()) -> Measurements:

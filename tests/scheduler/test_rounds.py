@@ -17,7 +17,7 @@ from policies.strategies import worker_table
 from scheduler.errors import UserError
 from scheduler.job import Job
 from scheduler.preparation import Prepared, prepare
-from scheduler.rounds import Rounds
+from scheduler.rounds.synchronous import Rounds
 from workers import sequential
 from workers.parameter_store import ParameterStore
 from workers.training import DivergedError, Outcome

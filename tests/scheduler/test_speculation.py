@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from policies.interface import Balance, Call, ShardTable, frozen
 from policies.presets import BALANCES
 from policies.strategies import worker_table
-from scheduler.flights import Flights
 from scheduler.job import Job
 from scheduler.preparation import Prepared, prepare
-from scheduler.rounds import Instructions, Rounds
+from scheduler.rounds.flights import Flights
+from scheduler.rounds.synchronous import Instructions, Rounds
 from workers import sequential
 from workers.parameter_store import ParameterStore
 from workers.training import Outcome

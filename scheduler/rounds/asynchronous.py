@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from policies.interface import Balance, Call, Floats, RoundView, ShardTable, WorkerTable, frozen
-from scheduler.rounds import Instructions, Rounds
+from scheduler.rounds.synchronous import Instructions, Rounds
 from workers.asynchronous_store import AsynchronousStore
 from workers.exact_sum import NonFiniteError
 from workers.parameter_store import ParameterStore

@@ -9,8 +9,8 @@ import numpy as np
 
 from policies.balance.speculation import hopeless, portion, remaining
 from policies.interface import Call, Floats, RoundView, frozen
-from scheduler.flights import Flights
-from scheduler.measurements import Measurements
+from scheduler.rounds.flights import Flights
+from scheduler.rounds.measurements import Measurements
 
 GROWTH = 1.25
 """A call that was overdue, and was not worth a copy, is looked at again when it has taken so many times as long."""

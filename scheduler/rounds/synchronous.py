@@ -22,10 +22,10 @@ from policies.interface import (
     frozen,
 )
 from scheduler.errors import UserError
-from scheduler.flights import Flight, Flights
 from scheduler.loop import judge
-from scheduler.measurements import Measurements
-from scheduler.speculation import Speculation
+from scheduler.rounds.flights import Flight, Flights
+from scheduler.rounds.measurements import Measurements
+from scheduler.rounds.speculation import Speculation
 from workers.exact_sum import NonFiniteError
 from workers.parameter_store import Commit, Verdict
 from workers.training import RoundReport
