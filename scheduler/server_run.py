@@ -139,7 +139,8 @@ class ServerRun:
         team = self._team = [self._members.setdefault(seat.id, Member(seat)) for seat in seats]
         if spec.balance.wants_speeds:
             asked = [member for member in team if np.isnan(member.s_per_work)]
-            work = float(spec.shards.work.sum()) * spec.stopping.max_rounds / len(team)
+            passes = spec.stopping.max_rounds * spec.problem.options.local_epochs
+            work = float(spec.shards.work.sum()) * passes / len(team)
             probes = [member.seat.worker.probe.remote(spec.problem, work) for member in asked]
             for member, s_per_work in zip(asked, ray.get(probes), strict=True):
                 member.s_per_work = s_per_work

@@ -19,7 +19,7 @@ from workers.update import CallSums, Message, call_update
 
 PROBE_ROWS, PROBE_VALUES = 2048, 1 << 20
 PROBE_SECONDS, LONGEST_PROBE_SECONDS = 0.02, 0.5
-PROBE_PART = 0.005
+PROBE_PART = 0.03
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ from policies.options import number
 LATEST = 1.5
 """How much longer than all others together may take a worker may be busy with one last shard."""
 
+BEHIND = 2.0
+"""Whoever has work left is busy with its last chunk first, which was as large as what is left: half of all that was."""
+
 
 class AdaptivePull(Balance):
     """Hand out most of each worker's part by its speed so far, and give the rest to whoever is idle.
@@ -79,7 +82,7 @@ class AdaptivePull(Balance):
         holder = holders(view)[view.pending]
         here = work * step[worker] + np.where(holder == worker, 0.0, size * per_byte[worker])
         wanted = here <= LATEST * _together(view, work, size, holder, step, per_byte)
-        backlog = totals(holder, work, len(step)) * step
+        backlog = BEHIND * totals(holder, work, len(step)) * step
         own = wanted & ((holder == worker) | (holder < 0))
         amount = work.sum() / step[worker] / (2 * (1.0 / step).sum())
         if own.any():
@@ -90,7 +93,7 @@ class AdaptivePull(Balance):
         slowest = int(holder[theirs][backlog[holder[theirs]].argmax()])
         loot = theirs & (holder == slowest)
         dense = here[loot].sum() / work[loot].sum() if work[loot].sum() > 0 else step[worker]
-        fair = backlog[slowest] / (dense + step[slowest])  # both are then done with it at the same time
+        fair = backlog[slowest] / BEHIND / (dense + step[slowest])  # both are then done with it at the same time
         return chunk(view, worker, view.pending[loot], min(amount, fair))
 
 

@@ -11,6 +11,9 @@ from policies.balance.division import totals
 from policies.balance.moving import holders
 from policies.interface import Floats, RoundView, frozen
 
+CHANGED = 2.0
+"""A worker whose seconds grow or shrink by more than this factor from one round to the next has changed."""
+
 
 def measured(view: RoundView) -> Floats:
     """Return the seconds per unit of work that each worker took in the round before; NaN where it had none."""
@@ -39,7 +42,8 @@ def memory(view: RoundView, **columns: Floats) -> Mapping[str, Any]:
 def average(view: RoundView, smoothing: float) -> Floats:
     """Return the moving average of each worker's measured seconds per unit of work, NaN where it never had any.
 
-    The average is exponentially weighted; what was averaged so far is in the view's state as ``s_per_work``.
+    The average is exponentially weighted; what was averaged so far is in the view's state as ``s_per_work``. A change
+    that is too large to be noise counts in full: the worker has become another one.
 
     Parameters
     ----------
@@ -48,6 +52,8 @@ def average(view: RoundView, smoothing: float) -> Floats:
     """
     now, before = measured(view), remembered(view, "s_per_work")
     mixed = (1 - smoothing) * before + smoothing * now
+    with np.errstate(invalid="ignore"):
+        mixed = np.where((now > CHANGED * before) | (before > CHANGED * now), now, mixed)
     return np.where(np.isnan(mixed), np.where(np.isnan(now), before, now), mixed)
 
 

@@ -54,6 +54,11 @@ class Measurements:
         self._work[:] = 0.0
         self._busy_s[:] = 0.0
 
+    def forget_computing(self) -> None:
+        """Forget how long computing takes: something else is computed from now on."""
+        self.next_round()
+        self._s_per_work[:] = np.nan
+
     @property
     def s_per_work(self) -> Floats:
         """Seconds per unit of work, shape ``(w,)``.

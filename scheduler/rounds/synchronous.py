@@ -111,7 +111,7 @@ class Rounds:
     ) -> None:
         self.store = store
         self.balance = balance
-        self._began_s = 0.0
+        self._began_s, self._stage = 0.0, ""
         self.measurements = Measurements(workers)
         self._flights = Flights(len(workers), shards.work)
         self._speculation = Speculation(balance.patience, self._flights, self.measurements)
@@ -187,6 +187,9 @@ class Rounds:
     def begin(self, now_s: float = math.nan) -> Instructions:
         """Open an attempt at a round: every worker gets its calls, in a second attempt those of the first."""
         self._began_s = now_s
+        if self.store.message.stage != self._stage:
+            self._stage = self.store.message.stage
+            self.measurements.forget_computing()
         self._flights.begin()
         self._flights.depart(self._calls, now_s)
         return Instructions(tuple(self._calls))

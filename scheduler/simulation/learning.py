@@ -41,7 +41,7 @@ class CountingStore:
         self._arrived = np.zeros(len(learning.shards), dtype=bool)
         self.num_committed = 0
         self.training: Any = SimpleNamespace(outcome=None)
-        self.message: Any = SimpleNamespace(version=0)
+        self.message: Any = SimpleNamespace(version=0, stage="")
 
     @property
     def complete(self) -> bool:

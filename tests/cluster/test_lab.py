@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
@@ -94,6 +95,26 @@ for work in (receive.remote, send.remote):
     ray.get(work(sent if work == receive.remote else num_bytes))
     elapsed_s, after = time.monotonic() - began_s, lab.bytes_moved(node)
     print(after[0] - before[0], after[1] - before[1], elapsed_s)
+"""
+
+SLOWED = """
+import json, sys
+from pathlib import Path
+from scheduler.job_file import load_job
+from scheduler.lab.lab import Lab
+from scheduler.preparation import prepare
+from scheduler.runner import Observer, run_connected
+from scheduler.session import connect
+
+class Slows(Observer):
+    def trained(self, report):
+        if (report.stage, report.round) == ("local-sgd", 3):
+            Lab(sys.argv[1]).slow(sys.argv[2], 0.1)
+
+prepared = prepare(load_job(Path(sys.argv[3])))
+with connect():
+    print(json.dumps(run_connected(prepared, observer=Slows()).summary.as_json()))
+Lab(sys.argv[1]).slow(sys.argv[2], 1)
 """
 
 
@@ -239,6 +260,25 @@ def test_a_job_runs_on_it_as_on_any_cluster(lab: Lab, tmp_path: Path) -> None:
 
 
 @isolated
+def test_a_node_that_slows_down_is_helped_and_the_model_is_the_same(lab: Lab, tmp_path: Path) -> None:
+    """A node comes to a tenth of itself in the middle of a round: others copy its shards, and later have more."""
+    random = np.random.default_rng(0)
+    np.save(tmp_path / "rows.npy", random.standard_normal((60_000, 31), dtype=np.float32))
+    job = {
+        "name": "slowed", "data": {"npy": str(tmp_path / "rows.npy")}, "split": "contiguous", "shards": 48,
+        "model": {"objective": "squared"}, "policy": "adaptive",
+        "training": {"solver": "local-sgd", "local_epochs": 12, "batch_size": 16, "rounds": 8, "tolerance": 0},
+        "workers": {"count": 3, "bundle": {"memory": "64MiB"}}, "output": str(tmp_path / "out"),
+    }  # fmt: skip
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    alike = json.loads(call("-m", "scheduler", "run", str(tmp_path / "job.json"), "--json", lab=lab).stdout)
+    slowed = json.loads(call("-c", SLOWED, NAME, "quarter-0", str(tmp_path / "job.json"), lab=lab).stdout)
+    assert slowed["model_sha256"] == alike["model_sha256"]
+    assert slowed["num_copies"] > 0
+    (slow,) = [worker for worker in slowed["workers"] if worker["node"] == lab.node_ids()["quarter-0"]]
+    assert slow["rows"] < min(worker["rows"] for worker in slowed["workers"] if worker is not slow) / 2
+
+
 def test_there_is_one_lab_of_a_name(lab: Lab, cluster_file: Path) -> None:
     with pytest.raises(UserError, match=f"the lab '{NAME}' is up already, at {lab.address}"):
         building.build(NAME, plan_of(cluster_file), building.silent, is_bound=False)

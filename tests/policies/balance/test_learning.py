@@ -78,18 +78,28 @@ class TestAdaptive:
         first, second = played(Adaptive(), view_of(70, [np.nan] * 3), lambda _: np.array([1.0, 2.0, 4.0]), 2)
         assert (first.worker_of != second.worker_of).sum() == 16  # 24 to 40; nobody else gains
 
-    def test_it_follows_a_change_at_its_smoothing(self) -> None:
-        def speeds(number: int) -> np.ndarray:
-            return np.array([1.0, 1.0 if number < 3 else 3.0])
+    @staticmethod
+    def shares(smoothing: float, seconds: float) -> list[int]:
+        """Return what the second of two workers has of 60 shards, if it takes so many seconds from round 3 on."""
+        rounds = played(
+            Adaptive(smoothing, dead_band=0.0),
+            view_of(60, [1.0, 1.0]),
+            lambda number: np.array([1.0, 1.0 if number < 3 else seconds]),
+            10,
+        )
+        return [counts(answer, 2)[1] for answer in rounds]
 
-        rounds = played(Adaptive(smoothing=0.5, dead_band=0.0), view_of(60, [1.0, 1.0]), speeds, 10)
-        shares = [counts(answer, 2)[1] for answer in rounds]
+    def test_it_follows_a_change_at_its_smoothing(self) -> None:
+        shares = self.shares(0.5, 1.8)
         assert shares[:4] == [30] * 4  # the change is seen after round 3
-        assert shares[4] == 20  # the mean of 1 and 3 seconds is 2
-        assert shares[-1] == 15
+        assert shares[4] == 25  # the mean of 1 and 1.8 seconds is 1.4
+        assert shares[-1] == 21
         assert shares == sorted(shares, reverse=True)
-        at_once = played(Adaptive(smoothing=1.0, dead_band=0.0), view_of(60, [1.0, 1.0]), speeds, 5)
-        assert counts(at_once[4], 2)[1] == 15
+        assert self.shares(1.0, 1.8)[4] == 21
+
+    def test_it_follows_a_change_that_is_no_noise_at_once(self) -> None:
+        assert self.shares(0.5, 3.0)[3:5] == [30, 15]
+        assert self.shares(0.5, 1 / 3)[3:5] == [30, 45]
 
     def test_nothing_moves_for_noise(self) -> None:
         random = np.random.default_rng(0)
