@@ -31,7 +31,8 @@ def run(chapters: list[str], rounds: int, turns: int, peers: bool, console: Cons
         problem = mixed.make(Path(name), ROWS)
         if "speeds" in chapters:
             found["speeds"] = [
-                speeds.measure(layout, problem, rounds, turns, peers, console) for layout in speeds.LAYOUTS
+                speeds.measure(layout, problem, rounds, turns, peers and layout == speeds.PEERS_ON, console)
+                for layout in speeds.LAYOUTS
             ]
         if "slowing" in chapters:
             found["slowing"] = speeds.measure_slowing(problem, rounds, console)
@@ -42,6 +43,15 @@ def run(chapters: list[str], rounds: int, turns: int, peers: bool, console: Cons
         if "staleness" in chapters:
             found["staleness"] = staleness.measure(problem, rounds, console)
     return found
+
+
+def one_model_each(found: dict[str, Any]) -> bool:
+    """Say whether the synchronous runs of each job, under whatever policy, have brought the same model."""
+    jobs = [rows for layout in found.get("speeds", []) for rows in layout["turns"]]
+    jobs += [found[name]["runs"] for name in ("slowing", "bandwidth") if name in found]
+    stragglers_rows = found.get("stragglers", {})
+    jobs += list(stragglers_rows.values()) if isinstance(stragglers_rows, dict) else []
+    return all(len({row["sha256"] for row in rows}) == 1 for rows in jobs)
 
 
 def main() -> None:
@@ -60,6 +70,7 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     chosen = arguments.chapters or list(CHAPTERS)
     found = run(chosen, arguments.rounds, arguments.turns, not arguments.no_peers, console)
+    console.print(f"one model a job, whatever the policy: {'yes' if one_model_each(found) else 'NO'}")
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": facts(), **found}, indent=2), encoding="utf-8")
 

@@ -20,6 +20,7 @@ from scheduler.preparation import Prepared
 from scheduler.session import connect
 
 LAYOUTS = {"80/40/20/10": (0.8, 0.4, 0.2, 0.1), "50/50/50/5": (0.5, 0.5, 0.5, 0.05)}
+PEERS_ON = "80/40/20/10"
 POLICIES = ("speed-proportional", "equal", "capacity-proportional", "adaptive", "pull", "adaptive-pull")
 """The first one's hand-out stays as it is, and all of its workers are busy all the time: it tells the speeds."""
 

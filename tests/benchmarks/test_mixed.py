@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.mixed import problem, stragglers
+from benchmarks.mixed.__main__ import one_model_each
 from benchmarks.mixed.ours import Rounds, Timed, bound_s, speeds, to_target_s
 from scheduler.results.outcome import RoundOutcome
 from scheduler.simulation.traces import alibaba
@@ -52,6 +53,16 @@ def test_somebody_is_called_after_so_many_rounds_of_the_solver() -> None:
     observer.trained(RoundReport("solve", 2, None))
     observer.trained(RoundReport("solve", 3, None))
     assert called == [1]
+
+
+def test_another_model_is_noticed() -> None:
+    def rows(*hashes: str) -> list[dict[str, str]]:
+        return [{"sha256": one} for one in hashes]
+
+    layouts = [{"turns": [rows("a", "a")]}, {"turns": [rows("b", "b")]}]
+    assert one_model_each({"speeds": layouts, "stragglers": {"job_1": rows("c", "c")}, "slowing": {"runs": rows("d")}})
+    assert not one_model_each({"speeds": layouts, "bandwidth": {"runs": rows("a", "b")}})
+    assert one_model_each({"stragglers": "skipped: no data"})
 
 
 def test_an_excerpt_of_a_trace_is_a_trace(tmp_path: Path) -> None:
