@@ -124,6 +124,11 @@ class TerminalObserver(Observer):
             f"{size(moved.updates)} of updates received; busiest worker {max_over_mean(result.workers):.2f}x the mean",
             highlight=False,
         )
+        if result.num_copies:
+            self._console.print(
+                f"{result.num_copies:,} of {result.num_calls:,} calls were copies, by idle workers, of what was too slow",
+                highlight=False,
+            )
         if result.staleness is not None:
             self._console.print(staleness_line(result.staleness), highlight=False)
 

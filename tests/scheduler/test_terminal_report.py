@@ -201,7 +201,8 @@ def test_a_whole_run(tmp_path: Path, odd: str) -> None:
     observer.trained(RoundReport("moments", 1, None))
     observer.trained(RoundReport("local-svrg", 1, 0.75))
     observer.trained(RoundReport("local-svrg", 2, 0.5))
-    observer.communicated(RunResult(outcome, (), workers, (0.1, 0.2), BytesMoved(1, 2, 3)))
+    moved = BytesMoved(1, 2, 3)
+    observer.communicated(RunResult(outcome, (), workers, (0.1, 0.2), moved, num_calls=1200, num_copies=7))
     observer.fused(summary(output=f"/somewhere/{odd}"))
     text = on.export_text()
     for part in (
@@ -213,6 +214,7 @@ def test_a_whole_run(tmp_path: Path, odd: str) -> None:
         "0.75",
         f"because {odd}",
         "[4/5] Communicate",
+        "7 of 1,200 calls were copies",
         "[5/5] Fuse",
         f"/somewhere/{odd}",
     ):
