@@ -126,7 +126,7 @@ class TerminalObserver(Observer):
         )
         if result.num_copies:
             self._console.print(
-                f"{result.num_copies:,} of {result.num_calls:,} calls were copies, by idle workers, of what was too slow",
+                f"{result.num_copies:,} of {result.num_calls:,} calls were copies by idle workers of what was too slow",
                 highlight=False,
             )
         if result.staleness is not None:
