@@ -171,8 +171,8 @@ class Balance(Described):
     redivides
         Whether it is worth asking again in every round: it learns from what was measured, or keeps shards back.
     patience
-        How many times as long as expected a call may take before idle workers are given its shards too; the first
-        answer counts (``policies.balance.speculation``).
+        How many times as long as expected a call may take before idle workers are given its shards too, and by how
+        much all others together must be quicker for them to be given at once (``policies.balance.speculation``).
     """
 
     wants_speeds: ClassVar[bool] = True

@@ -42,8 +42,8 @@ class Member:
         Those of this round, or of the last in which it was there, and all that it has been given.
     taken
         The reference of its first shards, until it has read them.
-    num_out
-        Calls that it has not answered yet.
+    num_out, is_fetching
+        Calls that it has not answered yet; whether it was told to read ahead since the last one.
     pid, environment
         None until then.
     """
@@ -58,6 +58,7 @@ class Member:
     rows: float = 0.0
     taken: Any = None
     num_out: int = 0
+    is_fetching: bool = False
     pid: int | None = None
     environment: Environment | None = None
 
@@ -141,7 +142,8 @@ class Calls:
             num_seen = len(member.seen)
             member.seen.update(call.shards.tolist())
             reference = member.seat.worker.run.remote(self._blob, news, shards)
-            waits = member.taken is not None or member.num_out > 0
+            waits = member.taken is not None or member.num_out > 0 or member.is_fetching
+            member.is_fetching = False
             member.num_out += 1
             self._out[reference] = (call, sent_s, len(member.seen) - num_seen, waits)
 
@@ -164,7 +166,7 @@ class Calls:
         """Let workers read shards that they are likely to want in the next round."""
         for call in calls:
             member = self._team[call.worker]
-            member.seen.update(call.shards.tolist())
+            member.is_fetching = True
             member.seat.worker.fetch.remote(call.shards.tolist())
 
     def next_answer(self, within_s: float) -> Answer | None:

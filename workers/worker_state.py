@@ -33,7 +33,7 @@ class CallResult:
     busy_s
         Seconds of computing.
     read_bytes, read_s
-        Of the shards that were read before, and in how many seconds; bytes that were fetched ahead count too.
+        Of the shards that were read before, or fetched ahead since the last call, and in how many seconds.
     """
 
     version: int
@@ -66,7 +66,7 @@ class WorkerState:
         self._held: dict[int, Floats] = {}
         self._held_for: tuple[str, int] | None = None
         self._work, self._nbytes = data.work, data.nbytes
-        self._fetched_bytes = 0
+        self._fetched_bytes, self._fetched_s = 0, 0.0
         self.rows_done = 0
         self.busy_s = 0.0
 
@@ -121,9 +121,11 @@ class WorkerState:
             if shard not in self._cache and self._nbytes[shard] <= room:
                 room -= self._nbytes[shard]
                 wanted.append(shard)
+        began = self._clock()
         for read in self.data.load(wanted):
             self._cache[read.index] = read
             self._fetched_bytes += read.nbytes
+        self._fetched_s += self._clock() - began
 
     def run(self, message: Message, shards: Sequence[int] | None = None) -> CallResult:
         """Compute and add up the updates of ``shards``, or without them of the queue.
@@ -135,12 +137,12 @@ class WorkerState:
         """
         if self._problem is None:
             raise RuntimeError("configure() comes before run()")
-        read_bytes, read_s = self._fetched_bytes, 0.0
-        self._fetched_bytes = 0
+        read_bytes, read_s = self._fetched_bytes, self._fetched_s
+        self._fetched_bytes, self._fetched_s = 0, 0.0
         if shards is not None:
             began = self._clock()
             read_bytes += self.prepare(shards)
-            read_s = self._clock() - began
+            read_s += self._clock() - began
         start = self._clock()
         if self._held_for != (message.stage, message.round):
             self._held.clear()

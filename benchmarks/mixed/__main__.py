@@ -70,9 +70,12 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     chosen = arguments.chapters or list(CHAPTERS)
     found = run(chosen, arguments.rounds, arguments.turns, not arguments.no_peers, console)
-    console.print(f"one model a job, whatever the policy: {'yes' if one_model_each(found) else 'NO'}")
+    same = one_model_each(found)
+    console.print(f"one model a job, whatever the policy: {'yes' if same else 'NO'}")
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": facts(), **found}, indent=2), encoding="utf-8")
+    if not same:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

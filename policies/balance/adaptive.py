@@ -33,7 +33,8 @@ class Adaptive(Balance):
     dead_band
         Which part of a round's time must be saved before anything moves, at least 0.
     patience
-        How many times as long as expected a call may take before idle workers compute its shards too, at least 1.
+        How many times as long as expected a call may take before idle workers compute its shards too, at least 1; at
+        once if all others together would be quicker by this factor.
 
     Raises
     ------

@@ -43,7 +43,8 @@ def average(view: RoundView, smoothing: float) -> Floats:
     """Return the moving average of each worker's measured seconds per unit of work, NaN where it never had any.
 
     The average is exponentially weighted; what was averaged so far is in the view's state as ``s_per_work``. A change
-    that is too large to be noise counts in full: the worker has become another one.
+    that is too large to be noise counts in full: the worker has become another one. A worker that had no work changes
+    as most others do: they may be computing something else.
 
     Parameters
     ----------
@@ -54,7 +55,10 @@ def average(view: RoundView, smoothing: float) -> Floats:
     mixed = (1 - smoothing) * before + smoothing * now
     with np.errstate(invalid="ignore"):
         mixed = np.where((now > CHANGED * before) | (before > CHANGED * now), now, mixed)
-    return np.where(np.isnan(mixed), np.where(np.isnan(now), before, now), mixed)
+    both = np.isfinite(now) & np.isfinite(before) & (before > 0)
+    ratios = np.sort(now[both] / before[both])
+    usual = ratios[(len(ratios) - 1) // 2] if len(ratios) else 1.0
+    return np.where(np.isnan(mixed), np.where(np.isnan(now), before * usual, now), mixed)
 
 
 def estimate(view: RoundView, seconds: Floats | None = None) -> Floats:

@@ -1,4 +1,4 @@
-"""Shards of a call that is overdue, for whoever is idle: the first answer counts, and its bits are the same.
+"""Shards of a call that is too slow, for whoever is idle: the call counts or its copies do, with the same bits.
 
 Source: the backup tasks of Dean and Ghemawat, "MapReduce: simplified data processing on large clusters", OSDI 2004;
 that a copy must promise to be done first is from Zaharia, Konwinski, Joseph, Katz and Stoica, "Improving MapReduce

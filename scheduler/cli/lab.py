@@ -145,5 +145,6 @@ def _counts(texts: list[str]) -> dict[str, int]:
 
 
 def _print_environment(one: Lab) -> None:
+    typer.echo("unset RAY_AUTH_TOKEN")  # it would be taken before the file
     for variable, value in one.environment.items():
         typer.echo(f"export {variable}={shlex.quote(value)}")

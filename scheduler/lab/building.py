@@ -73,14 +73,17 @@ def build(
         return _built(lab, report, dashboard)
     except BaseException:
         report("removing what was made")
-        remove(state.load(name) or lab)
+        remove(lab)
         raise
 
 
 def remove(lab: LabState) -> None:
-    """End a lab's processes, remove what was made for it, and forget it."""
-    isolation_of(lab).remove(lab)
-    state.forget(lab.name)
+    """End a lab's processes, remove what was made for it, and forget it, but not another lab of its name."""
+    found = state.load(lab.name)
+    mine = found if found is not None and found.id == lab.id else lab
+    isolation_of(mine).remove(mine)
+    if found is None or found.id == lab.id:
+        state.forget(lab.name)
 
 
 def start_again(lab: LabState, one: NodeState) -> None:
@@ -99,7 +102,7 @@ def silent(_: str) -> None:
 
 def _sweep(name: str, report: Report) -> None:
     """Remove what a dead lab of this name has left, and labs whose owners were killed before they could do it."""
-    for lab in map(state.load, state.names()):
+    for lab in (state.load(known) if known == name else state.readable(known) for known in state.names()):
         if lab is not None and (lab.name == name or lab.is_bound) and not is_living(lab):
             report(f"removing what an earlier lab '{lab.name}' has left")
             remove(lab)

@@ -7,6 +7,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from scheduler.errors import RunFailedError
+
 ROOT = Path("/sys/fs/cgroup")
 PERIOD_US = 8_000
 """Short, so that calls of some tens of milliseconds already go at the node's pace."""
@@ -28,10 +30,21 @@ def cannot() -> str | None:
     if (ROOT / "cgroup.controllers").exists():
         if "cpu" not in (ROOT / "cgroup.controllers").read_text().split():
             return f"the control groups in {ROOT} have no controller 'cpu'"
-        return None if os.access(ROOT / "cgroup.procs", os.W_OK) else f"{ROOT} cannot be written"
+        try:
+            _hand_down("cpu")
+        except OSError as error:
+            return f"the control groups in {ROOT} cannot be used: {error.strerror}"
+        return None
     if not (ROOT / "cpu" / "cpu.cfs_quota_us").exists() or not (ROOT / "cpuacct").exists():
         return f"there are no control groups for processors in {ROOT}"
     return None if os.access(ROOT / "cpu", os.W_OK) else f"{ROOT / 'cpu'} cannot be written"
+
+
+def _hand_down(controller: str) -> None:
+    """Let groups below the root use a controller; raises ``OSError`` where that cannot be, as in some containers."""
+    control = ROOT / "cgroup.subtree_control"
+    if controller not in control.read_text().split():
+        control.write_text(f"+{controller}")
 
 
 class Group:
@@ -49,8 +62,6 @@ class Group:
 
     def make(self) -> None:
         """Make the group; nothing is held yet."""
-        if self._is_v2:
-            (ROOT / "cgroup.subtree_control").write_text("+cpu")
         for folder in self._folders:
             folder.mkdir()
 
@@ -80,11 +91,19 @@ class Group:
             return []
 
     def remove(self) -> None:
-        """Remove the group, once its processes have ended; it is no error if there is none."""
+        """Remove the group, once its processes have ended; it is no error if there is none.
+
+        Raises
+        ------
+        RunFailedError
+            If it cannot be removed.
+        """
         until_s = time.monotonic() + REMOVED_WITHIN_S
         for folder in self._folders:
-            while folder.exists() and time.monotonic() < until_s:
-                with suppress(OSError):
-                    folder.rmdir()
-                    break
+            while folder.exists():
+                for part in (*sorted(folder.glob("**/"), reverse=True), folder):  # what ran there may have made groups
+                    with suppress(OSError):
+                        part.rmdir()
+                if folder.exists() and time.monotonic() > until_s:
+                    raise RunFailedError(f"{folder} cannot be removed: something still runs there")
                 time.sleep(0.02)

@@ -208,6 +208,14 @@ def load(name: str) -> LabState | None:
         raise UserError(f"{path} is not of this version of apportion, end the lab with that version: {what}") from None
 
 
+def readable(name: str) -> LabState | None:
+    """Return the state of a lab, None if there is none that this version of us can read."""
+    try:
+        return load(name)
+    except UserError:
+        return None
+
+
 def names() -> list[str]:
     """Return the names of this user's labs, whole or not."""
     return sorted(path.parent.name for path in home().glob(f"*/{STATE_FILE}"))

@@ -41,6 +41,9 @@ class AsynchronousRounds(Rounds):
         self._computed: Floats = np.zeros(len(workers))
         super().__init__(job, seed, store.synchronous, balance, workers, shards, before)
         if store.is_open:  # others were seated in the middle of the stage
+            if isinstance(before, AsynchronousRounds):
+                self._whole = replace(self._whole, round=before._whole.round, state=before._whole.state)
+            self.worker_of = np.full(len(shards), -1, dtype=np.int64)  # nobody has computed what was dealt above
             self._deal()
 
     def begin(self, now_s: float = math.nan) -> Instructions:

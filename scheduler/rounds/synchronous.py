@@ -35,9 +35,6 @@ from workers.worker_state import CallResult
 WORTH_A_FORECAST_S = 0.05
 """In shorter rounds nobody reads ahead."""
 
-ROUNDING = 1e-9
-"""What is looked at when it is due is due then: times are rounded."""
-
 
 class Store(Protocol):
     """What the rounds need of a parameter store; ``workers.parameter_store.ParameterStore`` says what each means."""
@@ -111,7 +108,7 @@ class Rounds:
     ) -> None:
         self.store = store
         self.balance = balance
-        self._began_s, self._stage = 0.0, ""
+        self._began_s, self._stage, self._repeats = 0.0, "", False
         self.measurements = Measurements(workers)
         self._flights = Flights(len(workers), shards.work)
         self._speculation = Speculation(balance.patience, self._flights, self.measurements)
@@ -215,6 +212,7 @@ class Rounds:
         if report is None and result.sums.ahead is not None:
             self.store.offer(self.store.message.version, call.shards, replace(result.sums, total=result.sums.ahead))
             report = self.store.commit().report
+        self._repeats = report is None
         if report is not None:
             self._end_round()
         if self.store.training.outcome is not None:
@@ -228,9 +226,10 @@ class Rounds:
         more = self._give(worker)
         if not more and self.store.num_missing == len(self._pending):  # whoever rests is asked again
             more = tuple(call for other in self._flights.idle.tolist() for call in self._give(other))
-        self._refuse_to_wait_for_nobody(self.store.num_missing - len(self._pending))
+        if len(self._flights.idle) == len(self._view.workers):
+            self._refuse_to_wait_for_nobody(len(more))
         self._flights.depart(more, now_s)
-        return more or (() if len(self._pending) else self._speculation.copy_for(worker, self._view, now_s))
+        return more or self._speculation.copy_for(worker, self._view, now_s)
 
     def _accepted(self, call: Call, original: Flight | None, result: CallResult, now_s: float) -> bool:
         """Offer an answer to the store, or put a copy's aside until the copies have all that the call has."""
@@ -254,17 +253,18 @@ class Rounds:
     def _close(self, call: Call, busy_s: float, now_s: float) -> None:
         """Note that the shards of a call are in, and for how long its worker was busy with them."""
         self._busy_s[call.worker] += busy_s
-        self.measurements.computed(call.worker, float(self._view.shards.work[call.shards].sum()), busy_s)
+        if not self._repeats:  # a second attempt adds up what was computed in the first
+            self.measurements.computed(call.worker, float(self._view.shards.work[call.shards].sum()), busy_s)
         self._flights.close(call, now_s)
 
     @property
     def look_s(self) -> float:
         """When to look for calls that are overdue; infinite where there are none, or nobody who could help."""
-        return math.inf if len(self._pending) else self._speculation.look_s()
+        return self._speculation.look_s()
 
     def look(self, now_s: float) -> Instructions:
         """Give idle workers copies of what is overdue by now."""
-        return Instructions(() if len(self._pending) else self._speculation.look(self._view, now_s))
+        return Instructions(self._speculation.look(self._view, now_s))
 
     def _ahead(self, worker: int, now_s: float) -> tuple[Call, ...]:
         """Return what an idle worker should read ahead, if the next round divides as this one lets expect."""

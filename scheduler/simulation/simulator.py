@@ -132,7 +132,7 @@ class _Simulation:
     def _look_ahead(self, name: str) -> None:
         """Put down a job's next event; what was put down before is void."""
         turn = self._turn[name] = self._turn.get(name, 0) + 1
-        at_s = self._running[name].next_s()
+        at_s = max(self._running[name].next_s(), self._cluster.clock_s)
         if at_s < math.inf:
             self._agenda.enter(at_s, Rank.PROGRESS, (name, turn))
 

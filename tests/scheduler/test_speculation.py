@@ -117,6 +117,23 @@ def test_nobody_waits_for_a_straggler(balance: str) -> None:
     assert max(copies.round_s) < max(waits.round_s) / 2
 
 
+def test_a_second_attempt_is_not_measured() -> None:
+    """The first round of a stage only finds the scale of its sum; what is added up again takes no time."""
+    drive = Drive(JOB, BALANCES["speed-proportional"](), [1e-3, 2e-3])
+    first = drive.rounds.begin(0.0)
+    for call in first.calls:
+        state = drive.states[call.worker]
+        state.configure(drive.rounds.store.training.problem)
+        sums = state.run(drive.rounds.store.message, call.shards.tolist()).sums
+        took_s = drive.seconds(call, 0.0)
+        again = drive.rounds.answered(call, CallResult(drive.rounds.store.message.version, sums, took_s), took_s)
+    assert drive.rounds.measurements.s_per_work.tolist() == pytest.approx([1e-3, 2e-3])
+    assert again.report is None
+    sums = drive.states[0].run(drive.rounds.store.message, again.calls[0].shards.tolist()).sums
+    drive.rounds.answered(again.calls[0], CallResult(drive.rounds.store.message.version, sums, 0.0), 9.0)
+    assert drive.rounds.measurements.s_per_work.tolist() == pytest.approx([1e-3, 2e-3])
+
+
 def test_who_has_no_patience_set_waits() -> None:
     drive = Drive(JOB, BALANCES["speed-proportional"](), [1e-3] * 3, {2: 0.1})
     assert bits(drive.run()) == EXPECTED
