@@ -6,8 +6,6 @@ import heapq
 from dataclasses import dataclass, field
 from itertools import count
 from math import inf
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
@@ -15,64 +13,15 @@ from policies.interface import Balance, Call, Floats, Ints, Resources, WorkerTab
 from scheduler.results.outcome import Activity, Interval, RoundOutcome
 from scheduler.rounds.synchronous import Rounds
 from scheduler.run import INLINE_BYTES
+from scheduler.simulation.counting_store import CountingStore
 from scheduler.simulation.running import Running, Seat
-from scheduler.simulation.workload import Learning, SimulatedJob
+from scheduler.simulation.workload import SimulatedJob
 from scheduler.simulation.world import Costs
-from workers.parameter_store import Commit, Verdict
-from workers.training import RoundReport
 from workers.update import CallSums
 from workers.worker_state import CallResult
 
 _SUMS = CallSums(None, np.zeros(0, dtype=np.int16))
 """What an answer carries here: nothing, since the result does not depend on who computed it."""
-
-
-class CountingStore:
-    """A parameter store that keeps no parameters: it counts shards and rounds, as the real one does.
-
-    Attributes
-    ----------
-    num_committed
-        Rounds so far.
-    """
-
-    def __init__(self, learning: Learning) -> None:
-        self._rounds = learning.rounds
-        self._arrived = np.zeros(len(learning.shards), dtype=bool)
-        self.num_committed = 0
-        self.training: Any = SimpleNamespace(outcome=None)
-        self.message: Any = SimpleNamespace(version=0, stage="")
-
-    @property
-    def complete(self) -> bool:
-        """Whether every shard is in."""
-        return bool(self._arrived.all())
-
-    @property
-    def num_missing(self) -> int:
-        """How many shards are not in yet."""
-        return len(self._arrived) - int(np.count_nonzero(self._arrived))
-
-    def offer(self, version: int, shards: Ints, sums: CallSums) -> Verdict:
-        """Note that shards are in."""
-        del sums
-        if version != self.message.version:
-            return Verdict.STALE
-        self._arrived[shards] = True
-        return Verdict.ACCEPTED
-
-    def commit(self) -> Commit:
-        """Close the round."""
-        self.num_committed += 1
-        self.begin_again()
-        if self.num_committed >= self._rounds:
-            self.training.outcome = "all rounds are over"
-        return Commit(RoundReport("simulated", self.num_committed, None))
-
-    def begin_again(self) -> None:
-        """Forget what is in of this round; what is under way is stale."""
-        self._arrived[:] = False
-        self.message.version += 1
 
 
 @dataclass
