@@ -46,7 +46,8 @@ class Flights:
     Attributes
     ----------
     since_s
-        Since when each worker has been at its first call of this attempt, shape ``(w,)``; NaN where it has none.
+        Since when each worker has been at its first call of this attempt, or was to be; NaN where it has none. Shape
+        ``(w,)``.
     work
         Of that call, NaN where there is none or all of its shards were given to others too.
     """
@@ -57,6 +58,7 @@ class Flights:
         self._num_out = np.zeros(num_workers, dtype=np.int64)
         self._flights: list[list[Flight]] = [[] for _ in range(num_workers)]
         self._copied: dict[int, Flight] = {}  # by the identity of the copy
+        self._waiting: list[Call] = []
         self.since_s: Floats = np.full(num_workers, np.nan)
         self.work: Floats = np.full(num_workers, np.nan)
 
@@ -69,21 +71,44 @@ class Flights:
         """Whether a worker computes nothing."""
         return bool(self._num_out[worker] == 0)
 
-    def begin(self) -> None:
-        """Take all that is under way for stale."""
+    def begin(self, calls: Sequence[Call], now_s: float) -> tuple[Call, ...]:
+        """Take all that is under way for stale, and begin an attempt; return those of its calls that are sent now.
+
+        Who is at a stale call cannot be told to stop: its calls wait until it has answered, or a straggler would have
+        more before it in every round.
+        """
         for flights in self._flights:
             flights.clear()
         self._copied.clear()
         self.since_s[:] = np.nan
         self.work[:] = np.nan
+        late = self._num_out > 0
+        self._waiting = [call for call in calls if late[call.worker]]
+        for call in self._waiting:
+            self._enter(call, now_s)
+        at_once = tuple(call for call in calls if not late[call.worker])
+        self.depart(at_once, now_s)
+        return at_once
 
     def depart(self, calls: Sequence[Call], now_s: float) -> None:
         """Send calls of this attempt."""
         for call in calls:
             self._send(call)
-            self._flights[call.worker].append(Flight(call, call.shards))
-            if len(self._flights[call.worker]) == 1:
-                self._is_at_first(call.worker, now_s)
+            self._enter(call, now_s)
+
+    def released(self, worker: int) -> tuple[Call, ...]:
+        """Send what has waited for a worker, as far as its shards are not in."""
+        mine = [call for call in self._waiting if call.worker == worker]
+        self._waiting = [call for call in self._waiting if call.worker != worker]
+        wanted = tuple(call for call in mine if any(flight.call is call for flight in self._flights[worker]))
+        for call in wanted:
+            self._send(call)
+        return wanted
+
+    def _enter(self, call: Call, now_s: float) -> None:
+        self._flights[call.worker].append(Flight(call, call.shards))
+        if len(self._flights[call.worker]) == 1:
+            self._is_at_first(call.worker, now_s)
 
     def copy(self, flight: Flight, copy: Call) -> None:
         """Send a copy of some shards of a call."""

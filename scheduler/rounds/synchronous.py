@@ -182,14 +182,12 @@ class Rounds:
         return self._speculation.num_copies
 
     def begin(self, now_s: float = math.nan) -> Instructions:
-        """Open an attempt at a round: every worker gets its calls, in a second attempt those of the first."""
+        """Open an attempt at a round: workers get their calls, in a second attempt those of the first."""
         self._began_s = now_s
         if self.store.message.stage != self._stage:
             self._stage = self.store.message.stage
             self.measurements.forget_computing()
-        self._flights.begin()
-        self._flights.depart(self._calls, now_s)
-        return Instructions(tuple(self._calls))
+        return Instructions(self._flights.begin(self._calls, now_s))
 
     def answered(self, call: Call, result: CallResult, now_s: float = math.nan) -> Instructions:
         """Take the answer to a call, and return what follows: more for its worker, or the next round's calls.
@@ -223,6 +221,8 @@ class Rounds:
         """Return what a worker that has answered gets in the middle of a round."""
         if not self._flights.is_idle(worker):
             return ()
+        if waited := self._flights.released(worker):
+            return waited
         more = self._give(worker)
         if not more and self.store.num_missing == len(self._pending):  # whoever rests is asked again
             more = tuple(call for other in self._flights.idle.tolist() for call in self._give(other))

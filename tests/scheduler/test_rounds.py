@@ -292,7 +292,7 @@ class TestRoundsThatFollow:
 
         rounds, states = self.played(Scripted(turn, redivides=True), 2)
         assert rounds.queue(1).tolist() == [2, 3, 4] == states[1].queue.tolist()
-        again = answer(rounds, states, rounds.begin().calls[1])
+        again = answer(rounds, states, Call(1, rounds.queue(1)))
         assert again.read_bytes == 0  # shard 4 was read in the round before
 
     def test_others_are_asked_once(self) -> None:

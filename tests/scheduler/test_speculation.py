@@ -114,6 +114,8 @@ def test_nobody_waits_for_a_straggler(balance: str) -> None:
     assert bits(waits.run()) == bits(copies.run()) == EXPECTED
     assert waits.rounds.num_copies == 0
     assert copies.rounds.num_copies > 0
+    late_s = [at_s for at_s, *_, call, _ in copies.due if call.worker == 2]
+    assert len(late_s) <= 1  # a straggler has no more than one call before it
     assert max(copies.round_s) < max(waits.round_s) / 2
 
 
@@ -189,6 +191,21 @@ def test_a_worker_is_at_the_first_of_its_calls() -> None:
     assert (flights.since_s[0], flights.work[0]) == (1.0, 1.0)
     flights.close(first, 3.0)
     assert (flights.since_s[0], flights.work[0]) == (3.0, 6.0)
-    flights.begin()
-    assert np.isnan(flights.since_s[0])
-    assert not len(flights.idle)  # it computes what is stale by now
+    assert flights.begin([second], 4.0) == ()  # it computes what is stale by now
+    assert (flights.since_s[0], flights.work[0]) == (4.0, 6.0)
+    assert not len(flights.idle)
+    flights.land(first)
+    flights.land(second)
+    assert flights.idle.tolist() == [0]
+    assert flights.released(0) == (second,)
+    assert not len(flights.idle)
+
+
+def test_what_others_have_done_meanwhile_is_not_sent_any_more() -> None:
+    flights = Flights(2, np.ones(2))
+    stale, next_one = Call(0, np.array([0])), Call(0, np.array([1]))
+    flights.depart([stale], 0.0)
+    assert flights.begin([next_one, Call(1, np.array([0]))], 1.0)[0].worker == 1
+    flights.close(next_one, 2.0)
+    flights.land(stale)
+    assert flights.released(0) == ()
