@@ -60,6 +60,10 @@ class Gang:
         for worker, _ in gone:
             _end(worker)
 
+    def rest(self) -> None:
+        """Wait until no worker is at a call of a job that is over."""
+        ray.get([worker.__ray_ready__.remote() for worker, _ in self._workers.values()])
+
     def _seats(self) -> tuple[Seat, ...]:
         """Return the workers by number, each with its part of its node: what that has over the gang's workers there."""
         if not self._workers:

@@ -65,8 +65,9 @@ class Rounds(Observer):
 
 
 def timed(gang: Gang, prepared: Prepared, policy: str, observer: Observer | None = None) -> Timed:
-    """Train a job on a gang; its workers read their shards anew."""
+    """Train a job on a gang that is at rest; its workers read their shards anew."""
     chosen = resolve(policy)
+    gang.rest()
     began_s = time.perf_counter()
     result = train(gang, prepared, chosen, observer or Observer())
     whole_s = time.perf_counter() - began_s
