@@ -28,7 +28,7 @@ from benchmarks.lab_nodes import slow_nodes
 from benchmarks.machine import facts
 from policies.presets import resolve
 from scheduler.inventory import logical_views
-from scheduler.job_file import load_job
+from scheduler.job import Job
 from scheduler.lab.isolation import cannot_isolate
 from scheduler.lab.lab import lab_up
 from scheduler.live import LiveJob, run_workload
@@ -85,9 +85,7 @@ def live_job(data: Path, name: str, workers: int, rounds: int, hidden: int, shar
         "workers": {"count": workers, "bundle": {"cpu": 1, "memory": "400MiB"}},
         "output": str(data.parent / "out"),
     }
-    path = data.parent / f"{name}.yaml"
-    path.write_text(json.dumps(spec), encoding="utf-8")
-    prepared = prepare(load_job(path))
+    prepared = prepare(Job.model_validate(spec))
     return LiveJob(prepared, profile(prepared))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,8 +43,6 @@ class Member:
         Those of this round, or of the last in which it was there, and all that it has been given.
     taken
         The reference of its first shards, until it has read them.
-    num_out, is_fetching
-        Calls that it has not answered yet; whether it was told to read ahead since the last one.
     pid, environment
         None until then.
     """
@@ -57,8 +56,6 @@ class Member:
     busy_s: float = 0.0
     rows: float = 0.0
     taken: Any = None
-    num_out: int = 0
-    is_fetching: bool = False
     pid: int | None = None
     environment: Environment | None = None
 
@@ -114,14 +111,15 @@ class Calls:
         now_s: Callable[[], float],
     ) -> None:
         self._team, self._store, self._moved, self._now_s = team, store, moved, now_s
-        for member in team:
-            member.num_out = 0  # whose answers count here
         self._out: dict[Any, tuple[Call, float, int, bool]] = {}
+        self._num_out: Counter[int] = Counter()  # by worker
+        self._fetching: set[int] = set()
         self._problem: Problem | None = None
         self._encoded: Any = b""
         self._message: Message | None = None
         self._blob: Any = b""
         self._blob_bytes = 0
+        self._there: set[str] = set()  # nodes that have the blob in their store
 
     def send(self, calls: tuple[Call, ...]) -> None:
         """Send the store's message to the workers of ``calls``, and the problem and shards where new to them."""
@@ -142,9 +140,9 @@ class Calls:
             num_seen = len(member.seen)
             member.seen.update(call.shards.tolist())
             reference = member.seat.worker.run.remote(self._blob, news, shards)
-            waits = member.taken is not None or member.num_out > 0 or member.is_fetching
-            member.is_fetching = False
-            member.num_out += 1
+            waits = member.taken is not None or self._num_out[call.worker] > 0 or call.worker in self._fetching
+            self._fetching.discard(call.worker)
+            self._num_out[call.worker] += 1
             self._out[reference] = (call, sent_s, len(member.seen) - num_seen, waits)
 
     def _encode(self, message: Message) -> None:
@@ -152,7 +150,7 @@ class Calls:
         if message is not self._message:
             blob = encode(message)
             self._message, self._blob, self._blob_bytes = message, sealed(blob), len(blob)
-            self._there: set[str] = set()
+            self._there.clear()
 
     def _travelling_bytes(self, node: str) -> int:
         """Return what of the message is sent with a call: what lies in the object store goes to a node once."""
@@ -165,9 +163,8 @@ class Calls:
     def fetch(self, calls: Sequence[Call]) -> None:
         """Let workers read shards that they are likely to want in the next round."""
         for call in calls:
-            member = self._team[call.worker]
-            member.is_fetching = True
-            member.seat.worker.fetch.remote(call.shards.tolist())
+            self._fetching.add(call.worker)
+            self._team[call.worker].seat.worker.fetch.remote(call.shards.tolist())
 
     def next_answer(self, within_s: float) -> Answer | None:
         """Return the next answer, None if there is none for a while, at most ``LOOK_UP_S``."""
@@ -180,7 +177,6 @@ class Calls:
         result: CallResult = decode(blob)
         self._moved.updates += len(blob)
         self._moved.shards += result.read_bytes
-        member = self._team[call.worker]
-        member.busy_s += result.busy_s
-        member.num_out -= 1
+        self._team[call.worker].busy_s += result.busy_s
+        self._num_out[call.worker] -= 1
         return Answer(call, result, sent_s, self._blob_bytes + len(blob), num_new, waited)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic import model_validator as checks_model
@@ -29,6 +29,7 @@ from workers.stopping import Stopping
 from workers.user_module import load_class, locate, read_source
 
 AUTO = "auto"
+Built = TypeVar("Built")
 
 
 def _named(kind: str, value: Any, choices: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -44,6 +45,25 @@ def _named(kind: str, value: Any, choices: Mapping[str, Any]) -> tuple[str, dict
         if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= sys.float_info.max:
             raise ValueError(f"{kind} '{name}': {option} must be a finite number, got {shown(number)}")
     return name, options
+
+
+def _built(
+    kind: str,
+    value: Any,
+    choices: Mapping[str, Any],
+    make: Callable[[str, dict[str, Any]], Built],
+    has: Callable[[str], str],
+) -> Built:
+    """Return what ``make`` makes of a name and its options; ``has`` says which options it has if not these."""
+    name, options = _named(kind, value, choices)
+    try:
+        return make(name, options)
+    except TypeError:
+        raise ValueError(f"{kind} '{name}' has {has(name)}, got {', '.join(map(str, options))}") from None
+
+
+def _other(names: Iterable[str]) -> str:
+    return f"other options: {', '.join(names) or 'none'}"
 
 
 class ModelSpec(Section):
@@ -121,12 +141,13 @@ class ModelSpec(Section):
 
 
 def _loss(value: Any) -> Objective:
-    name, options = _named("objective", value, OBJECTIVES)
-    try:
-        return replace(OBJECTIVES[name], **options)
-    except TypeError:
-        allowed = ", ".join(OBJECTIVES[name].describe()) or "none"
-        raise ValueError(f"objective '{name}' has other options: {allowed}, got {', '.join(options)}") from None
+    return _built(
+        "objective",
+        value,
+        OBJECTIVES,
+        lambda name, given: replace(OBJECTIVES[name], **given),
+        lambda name: _other(OBJECTIVES[name].describe()),
+    )
 
 
 class TrainingSpec(Section):
@@ -210,25 +231,15 @@ class TrainingSpec(Section):
 
 
 def _server(value: Any) -> ServerOptimiser:
-    name, options = _named("server optimiser", value, SERVER_OPTIMISERS)
-    try:
-        return server_optimiser(name, options)
-    except TypeError:
-        raise ValueError(f"server optimiser '{name}' has no such option, got {', '.join(map(str, options))}") from None
+    return _built("server optimiser", value, SERVER_OPTIMISERS, server_optimiser, lambda _: "no such option")
 
 
 def _aggregation(value: Any) -> Aggregation:
-    name, options = _named("aggregation", value, AGGREGATIONS)
-    try:
+    def make(name: str, options: dict[str, Any]) -> Aggregation:
         return Aggregation(name, **options)
-    except TypeError:
-        raise ValueError(f"aggregation '{name}' has one option, fraction, got {', '.join(map(str, options))}") from None
+
+    return _built("aggregation", value, AGGREGATIONS, make, lambda _: "one option, fraction")
 
 
 def _mode(value: Any) -> Mode:
-    name, options = _named("mode", value, MODES)
-    try:
-        return mode_named(name, options)
-    except TypeError:
-        allowed = ", ".join(field.name for field in fields(MODES[name])) or "none"
-        raise ValueError(f"mode '{name}' has other options: {allowed}, got {', '.join(map(str, options))}") from None
+    return _built("mode", value, MODES, mode_named, lambda name: _other(field.name for field in fields(MODES[name])))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from rich.table import Table
 
 from benchmarks.lab_nodes import node_name, slow_nodes
 from benchmarks.mixed.ours import gang_for, timed
-from scheduler.job_file import load_job
+from scheduler.job import Job
 from scheduler.lab.lab import Lab, lab_up
 from scheduler.preparation import Prepared, prepare
 from scheduler.session import connect
@@ -47,9 +46,7 @@ def job_of(folder: Path) -> Prepared:
         "workers": {"count": len(PARTS), "bundle": {"cpu": 1, "memory": "400MiB"}},
         "output": str(folder / "out"),
     }
-    path = folder / "network.json"
-    path.write_text(json.dumps(spec), encoding="utf-8")
-    return prepare(load_job(path))
+    return prepare(Job.model_validate(spec))
 
 
 def measure(folder: Path, console: Console) -> dict[str, Any]:
@@ -57,7 +54,7 @@ def measure(folder: Path, console: Console) -> dict[str, Any]:
     prepared = job_of(folder)
     rows = []
     plan = slow_nodes(PARTS, MBIT_PER_S)
-    with lab_up(plan, report=lambda _: None) as lab, connect(lab.address), gang_for(prepared) as gang:
+    with lab_up(plan) as lab, connect(lab.address), gang_for(prepared) as gang:
         timed(gang, prepared.with_training(rounds=1), "equal")
         for policy in POLICIES:
             before = _counted(lab)

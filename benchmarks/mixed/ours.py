@@ -30,6 +30,11 @@ class Timed:
     whole_s: float
 
     @property
+    def rows(self) -> Floats:
+        """Rows of the shards that each worker holds at the end, shape ``(workers,)``."""
+        return np.array([worker.rows for worker in self.result.workers], dtype=np.float64)
+
+    @property
     def round_s(self) -> list[float]:
         """Seconds of each round of the solver."""
         return list(self.result.seconds_by_round)
@@ -76,9 +81,8 @@ def timed(gang: Gang, prepared: Prepared, policy: str, observer: Observer | None
 
 def speeds(run: Timed, solver: str, rounds: slice = slice(None)) -> Floats:
     """Return rows per second of each worker in a run that hands out the same shards in every round."""
-    rows = np.array([worker.rows for worker in run.result.workers], dtype=np.float64)
     busy_s = np.median(run.busy_s(solver)[rounds], axis=0)
-    return np.where(busy_s > 0, rows / np.where(busy_s > 0, busy_s, 1.0), 0.0)
+    return np.where(busy_s > 0, run.rows / np.where(busy_s > 0, busy_s, 1.0), 0.0)
 
 
 def bound_s(run: Timed) -> float:
@@ -86,8 +90,7 @@ def bound_s(run: Timed) -> float:
 
     The run is one that hands out the same shards in every round.
     """
-    rows = np.array([worker.rows for worker in run.result.workers], dtype=np.float64)
-    total = 0.0
+    rows, total = run.rows, 0.0
     for outcome in run.result.rounds:
         busy_s = np.array(outcome.busy_s)
         there = busy_s > 0

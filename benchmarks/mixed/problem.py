@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.reference import Reference
-from scheduler.job_file import load_job
+from scheduler.job import Job
 from scheduler.preparation import Prepared, prepare
 from workers import sequential
 
@@ -76,9 +75,7 @@ def job_of(problem: MixedProblem, workers: int, rounds: int, shards: int, **trai
         "workers": {"count": workers, "bundle": {"cpu": 1, "memory": "480MiB"}},
         "output": str(problem.file.parent / "out"),
     }  # fmt: skip
-    path = problem.file.parent / "mixed.json"
-    path.write_text(json.dumps(spec), encoding="utf-8")
-    return prepare(load_job(path))
+    return prepare(Job.model_validate(spec))
 
 
 def objectives(problem: MixedProblem, prepared: Prepared) -> list[float]:

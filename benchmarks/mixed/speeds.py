@@ -39,8 +39,7 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Return a row for each run, beside the bound that the run ``told`` sets."""
     rows_per_s = speeds(told, solver)
-    rows = sum(worker.rows for worker in told.result.workers)
-    bound_round_s, bound_whole_s = rows / rows_per_s.sum(), bound_s(told)
+    bound_round_s, bound_whole_s = told.rows.sum() / rows_per_s.sum(), bound_s(told)
     found = []
     for run in runs:
         settled_s = statistics.median(run.round_s[COUNTS_FROM:])
@@ -66,7 +65,7 @@ def measure(
 ) -> dict[str, Any]:
     """Run all policies in turns on one lab, then Ray Train."""
     parts = LAYOUTS[layout]
-    with lab_up(slow_nodes(parts), report=lambda _: None) as lab, connect(lab.address):
+    with lab_up(slow_nodes(parts)) as lab, connect(lab.address):
         prepared = job_of(problem, len(parts), rounds, SHARDS)
         values = objectives(problem, prepared)
         found: dict[str, Any] = {"layout": layout, "objectives": values, "target": problem.target, "turns": []}
@@ -88,14 +87,14 @@ def measure(
 def measure_slowing(problem: MixedProblem, rounds: int, console: Console) -> dict[str, Any]:
     """Let a node become slow in the middle of a job, under every policy."""
     half = rounds // 2
-    with lab_up(slow_nodes(SLOW_PARTS), report=lambda _: None) as lab, connect(lab.address):
+    with lab_up(slow_nodes(SLOW_PARTS)) as lab, connect(lab.address):
         prepared = job_of(problem, len(SLOW_PARTS), rounds, SHARDS)
         with gang_for(prepared) as gang:
             timed(gang, prepared.with_training(rounds=1), "equal")
             runs = [_slowed(lab, gang, prepared, policy, half) for policy in SLOWING]
     told = runs[0]
     before, after = speeds(told, prepared.solver, slice(0, half)), speeds(told, prepared.solver, slice(half + 1, None))
-    rows = float(sum(worker.rows for worker in told.result.workers))
+    rows = float(told.rows.sum())
     bounds = [rows / before.sum()] * half + [rows / after.sum()] * (rounds - half)
     found = [
         {

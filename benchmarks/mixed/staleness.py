@@ -27,7 +27,7 @@ POLICIES = ("equal", "adaptive")
 
 def measure(problem: MixedProblem, rounds: int, console: Console) -> dict[str, Any]:
     """Run every mode under both policies; the target is what synchronous rounds measure after two thirds of them."""
-    with lab_up(slow_nodes(PARTS), report=lambda _: None) as lab, connect(lab.address):
+    with lab_up(slow_nodes(PARTS)) as lab, connect(lab.address):
         first = job_of(problem, len(PARTS), rounds, SHARDS)
         with gang_for(first) as gang:
             timed(gang, first.with_training(rounds=1), "equal")

@@ -95,7 +95,7 @@ def measure(problem: MixedProblem, console: Console) -> dict[str, Any] | str:
         return f"skipped: {sources[0]} is not there (set APPORTION_DATA)"
     num = len(WORKERS)
     found: dict[str, Any] = {}
-    with lab_up(slow_nodes([PART] * num), report=lambda _: None) as lab, connect(lab.address):
+    with lab_up(slow_nodes([PART] * num)) as lab, connect(lab.address):
         prepared = job_of(problem, num, ITERATIONS, num * SHARDS_PER_WORKER)
         with gang_for(prepared) as gang:
             trial = timed(gang, prepared.with_training(rounds=5), "equal")

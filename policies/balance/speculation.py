@@ -8,6 +8,7 @@ performance in heterogeneous environments" (LATE), OSDI 2008.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policies.balance.chunks import chunk
 from policies.balance.moving import holders
@@ -22,12 +23,17 @@ BITE = 0.25
 """
 
 
+def is_overdue(expected_s: Floats, running_s: Floats, patience: float) -> NDArray[np.bool_]:
+    """Return which calls have taken too long, shape ``(w,)``; none of which nothing is known."""
+    return (running_s >= patience * expected_s) & (running_s > 0)
+
+
 def remaining(expected_s: Floats, running_s: Floats, patience: float) -> Floats:
     """Return how long calls are likely to last yet, shape ``(w,)``, NaN where nothing is known.
 
     Nothing is known of how far a call is: one that is overdue is taken to last as long again.
     """
-    return np.where(running_s >= patience * expected_s, running_s, expected_s - running_s)
+    return np.where(is_overdue(expected_s, running_s, patience), running_s, expected_s - running_s)
 
 
 def hopeless(view: RoundView, slow: int, remaining_s: float, patience: float) -> bool:

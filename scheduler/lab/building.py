@@ -158,15 +158,8 @@ def _start(lab: LabState, isolation: Isolation, node: LabNode, command: Sequence
     """Start a node's processes in a session of their own; what they print goes to a file."""
     folder = state.folder_of(lab.name)
     marks = processes.mark(lab.id, node.name)
-    with _log_file(folder, node).open("wb") as log:
-        return subprocess.Popen(  # noqa: S603
-            isolation.wrapped(lab, node, command),
-            env=raylets.node_environment(os.environ, folder / state.TOKEN_FILE, marks),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    environment = raylets.node_environment(os.environ, folder / state.TOKEN_FILE, marks)
+    return processes.start_detached(isolation.wrapped(lab, node, command), _log_file(folder, node), environment)
 
 
 def _await(ready: Callable[[], bool], started: dict[str, subprocess.Popen[bytes]], lab: LabState) -> None:

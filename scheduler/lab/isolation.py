@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -142,16 +141,8 @@ class SideBySide:
     def make(self, lab: LabState) -> LabState:
         """Start the throttle; it follows the lab's state."""
         command = [sys.executable, "-m", "scheduler.lab.throttle", lab.name, lab.id]
-        with (state.folder_of(lab.name) / THROTTLE_LOG).open("wb") as log:
-            subprocess.Popen(  # noqa: S603
-                command,
-                cwd=HOME,
-                env=os.environ | processes.mark(lab.id, THROTTLE),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        log = state.folder_of(lab.name) / THROTTLE_LOG
+        processes.start_detached(command, log, os.environ | processes.mark(lab.id, THROTTLE), HOME)
         return lab
 
     def wrapped(self, lab: LabState, node: LabNode, command: Sequence[str]) -> list[str]:
@@ -170,12 +161,7 @@ class SideBySide:
 
     def usage(self, lab: LabState, node: LabNode) -> Usage:
         """Add up what the node's processes have used that still run."""
-        used_s = 0.0
-        for process in processes.of_lab(lab.id).get(node.name, []):
-            with suppress(psutil.Error):
-                times = process.cpu_times()
-                used_s += times.user + times.system
-        return Usage(used_s)
+        return Usage(sum(map(processes.cpu_s, processes.of_lab(lab.id).get(node.name, []))))
 
     def remove(self, lab: LabState) -> None:
         """End what bears the lab's mark."""

@@ -74,7 +74,7 @@ class Lab:
         isolation_of(lab).link(lab, one)
         with authentication.as_client(self.environment):
             member = members(lab.address).get(one.node.name)
-            is_there = any(_is_raylet(process) for process in processes.of_lab(lab.id).get(one.node.name, []))
+            is_there = any(map(processes.is_raylet, processes.of_lab(lab.id).get(one.node.name, [])))
             if is_there and member is not None and member.is_alive:
                 return False
             building.start_again(lab, one)
@@ -177,10 +177,3 @@ def _ready(lab: LabState) -> LabState:
         ended = f"'apportion lab down --name {lab.name}'"
         raise UserError(f"the lab '{lab.name}' is not up yet; if nobody is starting it any more, end it with {ended}")
     return lab
-
-
-def _is_raylet(process: psutil.Process) -> bool:
-    try:
-        return bool(process.name() == "raylet" and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -49,6 +51,39 @@ def workers_of(raylet: psutil.Process) -> list[psutil.Process]:
         return [one for child in children for one in (child, *child.children(recursive=True))]
     except psutil.Error:
         return []
+
+
+def is_raylet(process: psutil.Process) -> bool:
+    """Say whether a process is a raylet that runs."""
+    try:
+        return bool(process.name() == "raylet") and _runs(process)
+    except psutil.Error:
+        return False
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Return the seconds of processor time that a process has used, 0 if it has ended."""
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
+def start_detached(
+    command: Sequence[str], log: Path, environment: Mapping[str, str], folder: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, which outlives this one; what it prints goes to a file."""
+    with log.open("wb") as file:
+        return subprocess.Popen(  # noqa: S603  (commands of ours, without a shell)
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def end(processes: Callable[[], Iterable[psutil.Process]]) -> None:

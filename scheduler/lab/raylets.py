@@ -32,14 +32,17 @@ def node_command(node: LabNode, head_address: str, folder: Path) -> list[str]:
 
 def client_environment(address: str, token_file: Path) -> dict[str, str]:
     """Return the variables by which a program becomes a client of the lab."""
-    return {"RAY_ADDRESS": address, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file)}
+    return {"RAY_ADDRESS": address, **_token(token_file)}
 
 
 def node_environment(own: Mapping[str, str], token_file: Path, mark: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a node: this process's ``own``, without what leads to another cluster."""
     kept = {name: value for name, value in own.items() if name not in _FOREIGN}
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file)}
-    return {"RAY_USAGE_STATS_ENABLED": "0", **kept, **token, **mark}
+    return {"RAY_USAGE_STATS_ENABLED": "0", **kept, **_token(token_file), **mark}
+
+
+def _token(file: Path) -> dict[str, str]:
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(file)}
 
 
 def _start(node: LabNode, folder: Path) -> list[str]:

@@ -19,7 +19,7 @@ RATE, DELAY = "tbf", "netem"
 
 
 def queues(mbit_per_s: float, latency_ms: float, kinds: Collection[str]) -> list[list[str]]:
-    """Return the words after ``tc qdisc replace dev NAME`` for each queue, none where there is nothing to hold.
+    """Return the words after ``tc qdisc add dev NAME`` for each queue, none where there is nothing to hold.
 
     Packets are first delayed, then wait for their turn. A queue whose kind is not among ``kinds`` is left out.
     """

@@ -32,14 +32,14 @@ class NodeThrottle:
 
     def look(self, one: NodeState, found: list[psutil.Process]) -> None:
         """Take note of what belongs to the node now."""
-        raylets = [process for process in found if _name(process) == "raylet"]
+        raylets = [process for process in found if processes.is_raylet(process)]
         held = found if one.is_cut else [worker for raylet in raylets for worker in processes.workers_of(raylet)]
-        self._used_s = {process: self._used_s.get(process, _cpu_s(process)) for process in held}
+        self._used_s = {process: self._used_s.get(process, processes.cpu_s(process)) for process in held}
         self._signal(self._stopped - self._used_s.keys(), stop=False)
 
     def pace(self, one: NodeState, elapsed_s: float) -> None:
         """Stop or continue the node's processes for the next period."""
-        now_s = {process: _cpu_s(process) for process in self._used_s}
+        now_s = {process: processes.cpu_s(process) for process in self._used_s}
         used_s = sum(max(0.0, now_s[process] - before_s) for process, before_s in self._used_s.items())
         self._used_s = now_s
         self._budget = self._budget.after(elapsed_s, one.processors, used_s)
@@ -81,21 +81,6 @@ def hold(name: str, lab_id: str) -> None:
     finally:
         for node in nodes.values():
             node.release()
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-    except psutil.Error:
-        return 0.0
-    return float(times.user + times.system)
-
-
-def _name(process: psutil.Process) -> str:
-    try:
-        return str(process.name())
-    except psutil.Error:
-        return ""
 
 
 if __name__ == "__main__":

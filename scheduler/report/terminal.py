@@ -20,7 +20,7 @@ from policies.interface import Policy
 from scheduler.inventory import NodeView
 from scheduler.outputs import Summary, max_over_mean
 from scheduler.preparation import Prepared
-from scheduler.record_file import RECORD_FILE
+from scheduler.record_file import RECORD_FILE, in_ranges
 from scheduler.run import RunResult, WorkerReport
 from scheduler.runner import Observer
 from scheduler.session import Session
@@ -30,6 +30,7 @@ from workers.record import Staleness
 from workers.training import RoundReport
 
 MAX_ROWS = 40
+MAX_RANGES = 5
 LOSS_LINES = 8
 
 
@@ -214,14 +215,8 @@ def assignment_table(workers: Sequence[WorkerReport]) -> Table:
 
 def _ranges(shards: Sequence[int]) -> str:
     """Return ``0-3, 7`` for shards 0, 1, 2, 3 and 7, cut after a few ranges."""
-    ranges: list[list[int]] = []
-    for shard in shards:
-        if ranges and shard == ranges[-1][1] + 1:
-            ranges[-1][1] = shard
-        else:
-            ranges.append([shard, shard])
-    shown = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges[:5])
-    return shown + (", ..." if len(ranges) > 5 else "")
+    ranges = in_ranges(shards).split(",")
+    return ", ".join([*ranges[:MAX_RANGES], *["..."] * (len(ranges) > MAX_RANGES)])
 
 
 def loss_table(losses: Sequence[tuple[int, float]]) -> Table:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from policies.interface import Balance, Call, Floats, RoundView, ShardTable, WorkerTable, frozen
+from policies.interface import Balance, Call, RoundView, ShardTable, WorkerTable, frozen
 from scheduler.rounds.synchronous import Instructions, Rounds
 from workers.asynchronous_store import AsynchronousStore
 from workers.exact_sum import NonFiniteError
@@ -37,8 +37,6 @@ class AsynchronousRounds(Rounds):
         self._asynchronous = store
         self._first_version = 0  # of the stages after the solver's
         self._whole = RoundView(job, seed, workers, shards)
-        self._computed_s: Floats = np.zeros(len(workers))
-        self._computed: Floats = np.zeros(len(workers))
         super().__init__(job, seed, store.synchronous, balance, workers, shards, before)
         if store.is_open:  # others were seated in the middle of the stage
             if isinstance(before, AsynchronousRounds):
@@ -56,15 +54,7 @@ class AsynchronousRounds(Rounds):
         return Instructions(self._next_calls())
 
     def answered(self, call: Call, result: CallResult, now_s: float = math.nan) -> Instructions:
-        """Take the answer to a call, and return the calls of all workers that may go on now.
-
-        Raises
-        ------
-        UserError
-            If the policy cannot divide the shards anew, or breaks a rule.
-        DivergedError
-            If the numbers overflowed.
-        """
+        """Take the answer to a call, and return the calls of all that may go on; raises what ``Rounds`` does."""
         store = self._asynchronous
         if not store.is_open:
             late = result.version < self._first_version
@@ -72,8 +62,8 @@ class AsynchronousRounds(Rounds):
         if result.sums is None:
             raise store.training.diverged(str(NonFiniteError(result.failure)))
         self._flights.land(call)
-        self._computed_s[call.worker] += result.busy_s
-        self._computed[call.worker] += float(self._whole.shards.work[call.shards].sum())
+        work = float(self._whole.shards.work[call.shards].sum())
+        self.measurements.computed(call.worker, work, result.busy_s)
         report = store.offer(self._name(call.worker), result.version, call.shards, result.sums).report
         if not store.training.is_asynchronous:
             self.store, self._first_version = store.synchronous, store.synchronous.message.version
@@ -84,10 +74,9 @@ class AsynchronousRounds(Rounds):
 
     def _deal(self) -> None:
         """Divide all shards; who has none is not waited for."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            s_per_work = self._computed_s / self._computed  # NaN where nothing was computed
-        held = np.array([self._whole.shards.work[self.queue(worker)].sum() for worker in range(len(s_per_work))])
-        last_s = np.where(held > 0, s_per_work * held, np.nan)
+        num = len(self._whole.workers)
+        held = np.array([self._whole.shards.work[self.queue(worker)].sum() for worker in range(num)])
+        last_s = np.where(held > 0, self.measurements.s_per_work_of_round * held, np.nan)
         view = replace(
             self._whole,
             round=self._whole.round + 1,
@@ -97,7 +86,7 @@ class AsynchronousRounds(Rounds):
         assignment = self._divide(view)
         self._whole = replace(view, state=assignment.state)
         self.worker_of = assignment.worker_of.astype(np.int64)
-        self._computed_s, self._computed = np.zeros(len(last_s)), np.zeros(len(last_s))
+        self.measurements.next_round()
         busy = {self._name(worker) for worker in np.unique(self.worker_of).tolist()}
         for worker in sorted(set(self._asynchronous.workers) - busy):
             self._asynchronous.leave(worker)

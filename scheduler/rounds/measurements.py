@@ -60,6 +60,13 @@ class Measurements:
         self._s_per_work[:] = np.nan
 
     @property
+    def s_per_work_of_round(self) -> Floats:
+        """Seconds per unit of work since ``next_round``, shape ``(w,)``; NaN where nothing was computed."""
+        with np.errstate(invalid="ignore"):
+            found: Floats = self._busy_s / np.where(self._work > 0, self._work, np.nan)
+        return found
+
+    @property
     def s_per_work(self) -> Floats:
         """Seconds per unit of work, shape ``(w,)``.
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from policies.balance.speculation import hopeless, portion, remaining
-from policies.interface import Call, Floats, RoundView, frozen
+from policies.balance.speculation import hopeless, is_overdue, portion, remaining
+from policies.interface import Call, Floats, RoundView, WorkerTable, frozen
 from scheduler.rounds.flights import Flights
 from scheduler.rounds.measurements import Measurements
 
@@ -38,10 +38,10 @@ class Speculation:
         self._looked_s = -math.inf
         self.num_copies = 0
 
-    def expected_s(self) -> Floats:
+    def expected_s(self, workers: WorkerTable | None = None) -> Floats:
         """Return how long each worker's first call should take, NaN where it has none or nothing was measured."""
-        workers = self._measurements.table()
-        found: Floats = workers.s_fixed + self._flights.work * workers.s_per_work
+        known = workers or self._measurements.table()
+        found: Floats = known.s_fixed + self._flights.work * known.s_per_work
         return found
 
     def look_s(self) -> float:
@@ -62,11 +62,12 @@ class Speculation:
         """Give an idle worker some shards of the call that is likely to last longest, if that call is too slow."""
         if self._patience == math.inf:
             return ()
-        running_s, expected_s = now_s - self._flights.since_s, self.expected_s()
-        overdue = (running_s >= self._patience * expected_s * (1 - ROUNDING)) & (running_s > 0)
-        left_s = remaining(expected_s * (1 - ROUNDING), running_s, self._patience)
+        measured = replace(view, workers=self._measurements.table())
+        running_s = now_s - self._flights.since_s
+        expected_s = self.expected_s(measured.workers) * (1 - ROUNDING)
+        overdue = is_overdue(expected_s, running_s, self._patience)
+        left_s = remaining(expected_s, running_s, self._patience)
         under_way = np.flatnonzero(left_s > 0)
-        measured = replace(view, workers=self._measurements.table()) if len(under_way) else view
         for slow in under_way[np.argsort(-left_s[under_way], kind="stable")].tolist():
             flight = self._flights.first(slow)
             if flight is None:
