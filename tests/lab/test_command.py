@@ -79,6 +79,8 @@ from scheduler import authentication
 names = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 seen = lambda: {name: os.environ[name] for name in names if name in os.environ}
 inner = {"RAY_ADDRESS": "lab:1", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "lab"}
+for name in names:
+    os.environ.pop(name, None)
 os.environ["RAY_AUTH_TOKEN"] = "own"
 found = [seen()]
 with authentication.as_client(inner):
