@@ -13,6 +13,10 @@ class DataError(ValueError):
     """Data that cannot be used; the message says what is wrong, where, what was got and what to do."""
 
 
+class CheckpointError(ValueError):
+    """A checkpoint that is damaged, of another version, or of another job; the message says which."""
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return `"Did you mean 'x'? The choices are x, y."` for a `name` that is none of `choices`."""
     names = list(choices)
