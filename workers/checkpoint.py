@@ -70,16 +70,16 @@ def decode(blob: bytes) -> dict[str, Any]:
     return tree
 
 
-def decode_all(blob: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the trees that follow one another, up to the first that is cut off or damaged."""
-    rest = memoryview(blob)
-    while rest:
+def decode_all(blob: bytes) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield the trees that follow one another, each with where it ends, up to the first that is cut off or damaged."""
+    whole, at = memoryview(blob), 0
+    while at < len(whole):
         try:
-            tree, end = _first(rest)
+            tree, length = _first(whole[at:])
         except CheckpointError:
             return
-        yield tree
-        rest = rest[end:]
+        at += length
+        yield tree, at
 
 
 def _first(blob: memoryview) -> tuple[dict[str, Any], int]:

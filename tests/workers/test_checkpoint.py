@@ -80,11 +80,13 @@ def test_of_several_that_follow_one_another_all_before_a_damaged_one_are_found()
     whole = b"".join(blobs)
     ends = np.cumsum([len(blob) for blob in blobs]).tolist()
     for length in range(len(whole) + 1):
-        found = [tree["number"] for tree in decode_all(whole[:length])]
-        assert found == list(range(sum(end <= length for end in ends)))
+        found = list(decode_all(whole[:length]))
+        num = sum(end <= length for end in ends)
+        assert [tree["number"] for tree, _ in found] == list(range(num))
+        assert [end for _, end in found] == ends[:num]
     torn = bytearray(whole)
     torn[ends[1] + len(blobs[2]) - 1] ^= 1
-    assert [tree["number"] for tree in decode_all(bytes(torn))] == [0, 1]
+    assert [tree["number"] for tree, _ in decode_all(bytes(torn))] == [0, 1]
 
 
 def test_another_version_is_named() -> None:
