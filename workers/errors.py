@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from workers.exact_sum import Ints
+
 MAX_PROBLEMS = 10
 MAX_ALIKE = 3
 _MAX_LISTED = 30
@@ -11,6 +13,23 @@ _MAX_LISTED = 30
 
 class DataError(ValueError):
     """Data that cannot be used; the message says what is wrong, where, what was got and what to do."""
+
+
+class BadUpdateError(ValueError):
+    """An update that no sound worker sends: of another shape or type, or not finite; names the worker and the shards."""
+
+    def __init__(self, worker: str, shards: Ints, what: str) -> None:
+        super().__init__(f"{f'worker {worker}, ' if worker else ''}shards {listed(shards)}: {what}")
+
+
+class CorruptionError(ArithmeticError):
+    """Two updates of the same shards differ, so one of the two workers computes wrongly; the message names both."""
+
+
+def listed(shards: Ints) -> str:
+    """Return shards as a message names them."""
+    more = f" and {len(shards) - _MAX_LISTED} more" if len(shards) > _MAX_LISTED else ""
+    return f"{shards[:_MAX_LISTED].tolist()}{more}"
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
