@@ -25,6 +25,7 @@ from scheduler.outputs import Finished, Summary, conclude
 from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
 from scheduler.run import INLINE_BYTES, Keeping, Loss, Patience, Progress, RunResult, RunSpec, WorkerReport
+from scheduler.server.calls import how_it_died
 from scheduler.session import Session, connect, ship_by_value
 from scheduler.simulation.profile import recorded, refuse_asynchronous
 from scheduler.simulation.traces.trace_file import write_trace
@@ -359,5 +360,4 @@ def answer(reference: Any, within_s: float | None = None) -> Any:
             raise RunFailedError(f"Ray's object store is full, or its disk: {STORE_FULL}") from error
         raise RunFailedError(f"the parameter server failed: {cause!r}") from error
     except ray.exceptions.RayActorError as error:
-        text = " ".join(str(error).split())
-        raise LostActorError(f"the parameter server died: {text}") from error
+        raise LostActorError(f"the parameter server is gone: {how_it_died(error)[0]}") from error

@@ -6,10 +6,16 @@ and how late it is are known here. Stages before and after the solver's are a ``
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from workers.clocks import Clocks
+from workers.errors import CorruptionError, bad_update, listed
 from workers.exact_sum import Floats, Ints
+from workers.fingerprint import fingerprint
 from workers.parameter_store import ParameterStore, Verdict
 from workers.record import Applied, Record, RecordedCall, Staleness
 from workers.training import RoundReport, Training
@@ -44,7 +50,7 @@ class AsynchronousStore:
         self._clocks = Clocks(self.mode)
         self._num_messages = 0
         self._under_way: dict[str, tuple[Message, RecordedCall]] = {}
-        self._last: dict[str, int] = {}
+        self._last: dict[str, tuple[int, int]] = {}  # version and fingerprint of what was accepted
         self._known: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._gathered: dict[str, tuple[RecordedCall, Floats, float]] = {}
         self._most_clocks = 0
@@ -77,6 +83,29 @@ class AsynchronousStore:
         if self.training.outcome is None:
             raise RuntimeError("the record is whole once training has its outcome")
         return Record(tuple(self._applied.updates), self.training.outcome.reason)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what another store needs to go on from here; what is under way is computed again."""
+        return {
+            "synchronous": self.synchronous.snapshot(),
+            "is_open": self.is_open,
+            "version": self._num_messages,
+            "applied": self._applied.snapshot(),
+            "clocks": self._most_clocks,
+            "num_dropped": self._num_dropped,
+        }
+
+    @staticmethod
+    def resumed(training: Training, snapshot: Mapping[str, Any]) -> AsynchronousStore:
+        """Return a store that goes on from a snapshot, for a training that does."""
+        store = AsynchronousStore(training)
+        store.synchronous = ParameterStore(training, **snapshot["synchronous"])
+        store._applied.resume(snapshot["applied"])
+        store._most_clocks, store._num_dropped = int(snapshot["clocks"]), int(snapshot["num_dropped"])
+        if snapshot["is_open"]:
+            store.open()
+            store._num_messages = int(snapshot["version"])
+        return store
 
     def open(self) -> None:
         """Begin the solver's stage; its messages are numbered on from those before."""
@@ -146,18 +175,18 @@ class AsynchronousStore:
 
         Raises
         ------
-        ValueError
-            If the sums have another length than this stage's, or are over other shards than were pulled for.
+        BadUpdateError
+            If the sums have another length or type than this stage's, are not finite, or are over other shards than
+            were pulled for.
+        CorruptionError
+            If they are not those that were accepted from the worker for this message before.
         DivergedError
             If the training left the finite numbers.
         """
         message, call = self._under_way.get(worker, (None, None))
         if message is None or call is None or message.version != version:
-            return Offered(Verdict.DUPLICATE if self._last.get(worker) == version else Verdict.STALE)
-        if tuple(sorted(shards.tolist())) != call.shards:
-            raise ValueError(f"sums over shards {shards.tolist()}, {worker} was to compute {list(call.shards)}")
-        if sums.plain is None or sums.plain.shape != (self._size,):
-            raise ValueError(f"expected plain sums of shape ({self._size},)")
+            return Offered(self._late(worker, version, shards, sums))
+        plain = self._checked(worker, call, shards, sums)
         del self._under_way[worker]
         behind = self._clocks.finish(worker)
         if self.mode.commits_rounds:
@@ -166,9 +195,31 @@ class AsynchronousStore:
                 return Offered(Verdict.STALE)
             behind = 0
         self._most_clocks = max(self._most_clocks, behind)
-        self._last[worker] = version
-        self._gathered[worker] = call, sums.plain, sums.weight
+        self._last[worker] = version, fingerprint(plain.view(np.int64))
+        self._gathered[worker] = call, plain, sums.weight
         return Offered(Verdict.ACCEPTED, self._commit())
+
+    def _checked(self, worker: str, call: RecordedCall, shards: Ints, sums: CallSums) -> Floats:
+        """Return the plain sums of an update that is as it should be."""
+        if tuple(sorted(shards.tolist())) != call.shards:
+            raise bad_update(worker, shards, f"it was to compute {list(call.shards)}")
+        if sums.plain is None or sums.plain.shape != (self._size,) or sums.plain.dtype != np.float64:
+            raise bad_update(worker, shards, f"expected plain sums of shape ({self._size},), of type float64")
+        if not (np.isfinite(sums.plain).all() and np.isfinite(sums.weight)):
+            raise bad_update(worker, shards, "the sums are not finite")
+        return np.ascontiguousarray(sums.plain)
+
+    def _late(self, worker: str, version: int, shards: Ints, sums: CallSums) -> Verdict:
+        """Say what an answer is that nobody waits for: an old one, or one that comes twice with the same content."""
+        known_version, known = self._last.get(worker, (None, 0))
+        if known_version != version:
+            return Verdict.STALE
+        if sums.plain is None or fingerprint(np.ascontiguousarray(sums.plain).view(np.int64)) != known:
+            raise CorruptionError(
+                f"{self.training.stage}: an answer of worker {worker} for shards {listed(shards)} came twice, with "
+                "different content; look for bad memory or a bad connection on its node, and leave it out"
+            )
+        return Verdict.DUPLICATE
 
     def _commit(self) -> RoundReport | None:
         """Apply what has been gathered, if that is enough."""

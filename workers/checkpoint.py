@@ -107,7 +107,7 @@ def _plain(value: Any, arrays: list[memoryview]) -> Any:
         kind = value.dtype.newbyteorder("<").str
         if kind not in TYPES:
             raise TypeError(f"a checkpoint has no arrays of {value.dtype}")
-        arrays.append(memoryview(np.ascontiguousarray(value, dtype=kind).reshape(-1).view(np.uint8)))
+        arrays.append(np.ascontiguousarray(value, dtype=kind).reshape(-1).view(np.uint8).data)
         return {_ARRAY: [kind, list(value.shape)]}
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value) or _ARRAY in value:

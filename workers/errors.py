@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from workers.exact_sum import Ints
+
 MAX_PROBLEMS = 10
 MAX_ALIKE = 3
 _MAX_LISTED = 30
@@ -15,6 +17,25 @@ class DataError(ValueError):
 
 class CheckpointError(ValueError):
     """A checkpoint that is damaged, of another version, or of another job; the message says which."""
+
+
+class BadUpdateError(ValueError):
+    """An update that no sound worker sends: of another shape or type, or not finite; names the worker and the shards."""
+
+
+class CorruptionError(ArithmeticError):
+    """Two updates of the same shards differ, so one of the two workers computes wrongly; the message names both."""
+
+
+def bad_update(worker: str, shards: Ints, what: str) -> BadUpdateError:
+    """Return the error for an update; an exception with arguments of its own would not travel between processes."""
+    return BadUpdateError(f"{f'worker {worker}, ' if worker else ''}shards {listed(shards)}: {what}")
+
+
+def listed(shards: Ints) -> str:
+    """Return shards as a message names them."""
+    more = f" and {len(shards) - _MAX_LISTED} more" if len(shards) > _MAX_LISTED else ""
+    return f"{shards[:_MAX_LISTED].tolist()}{more}"
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

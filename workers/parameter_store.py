@@ -12,10 +12,15 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from workers.errors import CorruptionError, bad_update, listed
 from workers.exact_sum import Ints, Peaks, Scale
+from workers.fingerprint import AcceptedCalls
 from workers.training import RoundReport, Training
 from workers.update import CallSums, Message, blocks_of
+
+Bools = NDArray[np.bool_]
 
 
 class Verdict(Enum):
@@ -50,9 +55,7 @@ class ParameterStore:
         Of the last round of each kind, as another store's ``snapshot`` has them: they decide on the scale.
     """
 
-    def __init__(
-        self, training: Training, version: int = 0, peaks: Sequence[tuple[Sequence[str], Peaks]] = ()
-    ) -> None:
+    def __init__(self, training: Training, version: int = 0, peaks: Sequence[tuple[Sequence[str], Peaks]] = ()) -> None:
         self.training = training
         self._version = version
         self._peaks_of_last: dict[tuple[str, ...], Peaks] = {tuple(kind): known for kind, known in peaks}
@@ -76,6 +79,7 @@ class ParameterStore:
         self._peaks: Peaks | None = None
         self._overflowed = False
         self._arrived = np.zeros(num_shards, dtype=bool)
+        self._accepted = AcceptedCalls(num_shards)
         self._version += 1
         return Message(self._version, training.stage, training.state.round, payload, scale, apart)
 
@@ -99,32 +103,28 @@ class ParameterStore:
         """Whether every shard is in."""
         return bool(self._arrived.all())
 
-    def offer(self, version: int, shards: Ints, sums: CallSums) -> Verdict:
-        """Take the sums of a call over ``shards``, computed on message ``version``.
+    def offer(self, version: int, shards: Ints, sums: CallSums, worker: str = "") -> Verdict:
+        """Take the sums of a call of ``worker`` over ``shards``, computed on message ``version``.
 
         Raises
         ------
-        ValueError
-            If the sums have another length than this round's, or the shards are none, unknown or named twice.
+        BadUpdateError
+            If the sums have another length or type than this round's, or are not finite, or the shards are none,
+            unknown or named twice.
+        CorruptionError
+            If they are not those that were accepted for the same shards before.
         """
         if version != self._version:
             return Verdict.STALE
-        if len(np.unique(shards)) != len(shards):
-            raise ValueError(f"a call names a shard twice: {shards.tolist()}")
-        if not len(shards) or shards.min() < 0 or shards.max() >= len(self._arrived):
-            raise ValueError(f"shards {shards.tolist()}, expected some of 0..{len(self._arrived) - 1}")
-        if sums.peaks.shape != self._starts.shape:
-            raise ValueError(f"peaks of shape {sums.peaks.shape}, expected {self._starts.shape}")
-        if sums.total is not None and sums.total.shape != (self._size,):
-            raise ValueError(f"sums of shape {sums.total.shape}, expected ({self._size},)")
-        if (sums.apart is None) != (self._apart is None):
-            raise ValueError("updates must come apart where the message asks for it, and only there")
-        if sums.apart is not None and sums.apart.shape != (len(shards), self._size):
-            raise ValueError(f"updates of shape {sums.apart.shape}, expected {(len(shards), self._size)}")
+        found = self._fault(shards, sums)
+        if found is not None:
+            raise bad_update(worker, shards, found)
         arrived = self._arrived[shards]
         if arrived.any():
+            self._compare(shards, arrived, sums, worker)
             return Verdict.DUPLICATE if arrived.all() else Verdict.OVERLAPPING
         self._arrived[shards] = True
+        self._accepted.add(worker, shards, sums)
         self._peaks = sums.peaks if self._peaks is None else np.maximum(self._peaks, sums.peaks)
         if self._apart is not None and sums.apart is not None:
             self._apart[shards] = sums.apart
@@ -133,6 +133,43 @@ class ParameterStore:
         else:
             self._total += sums.total
         return Verdict.ACCEPTED
+
+    def _fault(self, shards: Ints, sums: CallSums) -> str | None:
+        """Return what is wrong with an update, if anything is."""
+        if len(np.unique(shards)) != len(shards):
+            return "a call names a shard twice"
+        if not len(shards) or shards.min() < 0 or shards.max() >= len(self._arrived):
+            return f"expected some of 0..{len(self._arrived) - 1}"
+        if (sums.apart is None) != (self._apart is None):
+            return "updates must come apart where the message asks for it, and only there"
+        size = self._size
+        expected = [("peaks", sums.peaks, self._starts.shape, np.int16), ("sums", sums.total, (size,), np.int64)]
+        for what, values, shape, kind in [*expected, ("updates", sums.apart, (len(shards), size), np.float64)]:
+            if values is not None and values.shape != shape:
+                return f"{what} of shape {values.shape}, expected {shape}"
+            if values is not None and values.dtype != kind:
+                return f"{what} of type {values.dtype}, expected {np.dtype(kind)}"
+        if sums.apart is not None and not np.isfinite(sums.apart).all():
+            rows = ~np.isfinite(sums.apart).all(axis=1)
+            return f"the updates of shards {listed(shards[rows])} are not finite"
+        return None
+
+    def _compare(self, shards: Ints, arrived: Bools, sums: CallSums, worker: str) -> None:
+        """Raise ``CorruptionError`` if something is in for these shards and differs, as far as that can be known."""
+        if self._apart is not None and sums.apart is not None:
+            rows = arrived & (self._apart[shards] != sums.apart).any(axis=1)
+            wrong = shards[rows]
+        else:
+            wrong = shards if arrived.all() and self._accepted.differ(shards, sums) else shards[:0]
+        if not len(wrong):
+            return
+        others = ", ".join(self._accepted.workers(wrong))
+        training = self.training
+        raise CorruptionError(
+            f"{training.stage}, round {training.state.round + 1}: what worker {worker} computed for shards "
+            f"{listed(wrong)} differs from what worker {others} computed for them, and must be the same to the last "
+            "bit; look for bad memory, or for another version of a library, on one of the two nodes, and leave it out"
+        )
 
     def begin_again(self) -> None:
         """Forget what is in of this round; answers to calls that are under way will be stale."""

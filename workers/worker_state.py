@@ -173,7 +173,6 @@ class WorkerState:
         self.rows_done += int(self._work[chosen].sum())
         return CallResult(message.version, sums, busy, failure, read_bytes, read_s)
 
-
     def _each(self, shards: list[int]) -> Iterator[Shard]:
         for shard in shards:
             yield self._cache[shard]

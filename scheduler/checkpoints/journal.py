@@ -7,7 +7,7 @@ written only as far as that costs little beside what it saves, and never waits f
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -113,6 +113,6 @@ class Journal:
         self._file, self._is_whole = None, False
 
 
-def sums_of(entry: dict[str, Any]) -> CallSums:
+def sums_of(entry: Mapping[str, Any]) -> CallSums:
     """Return the sums of an entry."""
     return CallSums(entry["total"], entry["peaks"], entry["apart"])

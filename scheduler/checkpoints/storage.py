@@ -30,6 +30,16 @@ class Storage(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
 
+    def clear(self) -> None:
+        """Remove all files, and the place if nothing else is in it."""
+
+
+def sweep(storage: Storage) -> None:
+    """Remove what was being written when its writer died; nobody else may be writing."""
+    for name in storage.names():
+        if name.startswith(WRITING):
+            storage.remove(name)
+
 
 class LocalFolder:
     """Files in a folder, which is made when the first is written."""
@@ -38,15 +48,11 @@ class LocalFolder:
         self.path = path
 
     def names(self) -> list[str]:
-        """Return the names of all files, in ascending order; what was being written when somebody died is removed."""
+        """Return the names of all files, in ascending order."""
         try:
-            found = sorted(entry.name for entry in self.path.iterdir() if entry.is_file())
+            return sorted(entry.name for entry in self.path.iterdir() if entry.is_file())
         except OSError:
             return []
-        for name in found:
-            if name.startswith(WRITING):
-                self.remove(name)
-        return [name for name in found if not name.startswith(WRITING)]
 
     def read(self, name: str) -> bytes | None:
         """Return what a file holds, None if it is not there or cannot be read."""

@@ -22,15 +22,32 @@ class Measurements:
     ----------
     workers
         With ``s_per_work`` as probed (NaN where not), ``s_fixed`` and ``s_per_byte`` as the nodes' labels promise.
+    before
+        Those of the same job with other workers: of who stays (by name and node), and of nodes, all is known yet.
     """
 
-    def __init__(self, workers: WorkerTable) -> None:
+    def __init__(self, workers: WorkerTable, before: Measurements | None = None) -> None:
         num = len(workers)
         self._workers = workers
         self._work, self._busy_s = np.zeros(num), np.zeros(num)
         self._s_per_work: Floats = np.full(num, np.nan)
         self._s_per_byte: dict[str, float] = {}
         self._s_fixed: dict[str, float] = {}
+        if before is not None:
+            self._go_on(before)
+
+    def _go_on(self, before: Measurements) -> None:
+        """Take over what is known."""
+        self._s_per_byte |= before._s_per_byte
+        self._s_fixed |= before._s_fixed
+        row_of = {who: row for row, who in enumerate(before._who())}
+        stayed = [(row, row_of[who]) for row, who in enumerate(self._who()) if who in row_of]
+        now, then = np.array(stayed, dtype=np.int64).reshape(-1, 2).T
+        self._work[now], self._busy_s[now] = before._work[then], before._busy_s[then]
+        self._s_per_work[now] = before._s_per_work[then]
+
+    def _who(self) -> list[tuple[str, str]]:
+        return list(zip(self._workers.ids, self._workers.nodes, strict=True))
 
     def computed(self, worker: int, work: float, busy_s: float) -> None:
         """Note that a worker computed ``work`` in so many seconds."""

@@ -11,6 +11,7 @@ from policies.balance.speculation import hopeless, is_overdue, portion, remainin
 from policies.interface import Call, Floats, RoundView, WorkerTable, frozen
 from scheduler.rounds.flights import Flights
 from scheduler.rounds.measurements import Measurements
+from scheduler.rounds.pieces import Pieces
 
 GROWTH = 1.25
 """A call that was overdue, and was not worth a copy, is looked at again when it has taken so many times as long."""
@@ -33,8 +34,8 @@ class Speculation:
         How many copies there were.
     """
 
-    def __init__(self, patience: float, flights: Flights, measurements: Measurements) -> None:
-        self._patience, self._flights, self._measurements = patience, flights, measurements
+    def __init__(self, patience: float, flights: Flights, measurements: Measurements, pieces: Pieces) -> None:
+        self._patience, self._flights, self._measurements, self._pieces = patience, flights, measurements, pieces
         self._looked_s = -math.inf
         self.num_copies = 0
 
@@ -62,7 +63,7 @@ class Speculation:
         """Give an idle worker some shards of the call that is likely to last longest, if that call is too slow."""
         if self._patience == math.inf:
             return ()
-        measured = replace(view, workers=self._measurements.table())
+        measured = replace(view, workers=self._able())
         running_s = now_s - self._flights.since_s
         expected_s = self.expected_s(measured.workers) * (1 - ROUNDING)
         overdue = is_overdue(expected_s, running_s, self._patience)
@@ -76,8 +77,17 @@ class Speculation:
             if overdue[slow] or hopeless(asked, slow, float(left_s[slow]), self._patience):
                 shards = portion(asked, worker, self._flights.idle, float(left_s[slow]))
                 if len(shards):
-                    copy = Call(worker, shards)
+                    copy = self._pieces.first(Call(worker, shards))
                     self._flights.copy(flight, copy)
                     self.num_copies += 1
                     return (copy,)
         return ()
+
+    def _able(self) -> WorkerTable:
+        """Return the workers with all that was measured; who was lost computes nothing any more."""
+        workers, living = self._measurements.table(), self._flights.living
+        if len(living) == len(workers):
+            return workers
+        s_per_work = np.full(len(workers), np.inf)
+        s_per_work[living] = workers.s_per_work[living]
+        return replace(workers, s_per_work=frozen(s_per_work))

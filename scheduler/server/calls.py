@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,8 +25,21 @@ from workers.worker_state import CallResult
 DEATHS = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError)
 """What Ray raises where the actor that was called is gone."""
 
+OF_MEMORY = "running low on memory"
+
 LOOK_UP_S = 0.1
 """How long to wait for an answer before looking whether something else has happened."""
+
+
+def how_it_died(error: Exception) -> tuple[str, bool]:
+    """Return in a few words why an actor is gone, and whether for want of memory: Ray tells it in many."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ray.exceptions.OutOfMemoryError) or OF_MEMORY in text:
+        return "Ray killed it, since its node was running low on memory", True
+    if "node" in text and "died" in text and "worker process" not in text:
+        return "its node died", False
+    detail = re.search(r"Worker exit (?:detail|type): (\w[^.;]*)", text.partition("Worker exit type")[2] or text)
+    return f"its process died{f' ({detail[1].strip()})' if detail else ''}", False
 
 
 def sealed(blob: bytes) -> Any:

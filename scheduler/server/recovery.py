@@ -11,7 +11,7 @@ import numpy as np
 
 from scheduler.checkpoints.journal import Journal, sums_of
 from scheduler.checkpoints.keeper import Keeper
-from scheduler.checkpoints.storage import LocalFolder, storage_at
+from scheduler.checkpoints.storage import LocalFolder, storage_at, sweep
 from scheduler.errors import RunFailedError
 from scheduler.rounds.asynchronous import store_of
 from scheduler.run import Keeping
@@ -65,6 +65,7 @@ class Recovery:
             self.store = store_of(training)
             return
         clock, storage = time.monotonic, storage_at(keeping.where)
+        sweep(storage)
         self._keeper = Keeper(storage, run, keeping.every_s, keeping.keep, clock)
         self.warnings = self._keeper.warnings
         is_synchronous = training.problem.options.mode.is_synchronous

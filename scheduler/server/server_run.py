@@ -42,6 +42,7 @@ class ServerRun:
         self._num_restored = len(self._reports)
         self._team = Team(spec, lambda: len(self._reports))
         self._rounds: Rounds | None = None
+        self._away: set[int] = set()  # places of those who are here no more
         self._num_copies = 0
         self._moved = Moved()
         self._seconds_by_round: list[float] = []
@@ -102,8 +103,6 @@ class ServerRun:
             while self._training.outcome is None:
                 self._work(self._seating.someone_but(self._team.lost))
                 self._log.leave(self._now_s())
-                if self._training.outcome is None and isinstance(self._store, AsynchronousStore):
-                    self._store.begin_again()
         finally:
             self._recovery.close()
         self._team.welcome()
@@ -142,10 +141,16 @@ class ServerRun:
             return
         known = [member.pid is not None or member.taken is not None for member in team.here]
         rounds = rounds_of(
-            spec.job, spec.problem.seed, self._store, spec.balance, team.table(), spec.shards, self._rounds,
+            spec.job,
+            spec.problem.seed,
+            self._store,
+            spec.balance,
+            team.table(),
+            spec.shards,
+            self._rounds,
             call_bytes=np.array([member.seat.call_bytes for member in team.here]),
         )
-        self._rounds = rounds
+        self._rounds, self._away = rounds, set()
         calls = Calls(team.here, self._store, self._moved, self._now_s)
         beating = Beating(self._server, max(1.0, len(team.here) / BEATS_A_SECOND))
         for place, member in enumerate(team.here):
@@ -158,7 +163,7 @@ class ServerRun:
         self._log.seat(self._now_s(), places, came_s)
         self._round_began_s = self._now_s()
         try:
-            calls.send(rounds.begin(self._round_began_s).calls)  # a worker begins as soon as it has read its shards
+            self._follow(calls, rounds.begin(self._round_began_s))  # a worker begins when it has read its shards
             self._drive(calls, rounds, seats)
         except ray.exceptions.RayTaskError:
             team.welcome()  # who could not read its shards cannot compute either, and says why
@@ -176,7 +181,7 @@ class ServerRun:
         patience = self._spec.patience
         watch = Watch(len(self._team.here), patience.silent_s, patience.stuck_s)
         seen = seats
-        while self._training.outcome is None and rounds.anyone_lives:
+        while self._training.outcome is None and not rounds.is_deserted:
             if self._seating.seats is not seen:
                 seen = self._seating.seats
                 self._let_go(calls, rounds, seen)
@@ -195,9 +200,9 @@ class ServerRun:
             else:
                 instructions = self._taken(answer, watch, rounds)
                 if instructions.report is not None and seen is not seats:
+                    self._note(instructions.report)
                     return
-                calls.send(instructions.calls)
-                calls.fetch(instructions.fetches)
+                self._follow(calls, instructions)
 
     def _taken(self, answer: Answer, watch: Watch, rounds: Rounds) -> Instructions:
         """Enter an answer, and return what follows."""
@@ -210,10 +215,14 @@ class ServerRun:
         rounds.measurements.read(call.worker, answer.result.read_bytes, answer.result.read_s)
         if not answer.waited:
             rounds.measurements.carried(call.worker, answer.carried_bytes, answer.carried_s(now_s))
-        instructions = rounds.answered(call, answer.result, now_s)
+        return rounds.answered(call, answer.result, now_s)
+
+    def _follow(self, calls: Calls, instructions: Instructions) -> None:
+        """Do as the rounds say."""
         if instructions.report is not None:
-            self._note(instructions.report, now_s)
-        return instructions
+            self._note(instructions.report)
+        calls.send(instructions.calls)
+        calls.fetch(instructions.fetches)
 
     def _welcome(self, calls: Calls, rounds: Rounds) -> None:
         """Take word of those who have read their first shards by now."""
@@ -242,7 +251,7 @@ class ServerRun:
         """Wait no longer for those who are not to work any more."""
         stay = {seat.id for seat in seats}
         for place, member in enumerate(self._team.here):
-            if member.seat.id not in stay and rounds.lives(place):
+            if member.seat.id not in stay:
                 self._hand_over(place, calls, rounds)
 
     def _lose(self, place: int, reason: Exception | str, calls: Calls, rounds: Rounds) -> None:
@@ -251,8 +260,11 @@ class ServerRun:
         self._hand_over(place, calls, rounds)
 
     def _hand_over(self, place: int, calls: Calls, rounds: Rounds) -> None:
+        if place in self._away:
+            return
+        self._away.add(place)
         calls.forget(place)
-        calls.send(rounds.lost(place, self._now_s()).calls)
+        self._follow(calls, rounds.lost(place, self._now_s()))
 
     def _mind_the_time(self) -> None:
         """Let training end after this round once its time is up."""
@@ -271,7 +283,8 @@ class ServerRun:
             return self._spent_s
         return limit_s - (self._deadline_s - self._now_s())
 
-    def _note(self, report: RoundReport, now_s: float) -> None:
+    def _note(self, report: RoundReport) -> None:
+        now_s = self._now_s()
         seconds = now_s - self._round_began_s
         self._round_began_s = now_s
         self._reports.append(report)

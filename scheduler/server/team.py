@@ -10,15 +10,13 @@ import ray
 from policies.interface import WorkerTable, frozen
 from scheduler.errors import UserError
 from scheduler.run import Loss, RunSpec, Seat, WorkerReport
-from scheduler.server.calls import DEATHS, Member
+from scheduler.server.calls import DEATHS, Member, how_it_died
 from workers.environment import environment
 from workers.sgd_worker import Beating
 
 NUMBER_BYTES = 8
 LONGEST_PROBE_S = 60.0
 """A worker that has not said by then how fast it is takes part all the same."""
-
-LONGEST_REASON = 300
 
 
 class Team:
@@ -73,15 +71,12 @@ class Team:
                 self.lose(member, error)
         self.here = [member for member in self.here if member.seat.id not in self.lost]
 
-    def lose(self, member: Member, reason: BaseException | str) -> None:
+    def lose(self, member: Member, reason: Exception | str) -> None:
         """Note that a worker is gone."""
         if member.seat.id in self.lost:
             return
-        text = " ".join(str(reason).split())
-        out_of_memory = isinstance(reason, ray.exceptions.OutOfMemoryError) or "running low on memory" in text
-        seat = member.seat
-        told = text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
-        self.losses.append(Loss(seat.id, seat.number, self._num_rounds() + 1, told, out_of_memory))
+        told, of_memory = (reason, False) if isinstance(reason, str) else how_it_died(reason)
+        self.losses.append(Loss(member.seat.id, member.seat.number, self._num_rounds() + 1, told, of_memory))
         if member.taken is not None and member in self.here:
             member.taken = None
             self.num_coming -= 1

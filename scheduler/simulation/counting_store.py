@@ -40,11 +40,19 @@ class CountingStore:
         """How many shards are not in yet."""
         return len(self._arrived) - int(np.count_nonzero(self._arrived))
 
-    def offer(self, version: int, shards: Ints, sums: CallSums) -> Verdict:
+    @property
+    def missing(self) -> Ints:
+        """Shards that are not in yet, ascending."""
+        return np.flatnonzero(~self._arrived)
+
+    def offer(self, version: int, shards: Ints, sums: CallSums, worker: str = "") -> Verdict:
         """Note that shards are in."""
-        del sums
+        del sums, worker
         if version != self.message.version:
             return Verdict.STALE
+        arrived = self._arrived[shards]
+        if arrived.any():
+            return Verdict.DUPLICATE if arrived.all() else Verdict.OVERLAPPING
         self._arrived[shards] = True
         return Verdict.ACCEPTED
 

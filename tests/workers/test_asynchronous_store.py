@@ -335,7 +335,7 @@ def test_a_round_is_as_many_shards_as_the_job_has() -> None:
     [
         ([0, 1], CallSums(None, np.zeros(1, np.int16), plain=np.zeros(3)), "expected plain sums of shape"),
         ([0, 1], CallSums(None, np.zeros(1, np.int16)), "expected plain sums of shape"),
-        ([0, 2], CallSums(None, np.zeros(1, np.int16), plain=np.zeros(16)), "a was to compute"),
+        ([0, 2], CallSums(None, np.zeros(1, np.int16), plain=np.zeros(16)), "worker a, shards .* it was to compute"),
     ],
 )
 def test_what_does_not_fit_raises_and_changes_nothing(shards: list[int], sums: CallSums, message: str) -> None:
