@@ -16,7 +16,7 @@ class DataError(ValueError):
 
 
 class BadUpdateError(ValueError):
-    """An update that no sound worker sends: of another shape or type, or not finite; names the worker and the shards."""
+    """An update that no sound worker sends: of a wrong shape or type, or not finite; names worker and shards."""
 
     def __init__(self, worker: str, shards: Ints, what: str) -> None:
         super().__init__(f"{f'worker {worker}, ' if worker else ''}shards {listed(shards)}: {what}")
