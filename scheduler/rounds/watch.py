@@ -30,14 +30,17 @@ LEAST_SPREAD = 0.25
 SLACK = 10.0
 """A shard may take so many times what is too long by that: in all at least 30 medians. 20 times slower is not stuck."""
 
-UNKNOWN_S = 3600.0
-"""How long the first shard of a stage may take, while nothing tells how long one takes."""
+FIRST_S = 3600.0
+"""How long a shard may take while nothing tells how long one takes: nobody has answered a call of this stage yet."""
 
 LOOK_S = 1.0
 """How often to look."""
 
 NUM_KEPT = 64
 """How many of the last times count, of each worker: what changes is forgotten after a while."""
+
+NUM_KEPT_OF_ALL = 256
+"""And of all workers together."""
 
 
 class Reason(Enum):
@@ -86,11 +89,23 @@ class Watch:
     ----------
     silent_s, stuck_s
         The least limits.
+    first_s
+        The limit of a standstill while nobody has answered a call.
+    before
+        The watch over those who worked before, if there were any: how long calls took is known from it.
     """
 
-    def __init__(self, num_workers: int, silent_s: float = SILENT_S, stuck_s: float = STUCK_S) -> None:
-        self._silent_s, self._stuck_s = silent_s, stuck_s
+    def __init__(
+        self,
+        num_workers: int,
+        silent_s: float = SILENT_S,
+        stuck_s: float = STUCK_S,
+        first_s: float = FIRST_S,
+        before: Watch | None = None,
+    ) -> None:
+        self._silent_s, self._stuck_s, self._first_s = silent_s, stuck_s, first_s
         self._seen: dict[int, _Seen] = {worker: _Seen() for worker in range(num_workers)}
+        self._rates: deque[float] = deque(() if before is None else before._rates, maxlen=NUM_KEPT_OF_ALL)
         self._looked_s = math.nan
 
     def beat(self, worker: int, now_s: float, num_done: int) -> None:
@@ -123,9 +138,11 @@ class Watch:
         seen.moved_s = now_s
         if work > 0:
             seen.rates.append(busy_s / work)
+            self._rates.append(busy_s / work)
 
     def forget_computing(self) -> None:
         """Forget how long computing takes: something else is computed from now on."""
+        self._rates.clear()
         for seen in self._seen.values():
             seen.rates.clear()
 
@@ -145,32 +162,30 @@ class Watch:
             for seen in self._seen.values():
                 seen.beat_s, seen.moved_s = min(seen.beat_s + paused_s, now_s), min(seen.moved_s + paused_s, now_s)
         self._looked_s = now_s
-        rates = [rate for seen in self._seen.values() for rate in seen.rates]
-        per_work_s = _limit(rates) if rates else math.nan
-        found = []
-        for worker, seen in self._seen.items():
-            silent = GivenUp(worker, Reason.SILENT, now_s - seen.beat_s, self._silence(seen))
-            stuck = GivenUp(worker, Reason.STUCK, now_s - seen.moved_s, self._standstill(seen, per_work_s))
-            found += [one for one in (silent, stuck) if one.for_s > one.limit_s][:1]
+        found = [one for worker, seen in self._seen.items() if (one := self._judged(worker, seen, now_s)) is not None]
         for one in found:
             del self._seen[one.worker]
         return tuple(found)
 
-    def _silence(self, seen: _Seen) -> float:
-        return max(self._silent_s, _limit(seen.gaps_s)) if seen.gaps_s else self._silent_s
+    def _judged(self, worker: int, seen: _Seen, now_s: float) -> GivenUp | None:
+        silent_s, still_s = now_s - seen.beat_s, now_s - seen.moved_s
+        if silent_s > self._silent_s and silent_s > (limit_s := max(self._silent_s, _limit(seen.gaps_s))):
+            return GivenUp(worker, Reason.SILENT, silent_s, limit_s)
+        if seen.largest and still_s > self._stuck_s and still_s > (limit_s := self._standstill_s(seen)):
+            return GivenUp(worker, Reason.STUCK, still_s, limit_s)
+        return None
 
-    def _standstill(self, seen: _Seen, per_work_s: float) -> float:
-        """Return for how long a worker may finish nothing; infinite where it has nothing to do."""
-        if not seen.largest:
-            return math.inf
-        if math.isnan(per_work_s):
-            return max(self._stuck_s, UNKNOWN_S)
-        own_s = _limit(seen.rates) if seen.rates else 0.0
-        return max(self._stuck_s, SLACK * seen.largest[0] * max(per_work_s, own_s))
+    def _standstill_s(self, seen: _Seen) -> float:
+        """Return for how long a worker that has a call may finish nothing."""
+        if not self._rates:
+            return max(self._stuck_s, self._first_s)
+        return max(self._stuck_s, SLACK * seen.largest[0] * max(_limit(self._rates), _limit(seen.rates)))
 
 
 def _limit(times_s: Collection[float]) -> float:
-    """Return what is too long by times seen before: the median, and ``SPREADS`` deviations."""
+    """Return what is too long by times seen before: the median, and ``SPREADS`` deviations; 0 if there were none."""
+    if not times_s:
+        return 0.0
     values = np.fromiter(times_s, dtype=np.float64)
     median = float(np.median(values))
     spread = float(np.median(np.abs(values - median)))

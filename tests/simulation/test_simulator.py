@@ -167,13 +167,11 @@ class TestLearning:
         one, two, three = (Seat(number, machine(f"m{number}"), steady, steady, 0.0) for number in range(3))
         learning.seat(0.0, (one,))
         learning.seat(1.0, (one, two))
+        while len(learning.rounds) < 2:
+            learning.happen(learning.next_s())
+        learning.seat(7.0, (two, three))  # in the round from 6 on one has computed 1 of its 2 shards, and sent none
         while not learning.is_done:
-            now_s = learning.next_s()
-            learning.happen(now_s)
-            if now_s == 6.0:
-                learning.seat(
-                    7.0, (two, three)
-                )  # the round from 6 to 8: one has computed 1 shard of 2, and not sent it
+            learning.happen(learning.next_s())
         assert [done.ended_s for done in learning.rounds] == [4.0, 6.0, 10.0]
 
     def test_fluid_and_round_by_round_agree(self) -> None:
