@@ -20,7 +20,7 @@ class CheckpointError(ValueError):
 
 
 class BadUpdateError(ValueError):
-    """An update that no sound worker sends: of another shape or type, or not finite; names the worker and the shards."""
+    """An update that no sound worker sends: of a wrong shape or type, or not finite; names worker and shards."""
 
 
 class CorruptionError(ArithmeticError):

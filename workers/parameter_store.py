@@ -140,6 +140,9 @@ class ParameterStore:
             return "a call names a shard twice"
         if not len(shards) or shards.min() < 0 or shards.max() >= len(self._arrived):
             return f"expected some of 0..{len(self._arrived) - 1}"
+        return self._fault_of_sums(shards, sums)
+
+    def _fault_of_sums(self, shards: Ints, sums: CallSums) -> str | None:
         if (sums.apart is None) != (self._apart is None):
             return "updates must come apart where the message asks for it, and only there"
         size = self._size

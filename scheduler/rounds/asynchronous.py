@@ -76,7 +76,7 @@ class AsynchronousRounds(Rounds):
         self._flights.lose(worker)
         self._hand_out.lose(worker)
         report = store.leave(self._name(worker))
-        if store.is_open:
+        if store.training.is_asynchronous:
             report = self._deal() or report
         else:
             self._follow()

@@ -83,8 +83,9 @@ class Rounds:
         self.store = store
         self.balance = balance
         self._began_s = 0.0
-        self._stage, self._repeats = ("", False) if before is None else (before._stage, before._repeats)
-        self.measurements = Measurements(workers, None if before is None else before.measurements)
+        self._stage: str = "" if before is None else before._stage
+        self._repeats: bool = before is not None and before._repeats
+        self.measurements: Measurements = Measurements(workers, None if before is None else before.measurements)
         self._flights = Flights(len(workers), shards.work)
         self._pieces = Pieces(shards.bytes, call_bytes)
         self._speculation = Speculation(balance.patience, self._flights, self.measurements, self._pieces)

@@ -52,8 +52,8 @@ class LearningRun(Running):
     """Rounds of calls, dealt out by ``scheduler.rounds.Rounds``, the very state machine of a live run.
 
     A call brings what its worker has not got (the message, and shards that are new to it), computes, and sends its
-    update; the server takes updates in one after the other. Workers that come or go begin the round again: the rounds
-    before it are safe.
+    update; the server takes updates in one after the other. What a worker has not sent when it goes is computed by the
+    others at once; who comes begins with the next round, or at once where nobody is left.
     """
 
     def __init__(self, job: SimulatedJob, balance: Balance, costs: Costs) -> None:
@@ -62,7 +62,9 @@ class LearningRun(Running):
             raise ValueError(f"job {job.view.id} does not learn")
         self._job, self._learning, self._balance, self._costs = job, job.learning, balance, costs
         self._store = CountingStore(job.learning)
-        self._seats: tuple[Seat, ...] = ()
+        self._seats: tuple[Seat, ...] = ()  # by the rows of the rounds
+        self._gone: set[int] = set()  # rows
+        self._wanted: tuple[Seat, ...] = ()
         self._rounds: Rounds | None = None
         self._due: list[_Due] = []
         self._numbers = count()
@@ -86,19 +88,41 @@ class LearningRun(Running):
         return self._ended
 
     def seat(self, now_s: float, seats: tuple[Seat, ...]) -> None:
-        """Deal the shards of this round anew to these workers."""
-        all_in = self._store.training.outcome is not None
-        if self._rounds is not None and not all_in:
-            self._write_down(now_s)
-        self._noted = []
-        stayed = set(map(id, self._seats))
-        self._cached = {seat.worker: self._cached[seat.worker] if id(seat) in stayed else set() for seat in seats}
-        self._free_s = {row: seat.ready_s for row, seat in enumerate(seats)}
-        self._due, self._seats = [], seats
-        if not seats or all_in:
+        """Give what those who go have not sent to the others; who comes waits for the next round, if somebody stays."""
+        if self._store.training.outcome is not None:
+            self._due = []
             return
-        self._store.begin_again()
-        view = self._job.view
+        if self._rounds is not None:
+            self._write_down(now_s)
+        wanted, known = set(map(id, seats)), set(map(id, self._wanted))
+        self._wanted = seats
+        self._noted = [one for one in self._noted if id(one[0]) in wanted]
+        for seat in seats:
+            if id(seat) not in known and seat.ready_s > now_s:
+                self._note(seat, Activity.STARTING, now_s, seat.ready_s)
+        self._lose({row for row, seat in enumerate(self._seats) if id(seat) not in wanted} - self._gone, now_s)
+        if seats and len(self._gone) == len(self._seats):
+            self._sit(now_s, now_s, self._round)
+
+    def _lose(self, rows: set[int], now_s: float) -> None:
+        """Let workers go, and the others compute what they leave behind."""
+        self._gone |= rows
+        if len(self._gone) == len(self._seats) or self._rounds is None:
+            self._due = []
+            return
+        self._due = [due for due in self._due if due.call.worker not in rows or due.taken_in]
+        heapq.heapify(self._due)
+        calls = [call for row in sorted(rows) for call in self._rounds.lost(row, now_s).calls]
+        self._send(tuple(call for call in calls if call.worker not in self._gone), now_s)
+
+    def _sit(self, now_s: float, from_s: float, given_up: _Round | None = None) -> None:
+        """Let those work who are wanted by now, from a moment on."""
+        seats, view = self._wanted, self._job.view
+        free_s = {id(seat): self._free_s[row] for row, seat in enumerate(self._seats)}
+        stayed = {id(seat) for row, seat in enumerate(self._seats) if row not in self._gone}
+        self._cached = {seat.worker: self._cached[seat.worker] if id(seat) in stayed else set() for seat in seats}
+        self._free_s = {row: max(seat.ready_s, free_s.get(id(seat), 0.0)) for row, seat in enumerate(seats)}
+        self._due, self._seats, self._gone = [], seats, set()
         self._rounds = Rounds(
             view.id,
             self._job.balance_seed,
@@ -108,12 +132,12 @@ class LearningRun(Running):
             self._learning.shards,
             self._rounds,
         )
-        self._begin_round(now_s, self._round)
+        self._begin_round(now_s, given_up)
         for seat in seats:
-            if seat.ready_s > now_s:
-                self._note(seat, Activity.STARTING, now_s, seat.ready_s)
-        all_ready_s = max(now_s, *(seat.ready_s for seat in seats))  # only then all speeds are known
-        begins_s = all_ready_s if self._balance.wants_speeds else now_s
+            if id(seat) not in stayed:
+                self._note(seat, Activity.WAITING, seat.ready_s, now_s)
+        all_ready_s = max(from_s, *(seat.ready_s for seat in seats))  # only then all speeds are known
+        begins_s = all_ready_s if self._balance.wants_speeds else from_s
         self._send(self._rounds.begin(begins_s).calls, begins_s)
 
     def _table(self, bundle: Resources) -> WorkerTable:
@@ -240,11 +264,19 @@ class LearningRun(Running):
         self._end_round(now_s)
         goes_on_s = now_s + costs.round_s
         if self._store.training.outcome is None:
+            if self._changed:
+                self._sit(now_s, goes_on_s)
+                return
             self._begin_round(now_s)
             self._send(instructions.calls, goes_on_s)
         else:
             self._due.clear()
             self._ends_s = goes_on_s + costs.end_s
+
+    @property
+    def _changed(self) -> bool:
+        """Whether others are wanted than work now."""
+        return [*map(id, self._wanted)] != [*map(id, self._seats)]
 
     def _end_round(self, now_s: float) -> None:
         self._write_down(now_s)
@@ -265,8 +297,9 @@ class LearningRun(Running):
     def _write_down(self, now_s: float) -> None:
         """Enter what the workers did in this round until now; the rest of it, if it happens, is the next round's."""
         number, name = self._number, self._job.view.id
-        for worker in range(len(self._seats)):
+        for worker in set(range(len(self._seats))) - self._gone:
             self._waited(worker, now_s)
+        self._round.idle_since_s = np.maximum(self._round.idle_since_s, now_s)
         for seat, activity, from_s, to_s in self._noted:
             if from_s < now_s:
                 self.intervals.append(

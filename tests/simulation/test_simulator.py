@@ -13,7 +13,10 @@ from scheduler.errors import UserError
 from scheduler.results.outcome import Activity, RunOutcome, Status
 from scheduler.simulation.faults import Fault, FaultKind
 from scheduler.simulation.fleet import Fleet, Machine
+from scheduler.simulation.learning import LearningRun
+from scheduler.simulation.running import Seat
 from scheduler.simulation.simulator import simulate
+from scheduler.simulation.speeds import Steps
 from scheduler.simulation.workload import Learning, Phase, SimulatedJob, Workload
 from scheduler.simulation.world import Costs, World
 
@@ -145,12 +148,31 @@ class TestLearning:
         outcome = run([learner(rounds=3, shards=1)], [machine("m")], costs=Costs(call_s=0.25, round_s=0.5))
         assert ends(outcome)["j"] == pytest.approx(3 * 1.75)
 
-    def test_a_lost_worker_costs_its_round_and_no_more(self) -> None:
+    def test_a_lost_worker_costs_its_part_of_the_round_and_no_more(self) -> None:
         leaves = Fault(5.0, "n", FaultKind.LEAVE)
         outcome = run([learner(rounds=3)], [machine("m"), machine("n")], faults=(leaves,))
-        assert ends(outcome) == {"j": 5.0 + 4.0}  # rounds of 2 s; the third begins again with one worker
+        assert ends(outcome) == {"j": 6.0 + 2.0}  # rounds of 2 s; the other computes both parts of the third
         (job,) = outcome.jobs
         assert (len(job.rounds), job.restarts) == (3, 1)
+
+    def test_all_are_lost_and_what_they_had_sent_is_kept(self) -> None:
+        faults = (Fault(3.0, "m", FaultKind.LEAVE), Fault(3.5, "n", FaultKind.LEAVE), Fault(10.0, "m", FaultKind.JOIN))
+        machines = [machine("m"), machine("n", speed=0.5)]
+        outcome = run([learner(rounds=1)], machines, faults=faults)  # m has sent 2 of 4 shards by 2 s, n nothing
+        assert ends(outcome) == {"j": 12.0}
+
+    def test_who_comes_waits_for_the_next_round_and_nothing_is_computed_twice(self) -> None:
+        learning = LearningRun(learner(rounds=3), resolve("equal").balance, Costs())
+        steady = Steps.of(1.0, ())
+        one, two, three = (Seat(number, machine(f"m{number}"), steady, steady, 0.0) for number in range(3))
+        learning.seat(0.0, (one,))
+        learning.seat(1.0, (one, two))
+        while len(learning.rounds) < 2:
+            learning.happen(learning.next_s())
+        learning.seat(7.0, (two, three))  # in the round from 6 on one has computed 1 of its 2 shards, and sent none
+        while not learning.is_done:
+            learning.happen(learning.next_s())
+        assert [done.ended_s for done in learning.rounds] == [4.0, 6.0, 10.0]
 
     def test_fluid_and_round_by_round_agree(self) -> None:
         slows = Fault(3.0, "m", FaultKind.SPEED, 0.25)
