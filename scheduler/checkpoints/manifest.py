@@ -1,4 +1,4 @@
-"""What must be known of a run to go on with it: its job, its data and its policy, in ``run.json`` beside its checkpoints."""
+"""What must be known of a run to go on with it: job, data and policy, in ``run.json`` beside its checkpoints."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Manifest(BaseModel):
         )
 
     def job_with(self, **fields: Any) -> Job:
-        """Return the job with other fields, none of which changes what is learnt; raises ``UserError`` if it is none."""
+        """Return the job with other fields, none of which changes what is learnt; raises ``UserError``."""
         try:
             return Job.model_validate({**self.job, **fields})
         except ValidationError as error:

@@ -43,6 +43,7 @@ class ServerRun:
         self._team = Team(spec, lambda: len(self._reports))
         self._rounds: Rounds | None = None
         self._away: set[int] = set()  # places of those who are here no more
+        self._watch = Watch(0)
         self._num_copies = 0
         self._moved = Moved()
         self._seconds_by_round: list[float] = []
@@ -151,6 +152,9 @@ class ServerRun:
             call_bytes=np.array([member.seat.call_bytes for member in team.here]),
         )
         self._rounds, self._away = rounds, set()
+        patience = spec.patience
+        self._watch = Watch(len(team.here), patience.silent_s, patience.stuck_s, before=self._watch)
+        self._watch.given_up(self._now_s())  # it looks at the clock for the first time
         calls = Calls(team.here, self._store, self._moved, self._now_s)
         beating = Beating(self._server, max(1.0, len(team.here) / BEATS_A_SECOND))
         for place, member in enumerate(team.here):
@@ -178,8 +182,6 @@ class ServerRun:
 
         Who is to go is let go at once, whoever comes waits for the end of the round.
         """
-        patience = self._spec.patience
-        watch = Watch(len(self._team.here), patience.silent_s, patience.stuck_s)
         seen = seats
         while self._training.outcome is None and not rounds.is_deserted:
             if self._seating.seats is not seen:
@@ -188,30 +190,30 @@ class ServerRun:
                 continue
             self._mind_the_time()  # the clock starts with the solver's first calls
             now_s = self._now_s()
-            answer = calls.next_answer(min(rounds.look_s, watch.look_s) - now_s)
+            answer = calls.next_answer(rounds.look_s - now_s)
             if self._team.num_coming:
                 self._welcome(calls, rounds)
-            self._look_after(watch, calls, rounds)
+            self._look_after(calls, rounds)
             if answer is None:
                 if (now_s := self._now_s()) >= rounds.look_s:
-                    calls.send(rounds.look(now_s).calls)
+                    self._follow(calls, rounds.look(now_s))
             elif isinstance(answer, Gone):
                 self._lose(answer.worker, answer.error, calls, rounds)
             else:
-                instructions = self._taken(answer, watch, rounds)
+                instructions = self._taken(answer, rounds)
                 if instructions.report is not None and seen is not seats:
                     self._note(instructions.report)
                     return
                 self._follow(calls, instructions)
 
-    def _taken(self, answer: Answer, watch: Watch, rounds: Rounds) -> Instructions:
+    def _taken(self, answer: Answer, rounds: Rounds) -> Instructions:
         """Enter an answer, and return what follows."""
         self._mind_the_time()
         call, member = answer.call, self._team.here[answer.call.worker]
         work, now_s = float(self._spec.shards.work[call.shards].sum()), self._now_s()
         member.rows += work
         self._log.answered(call.worker, answer.sent_s, now_s, answer.result.busy_s, answer.num_bytes, answer.num_new)
-        watch.answered(call.worker, now_s, work, answer.result.busy_s)
+        self._watch.answered(call.worker, now_s, work, answer.result.busy_s)
         rounds.measurements.read(call.worker, answer.result.read_bytes, answer.result.read_s)
         if not answer.waited:
             rounds.measurements.carried(call.worker, answer.carried_bytes, answer.carried_s(now_s))
@@ -221,6 +223,9 @@ class ServerRun:
         """Do as the rounds say."""
         if instructions.report is not None:
             self._note(instructions.report)
+        now_s, work = self._now_s(), self._spec.shards.work
+        for call in instructions.calls:
+            self._watch.began(call.worker, now_s, float(work[call.shards].max()))
         calls.send(instructions.calls)
         calls.fetch(instructions.fetches)
 
@@ -233,19 +238,20 @@ class ServerRun:
         for place in died:
             self._hand_over(place, calls, rounds)
 
-    def _look_after(self, watch: Watch, calls: Calls, rounds: Rounds) -> None:
+    def _look_after(self, calls: Calls, rounds: Rounds) -> None:
         """Tell the watch who has given signs of life, and give up whom it gives up."""
-        now_s, here = self._now_s(), self._team.here
-        beats = self._beats.take()
-        for place, member in enumerate(here if beats else ()):
+        now_s = self._now_s()
+        if now_s < self._watch.look_s:
+            return
+        here, beats = self._team.here, self._beats.take()
+        for place, member in enumerate(here):
             if member.seat.id in beats:
                 when_s, num_done = beats[member.seat.id]
-                watch.beat(place, when_s - self._spec.began_s, num_done)
-        for given_up in watch.given_up(now_s) if now_s >= watch.look_s else ():
-            member = here[given_up.worker]
-            if member.seat.id not in self._team.lost:
-                ray.kill(member.seat.worker)  # it must not wake up and hold what another is to have
-                self._lose(given_up.worker, given_up.reason, calls, rounds)
+                self._watch.beat(place, when_s - self._spec.began_s, num_done)
+        for given_up in self._watch.given_up(now_s):
+            if given_up.worker not in self._away:
+                ray.kill(here[given_up.worker].seat.worker)  # it must not wake up and hold what another is to have
+                self._lose(given_up.worker, str(given_up), calls, rounds)
 
     def _let_go(self, calls: Calls, rounds: Rounds, seats: tuple[Seat, ...]) -> None:
         """Wait no longer for those who are not to work any more."""
@@ -290,6 +296,8 @@ class ServerRun:
         self._reports.append(report)
         if report.stage == self._spec.solver:
             self._seconds_by_round.append(seconds)
+        if report.stage != self._training.stage:
+            self._watch.forget_computing()
         self._log.round_ended(now_s, report.loss)
         self._metrics.record(seconds, report.loss, self._team.speeds(), self._moved.sum().total)
         if self._recovery.is_due:
