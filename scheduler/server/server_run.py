@@ -88,6 +88,7 @@ class ServerRun:
             tuple(team.losses),
             tuple(self._recovery.warnings),
             self._num_restored,
+            len(self._reports),
         )
 
     def run(self) -> RunResult:
