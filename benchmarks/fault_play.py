@@ -242,6 +242,7 @@ class Play:
         if rounds is not self._rounds or row in self._gone:
             return
         self._gone.add(row)
+        self._out = {number: call for number, call in self._out.items() if call.worker != row}
         self._later(self._draw.uniform(0.5, 2.0) * REPLACED_S, "come", self._process())
         self._note_round(rounds.lost(row, self._now_s))
 
