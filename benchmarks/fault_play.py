@@ -20,7 +20,7 @@ from workers.parameter_store import ParameterStore, Verdict
 from workers.update import Message
 from workers.worker_state import CallResult
 
-S_PER_ROW = 2e-3
+S_PER_ROW, SLOWEST_S_PER_ROW = 2e-3, 0.12
 SILENT_S, STUCK_S, FIRST_S = 3.0, 6.0, 20.0
 TRAVEL_S = 0.002
 NOTICE_S = 0.05
@@ -277,7 +277,7 @@ class Play:
         if kind == "hang":
             process.hangs = True
         elif kind == "straggle":
-            process.s_per_row *= 20.0
+            process.s_per_row = min(20.0 * process.s_per_row, SLOWEST_S_PER_ROW)
         else:
             self.played.kills += 1
             self.played.kills_mid_round += bool(self._out)
