@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -28,37 +29,73 @@ class Gang:
 
     Attributes
     ----------
+    cluster, job
+        Who holds its leases, and what it was started for.
     server
         The parameter server's handle. It is there from the start, on the driver's node (Ray might choose the slowest,
         and does so now and then where it is only asked), takes no resources, and outlives its workers.
+    call_bytes
+        Worker's number -> how many bytes of shards its calls may have, where that is limited.
     """
 
     def __init__(self, cluster: RayCluster, job: JobView) -> None:
-        self._cluster, self._job = cluster, job
+        self.cluster, self.job = cluster, job
         self._name = f"{job.id}/{secrets.token_hex(3)}"
         self._workers: dict[Grant, tuple[Any, float]] = {}  # and since when
-        self._num_seatings = 0
+        self._num_seatings = self._num_servers = 0
         self._num_started: Counter[int] = Counter()
+        self.call_bytes: dict[int, float] = {}
+        self.server: Any = self._start_server()
+
+    def _start_server(self) -> Any:
+        self._num_servers += 1
+        again = f".{self._num_servers}" if self._num_servers > 1 else ""
         server = ray.remote(ParameterServer).options(
-            name=f"{self._name}/parameter-server",
+            name=f"{self._name}/parameter-server{again}",
             num_cpus=0,
-            max_concurrency=2,
+            max_concurrency=3,
             scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
         )
-        self.server: Any = server.remote(job.id)
+        return server.remote(self.job.id)
+
+    def revive(self) -> None:
+        """Start another server in place of one that is gone, or does not answer; the workers stay."""
+        _end(self.server)
+        self.server = self._start_server()
+        self._tell()
+
+    @property
+    def leases(self) -> tuple[Grant, ...]:
+        """Those on which there are workers, by number."""
+        return tuple(sorted(self._workers, key=lambda lease: lease.worker))
+
+    def lease_of(self, actor: str) -> Grant | None:
+        """Return the lease of a worker by its actor's id, None if it is none of ours any more."""
+        found = (lease for lease, (worker, _) in self._workers.items() if worker._actor_id.hex() == actor)
+        return next(found, None)
+
+    def replace(self, lease: Grant) -> None:
+        """Start another worker on a lease in place of one that is gone; it takes part once the gang is seated."""
+        _end(self._workers[lease][0])
+        self._workers[lease] = (self._start_worker(lease), self.cluster.now_s())
 
     def seat(self, leases: Sequence[Grant]) -> None:
         """Let workers on just these leases go on with the job: new ones are started, those on others end."""
         gone = [self._workers.pop(lease) for lease in list(self._workers) if lease not in leases]
         for lease in leases:
             if lease not in self._workers:
-                self._workers[lease] = (self._start_worker(lease), self._cluster.now_s())
-        self._num_seatings += 1
-        told = self.server.reseat.remote(self._num_seatings, self._seats())
+                self._workers[lease] = (self._start_worker(lease), self.cluster.now_s())
+        told = self._tell()
         if gone:
-            ray.get(told)  # before they end, so that it is known to be on purpose
+            with suppress(ray.exceptions.RayActorError):
+                ray.get(told)  # before they end, so that it is known to be on purpose
         for worker, _ in gone:
             _end(worker)
+
+    def _tell(self) -> Any:
+        """Tell the server who is to work, and return the reference of its answer."""
+        self._num_seatings += 1
+        return self.server.reseat.remote(self._num_seatings, self._seats())
 
     def rest(self) -> None:
         """Wait until no worker is at a call of a job that is over."""
@@ -68,19 +105,22 @@ class Gang:
         """Return the workers by number, each with its part of its node: what that has over the gang's workers there."""
         if not self._workers:
             return ()
-        nodes = self._cluster.observe()
+        nodes = self.cluster.observe()
         num_there = Counter(lease.node for lease in self._workers)
         found = []
         for lease, (worker, since_s) in sorted(self._workers.items(), key=lambda item: item[0].worker):
+            if lease.node not in nodes.row_of:  # it has just died: who tends the gang will notice
+                continue
             row = nodes.row_of[lease.node]
             cpu, gpu, memory = (nodes.capacity[row] / num_there[lease.node]).tolist()
             name = worker._actor_id.hex()
             s_per_byte = float(nodes.s_per_byte[row])
-            found.append(Seat(name, lease.worker, lease.node, (cpu, gpu, memory), s_per_byte, since_s, worker))
+            capacity, most = (cpu, gpu, memory), self.call_bytes.get(lease.worker, math.inf)
+            found.append(Seat(name, lease.worker, lease.node, capacity, s_per_byte, since_s, worker, most))
         return tuple(found)
 
     def _start_worker(self, lease: Grant) -> Any:
-        bundle = self._job.bundle
+        bundle = self.job.bundle
         amounts = ray_resources(bundle)
         self._num_started[lease.worker] += 1
         again = f".{num}" if (num := self._num_started[lease.worker]) > 1 else ""
@@ -89,15 +129,15 @@ class Gang:
             num_cpus=amounts.get("CPU", 0),
             num_gpus=amounts.get("GPU", 0),
             memory=amounts.get("memory", 0),
-            scheduling_strategy=PlacementGroupSchedulingStrategy(self._cluster.groups[lease]),
+            scheduling_strategy=PlacementGroupSchedulingStrategy(self.cluster.groups[lease]),
         )
-        return worker.remote(self._job.id, lease.worker, bundle.memory)
+        return worker.remote(self.job.id, lease.worker, bundle.memory)
 
     def stop(self) -> None:
         """End every actor, and give the leases back."""
         for lease in list(self._workers):
             _end(self._workers.pop(lease)[0])
-            self._cluster.release(lease)
+            self.cluster.release(lease)
         _end(self.server)
 
 

@@ -86,6 +86,16 @@ def logical_views() -> list[LogicalView]:
     return sorted(views, key=lambda view: (not view.is_head, view.id))
 
 
+def leaving_nodes() -> set[str]:
+    """Return the nodes that are being drained: they live, but not for long. Ray has no public call for it."""
+    return set(ray._private.state.state.get_draining_nodes())
+
+
+def living_nodes() -> set[str]:
+    """Return the ids of the nodes that live."""
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
 def node_table(views: Sequence[LogicalView], numeric_classes: Mapping[str, str] | None = None) -> NodeTable:
     """Return the nodes as policies see them; labels that are no hint as it should be are ignored, with a warning."""
     known = numeric_classes or {}

@@ -92,6 +92,20 @@ def _text(what: str, value: Any) -> str:
     return value
 
 
+class RecoverySpec(Section):
+    """What is kept of a run while it goes on, and how long a worker that seems to hang is waited for.
+
+    ``checkpoints`` is a folder or an address that fsspec knows (default: ``checkpoints`` in the output); ``every_s``
+    lets cost decide where it is left out.
+    """
+
+    checkpoints: str | None = None
+    every_s: float | None = Field(None, ge=0.0, le=86_400.0)
+    keep: int = Field(2, ge=1, le=1000)
+    silent_s: float = Field(10.0, ge=2.0, le=86_400.0)
+    stuck_s: float = Field(60.0, ge=2.0, le=86_400.0)
+
+
 class Recipe(Section):
     """A model, its training, and the resources for it; ``data`` is None where the caller brings the data."""
 
@@ -104,6 +118,7 @@ class Recipe(Section):
     training: TrainingSpec = TrainingSpec()
     shards: int = Field(8, ge=1, le=1_000_000)
     workers: WorkersSpec = WorkersSpec()
+    recovery: RecoverySpec = RecoverySpec()
     policy: str | dict[str, Any] = "equal"
     output: Path | None = None
 

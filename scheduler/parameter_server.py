@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
+import ray
 from threadpoolctl import threadpool_limits
 
 from scheduler.run import Progress, RunResult, RunSpec, Seat
-from scheduler.server_run import Seating, ServerRun
+from scheduler.server.seating import Beats, Seating
+from scheduler.server.server_run import ServerRun
 
 
 class ParameterServer:
     """Holds the parameters of one job at a time, and drives its workers round by round.
 
-    ``run`` occupies one thread to the end of a job; ``progress`` and ``reseat`` answer on another.
+    ``run`` occupies one thread to the end of a job; the rest is answered on others.
     """
 
     def __init__(self, name: str) -> None:
         self._limits = threadpool_limits(limits=1)
         self._name = name
-        self._seating = Seating()
+        self._seating, self._beats = Seating(), Beats()
+        self._me = ray.get_runtime_context().current_actor
         self._running: ServerRun | None = None
 
     def __repr__(self) -> str:
@@ -29,7 +33,11 @@ class ParameterServer:
     def progress(self, since: int) -> Progress:
         """Return the reports from number ``since`` on of the job that runs now."""
         running = self._running
-        return Progress((), ()) if running is None else running.progress(since)
+        return Progress() if running is None else running.progress(since)
+
+    def beat(self, worker: str, num_done: int) -> None:
+        """Hear that a worker lives, and how many shards it has computed so far."""
+        self._beats.note(worker, time.time(), num_done)
 
     def num_rounds(self) -> int:
         """Return how many rounds were committed of the job that runs now."""
@@ -41,7 +49,7 @@ class ParameterServer:
 
     def run(self, spec: RunSpec) -> RunResult:
         """Train a job to the end; raises what ``ServerRun.run`` raises."""
-        running = self._running = ServerRun(spec, self._seating)
+        running = self._running = ServerRun(spec, self._seating, self._beats, self._me)
         try:
             return running.run()
         finally:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from policies.interface import Grant, JobView, Policy
 from scheduler.errors import RunFailedError, UserError
@@ -71,6 +72,28 @@ def _lease(
         f"job {reasons}\nask for fewer workers (workers.count, --workers), a smaller workers.bundle or fewer "
         "workers.labels, or use a larger cluster (an embedded one: --cpus)"
     )
+
+
+def place_more(
+    cluster: RayCluster, job: JobView, policy: Policy, seed: int, numbers: Sequence[int]
+) -> tuple[Grant, ...]:
+    """Lease as many more workers for a job as fit now, at most one for each of ``numbers``, by which they are called.
+
+    Raises
+    ------
+    UserError
+        If the policy breaks a rule.
+    """
+    ledger = Ledger()
+    ledger.submit(replace(job, min_workers=1, max_workers=len(numbers)))
+    snapshot = ledger.snapshot(cluster.observe(), cluster.now_s(), seed)
+    plan = checked_plan(policy, snapshot)
+    grants = tuple(replace(grant, worker=number) for grant, number in zip(plan.grants, numbers, strict=False))
+    try:
+        cluster.apply(replace(plan, grants=grants), snapshot)
+    except StalePlanError:
+        return ()
+    return grants
 
 
 def _would_fit_if_free(cluster: RayCluster, ledger: Ledger, policy: Policy) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from policies.interface import ClusterPlan, ClusterSnapshot, Floats, Grant, NodeTable, Resources
-from scheduler.inventory import LogicalView, logical_views, node_table
+from scheduler.inventory import LogicalView, leaving_nodes, logical_views, node_table
 from scheduler.loop import StalePlanError
 
 NODE_ID_LABEL = "ray.io/node-id"
@@ -38,11 +38,15 @@ class RayCluster:
         self._bundles: dict[Grant, Resources] = {}
 
     def observe(self) -> NodeTable:
-        """Return every living node with what is free now; what has just been granted here may not show there yet."""
+        """Return every living node with what is free now; what has just been granted here may not show there yet.
+
+        Nothing is free on a node that is to go.
+        """
         held: dict[str, Floats] = {}
         for grant, bundle in self._bundles.items():
             held[grant.node] = held.get(grant.node, 0.0) + bundle.vector()
-        views = logical_views()
+        leaving = leaving_nodes()
+        views = [replace(view, free=(0.0, 0.0, 0.0)) if view.id in leaving else view for view in logical_views()]
         return node_table([_without(view, held[view.id]) if view.id in held else view for view in views])
 
     def now_s(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,37 @@ from workers.environment import Environment
 from workers.problem import Problem
 from workers.record import Record, Staleness
 from workers.stopping import Stopping
-from workers.training import Outcome, RoundReport, WarmStart
+from workers.training import Outcome, RoundReport, Training, WarmStart
 
 INLINE_BYTES = 100 * 1024
 """What is larger is put into the object store once; it goes to a node once, and its workers read it there."""
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Where and how often a run's checkpoints are kept.
+
+    Attributes
+    ----------
+    where
+        A folder on the server's machine, or an address that fsspec knows.
+    every_s
+        Seconds between checkpoints; None lets cost decide.
+    keep
+        How many are kept.
+    """
+
+    where: str
+    every_s: float | None = None
+    keep: int = 2
+
+
+@dataclass(frozen=True)
+class Patience:
+    """For how long a worker that gives no sign of life, or finishes no shard, is waited for at least, in seconds."""
+
+    silent_s: float = 10.0
+    stuck_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -25,10 +53,16 @@ class RunSpec:
     ----------
     data
         The ``DataSet``, encoded, or a reference to it in Ray's object store: the server only passes it on.
+    run
+        The run's own mark: checkpoints of others are none of it.
     began_s
         The moment, as ``time.time()`` tells it, from which times are counted.
     keeps_timeline
         Whether every worker's intervals are wanted; there are a few for each round.
+    keeping
+        How checkpoints are kept; None for none.
+    patience
+        With workers that seem to hang.
     """
 
     job: str
@@ -41,8 +75,15 @@ class RunSpec:
     initial: WarmStart | None
     balance: Balance
     bundle: Resources
+    run: str = ""
     began_s: float = 0.0
     keeps_timeline: bool = False
+    keeping: Keeping | None = None
+    patience: Patience = Patience()
+
+    def training(self) -> Training:
+        """Return the training before its first round."""
+        return Training(self.problem, self.solver, self.stopping, self.standardise, self.initial)
 
 
 @dataclass(frozen=True)
@@ -59,6 +100,8 @@ class Seat:
         Seconds to bring a byte to its node, as its labels say; 0 where they do not.
     since_s
         When it was granted, on the clock of the run.
+    call_bytes
+        How many bytes of shards a call may have: fewer where workers before it were killed for want of memory.
     """
 
     id: str
@@ -68,6 +111,7 @@ class Seat:
     s_per_byte: float
     since_s: float
     worker: Any
+    call_bytes: float = math.inf
 
     @property
     def name(self) -> str:
@@ -112,11 +156,41 @@ class BytesMoved:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What is new since the last look: reports of rounds, and the workers once they have their shards."""
+class Loss:
+    """A worker that is gone: its actor, its number, in which round, why, and whether for want of memory."""
 
-    reports: tuple[RoundReport, ...]
-    workers: tuple[WorkerReport, ...]
+    id: str
+    number: int
+    round: int
+    reason: str
+    out_of_memory: bool = False
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"worker {self.number} was lost in round {self.round}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is new since the last look.
+
+    Attributes
+    ----------
+    reports
+        Of rounds.
+    workers
+        Once they have their shards.
+    losses, warnings
+        Workers that are gone, and what else a user should know: all that there were.
+    restored
+        How many rounds were not computed here, but restored from a checkpoint.
+    """
+
+    reports: tuple[RoundReport, ...] = ()
+    workers: tuple[WorkerReport, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    warnings: tuple[str, ...] = ()
+    restored: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,6 +207,10 @@ class RunResult:
         As in ``JobOutcome`` and ``RunOutcome``; no intervals where no timeline was wanted.
     record, staleness
         Of an asynchronous mode: what was applied in which order, and how late; None where rounds are synchronous.
+    losses
+        Workers that died, hung or left on the way.
+    restored
+        How many rounds were restored from a checkpoint, not computed again.
     """
 
     outcome: Outcome
@@ -146,3 +224,5 @@ class RunResult:
     intervals: tuple[Interval, ...] = ()
     record: Record | None = None
     staleness: Staleness | None = None
+    losses: tuple[Loss, ...] = ()
+    restored: int = 0

@@ -6,12 +6,14 @@ and how late it is are known here. Stages before and after the solver's are a ``
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from workers.clocks import Clocks
-from workers.errors import BadUpdateError, CorruptionError, listed
+from workers.errors import CorruptionError, bad_update, listed
 from workers.exact_sum import Floats, Ints
 from workers.fingerprint import fingerprint
 from workers.parameter_store import ParameterStore, Verdict
@@ -81,6 +83,29 @@ class AsynchronousStore:
         if self.training.outcome is None:
             raise RuntimeError("the record is whole once training has its outcome")
         return Record(tuple(self._applied.updates), self.training.outcome.reason)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what another store needs to go on from here; what is under way is computed again."""
+        return {
+            "synchronous": self.synchronous.snapshot(),
+            "is_open": self.is_open,
+            "version": self._num_messages,
+            "applied": self._applied.snapshot(),
+            "clocks": self._most_clocks,
+            "num_dropped": self._num_dropped,
+        }
+
+    @staticmethod
+    def resumed(training: Training, snapshot: Mapping[str, Any]) -> AsynchronousStore:
+        """Return a store that goes on from a snapshot, for a training that does."""
+        store = AsynchronousStore(training)
+        store.synchronous = ParameterStore(training, **snapshot["synchronous"])
+        store._applied.resume(snapshot["applied"])
+        store._most_clocks, store._num_dropped = int(snapshot["clocks"]), int(snapshot["num_dropped"])
+        if snapshot["is_open"]:
+            store.open()
+            store._num_messages = int(snapshot["version"])
+        return store
 
     def open(self) -> None:
         """Begin the solver's stage; its messages are numbered on from those before."""
@@ -174,11 +199,11 @@ class AsynchronousStore:
     def _checked(self, worker: str, call: RecordedCall, shards: Ints, sums: CallSums) -> Floats:
         """Return the plain sums of an update that is as it should be."""
         if tuple(sorted(shards.tolist())) != call.shards:
-            raise BadUpdateError(worker, shards, f"it was to compute {list(call.shards)}")
+            raise bad_update(worker, shards, f"it was to compute {list(call.shards)}")
         if sums.plain is None or sums.plain.shape != (self._size,) or sums.plain.dtype != np.float64:
-            raise BadUpdateError(worker, shards, f"expected plain sums of shape ({self._size},), of type float64")
+            raise bad_update(worker, shards, f"expected plain sums of shape ({self._size},), of type float64")
         if not (np.isfinite(sums.plain).all() and np.isfinite(sums.weight)):
-            raise BadUpdateError(worker, shards, "the sums are not finite")
+            raise bad_update(worker, shards, "the sums are not finite")
         return np.ascontiguousarray(sums.plain)
 
     def _late(self, worker: str, version: int, shards: Ints, sums: CallSums) -> Verdict:

@@ -15,15 +15,21 @@ class DataError(ValueError):
     """Data that cannot be used; the message says what is wrong, where, what was got and what to do."""
 
 
+class CheckpointError(ValueError):
+    """A checkpoint that is damaged, of another version, or of another job; the message says which."""
+
+
 class BadUpdateError(ValueError):
     """An update that no sound worker sends: of a wrong shape or type, or not finite; names worker and shards."""
-
-    def __init__(self, worker: str, shards: Ints, what: str) -> None:
-        super().__init__(f"{f'worker {worker}, ' if worker else ''}shards {listed(shards)}: {what}")
 
 
 class CorruptionError(ArithmeticError):
     """Two updates of the same shards differ, so one of the two workers computes wrongly; the message names both."""
+
+
+def bad_update(worker: str, shards: Ints, what: str) -> BadUpdateError:
+    """Return the error for an update; an exception with arguments of its own would not travel between processes."""
+    return BadUpdateError(f"{f'worker {worker}, ' if worker else ''}shards {listed(shards)}: {what}")
 
 
 def listed(shards: Ints) -> str:

@@ -26,6 +26,8 @@ from workers.objectives import OBJECTIVES, Objective
 
 FORMAT_VERSION = 1
 MODEL_FILE, WEIGHTS_FILE = "model.json", "weights.npz"
+WRITING = ".writing-"
+"""How the names of files begin that are being written."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Model:
         """
         description = self._description()
         json.dumps(description, allow_nan=False)
-        with _written(folder / WEIGHTS_FILE) as file:
+        with atomic_bytes(folder / WEIGHTS_FILE) as file:
             np.savez(file, **dict(self.arrays))  # type: ignore[arg-type]
         return write_json(folder / MODEL_FILE, {**description, "weights": self._weights_entry(folder)})
 
@@ -228,20 +230,24 @@ def write_json(path: Path, value: Any) -> Path:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content``, whole or not at all."""
-    with _written(path) as file:
+    with atomic_bytes(path) as file:
         file.write(content)
 
 
 @contextmanager
 def atomic_text(path: Path) -> Iterator[IO[str]]:
-    """Open a temporary file beside ``path`` for text; see ``_written``."""
-    with _written(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+    """Open a temporary file beside ``path`` for text; see ``atomic_bytes``."""
+    with atomic_bytes(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         yield text
+        text.detach()  # flushes it, and leaves the file open
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[IO[bytes]]:
+def atomic_bytes(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path`` for writing; it is renamed to ``path`` if all goes well, else removed.
+
+    What it holds is on the disk before it has its name, so that not even a machine that fails leaves half of it there.
 
     Raises
     ------
@@ -254,9 +260,11 @@ def _written(path: Path) -> Iterator[IO[bytes]]:
             raise DataError(f"{path} cannot be written: it is there already, and is no regular file. Name another.")
         target = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".writing-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=WRITING, delete=False) as file:
             temporary = Path(file.name)
             yield file.file
+            file.flush()
+            os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(target)
         temporary = None

@@ -6,13 +6,15 @@ changes nothing; a call is accepted whole or not at all, so no shard is ever cou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.errors import BadUpdateError, CorruptionError, listed
+from workers.errors import CorruptionError, bad_update, listed
 from workers.exact_sum import Ints, Peaks, Scale
 from workers.fingerprint import AcceptedCalls
 from workers.training import RoundReport, Training
@@ -49,13 +51,19 @@ class ParameterStore:
     ----------
     version
         Of the last message before this store's.
+    peaks
+        Of the last round of each kind, as another store's ``snapshot`` has them: they decide on the scale.
     """
 
-    def __init__(self, training: Training, version: int = 0) -> None:
+    def __init__(self, training: Training, version: int = 0, peaks: Sequence[tuple[Sequence[str], Peaks]] = ()) -> None:
         self.training = training
         self._version = version
-        self._peaks_of_last: dict[tuple[str, ...], Peaks] = {}
+        self._peaks_of_last: dict[tuple[str, ...], Peaks] = {tuple(kind): known for kind, known in peaks}
         self.message = self._open()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return with which ``version`` and ``peaks`` another store opens the present round as this one has."""
+        return {"version": self._version - 1, "peaks": [(kind, known) for kind, known in self._peaks_of_last.items()]}
 
     def _open(self) -> Message:
         training = self.training
@@ -110,7 +118,7 @@ class ParameterStore:
             return Verdict.STALE
         found = self._fault(shards, sums)
         if found is not None:
-            raise BadUpdateError(worker, shards, found)
+            raise bad_update(worker, shards, found)
         arrived = self._arrived[shards]
         if arrived.any():
             self._compare(shards, arrived, sums, worker)

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from workers.exact_sum import Floats
 from workers.training import RoundReport, Training
 
@@ -118,6 +120,34 @@ class Applied:
     def version(self) -> int:
         """How many updates the parameters hold."""
         return len(self.updates)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all that was applied, as plain values and arrays."""
+        calls = [(number, call) for number, update in enumerate(self.updates) for call in update]
+        workers = list(dict.fromkeys(call.worker for _, call in calls))
+        shards = list(dict.fromkeys(call.shards for _, call in calls))
+        places = {one: place for place, one in enumerate(workers)}, {one: place for place, one in enumerate(shards)}
+        rows = [
+            (number, places[0][call.worker], call.read, call.round, places[1][call.shards]) for number, call in calls
+        ]
+        return {
+            "workers": workers,
+            "shards": shards,
+            "calls": np.array(rows, dtype=np.int64).reshape(len(rows), 5),
+            "num_updates": len(self.updates),
+            "num_late": sorted(self.num_late.items()),
+            "num_applied": self._num_applied,
+        }
+
+    def resume(self, snapshot: Mapping[str, Any]) -> None:
+        """Go on from a snapshot; that of the training is taken up apart."""
+        shards = [tuple(map(int, one)) for one in snapshot["shards"]]
+        updates: list[list[RecordedCall]] = [[] for _ in range(snapshot["num_updates"])]
+        for number, worker, read, round_, place in snapshot["calls"].tolist():
+            updates[number].append(RecordedCall(snapshot["workers"][worker], read, round_, shards[place]))
+        self.updates += map(tuple, updates)
+        self.num_late.update({int(late): int(num) for late, num in snapshot["num_late"]})
+        self._num_applied = int(snapshot["num_applied"])
 
     def apply(self, update: Update, totals: Sequence[Floats], weight: float) -> RoundReport | None:
         """Apply the plain sums of an update's calls, in their order, and return the report of a round that it ends.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import ray
 from threadpoolctl import threadpool_limits
@@ -14,6 +17,14 @@ from workers.environment import Environment, environment
 from workers.problem import Problem
 from workers.wire import decode, encode
 from workers.worker_state import WorkerState, probe
+
+
+@dataclass(frozen=True)
+class Beating:
+    """How a worker gives signs of life: to which server (the actor's ``beat``), and how often."""
+
+    server: Any
+    every_s: float = 1.0
 
 
 class SgdWorker:
@@ -26,7 +37,9 @@ class SgdWorker:
         self._limits = threadpool_limits(limits=1)
         self._job, self._name = job, f"worker-{index}"
         self._memory_bytes = memory_bytes
+        self._run = ""
         self._state: WorkerState
+        self._resting = threading.Event()
 
     def __repr__(self) -> str:
         """Say what the dashboard is to show."""
@@ -38,11 +51,32 @@ class SgdWorker:
         """Return seconds per row of the job's own objective; there is ``work`` (rows) to be done here."""
         return probe(problem, work, time.perf_counter)
 
-    def take(self, data: DataSet | bytes, shards: Sequence[int]) -> tuple[int, int, Environment]:
-        """Begin a job: read the worker's shards; return the bytes read, the process id, and what computes here."""
-        known = decode(data) if isinstance(data, bytes) else data
-        self._state = WorkerState(self._name, known, self._memory_bytes, time.perf_counter)
+    def take(
+        self, data: DataSet | bytes, shards: Sequence[int], run: str, beating: Beating
+    ) -> tuple[int, int, Environment]:
+        """Begin a job's ``run``, or go on with it for another server: read the worker's shards, and beat from then on.
+
+        Returns the bytes read, the process id, and what computes here.
+        """
+        if run != self._run or not run:
+            known = decode(data) if isinstance(data, bytes) else data
+            self._state, self._run = WorkerState(self._name, known, self._memory_bytes, time.perf_counter), run
+        self._beat(beating)
         return self._state.prepare(shards), os.getpid(), environment()
+
+    def _beat(self, beating: Beating) -> None:
+        """Give signs of life to this server, and to no other any more."""
+        self._resting.set()
+        resting = self._resting = threading.Event()
+        me = ray.get_runtime_context().get_actor_id()
+
+        def beat() -> None:
+            num_reads = 0
+            while not resting.wait(beating.every_s):
+                num_reads += self._state.is_reading  # nobody knows how long that may take
+                beating.server.beat.remote(me, self._state.num_done + num_reads)
+
+        threading.Thread(target=beat, name="beating", daemon=True).start()
 
     def fetch(self, shards: Sequence[int]) -> None:
         """Read shards that the next round is likely to want here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from workers.data.rows import Floats
 from workers.solvers.base import State
@@ -57,22 +58,34 @@ class Validation:
     metric: float
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What watching the rounds has shown so far; ``best`` is the validation with the least loss."""
+
+    best: Validation | None = None
+    last_loss: float | None = None
+    steady: int = 0
+    without_gain: int = 0
+
+
 class Progress:
     """Watches the rounds of a solver, and says why to stop.
 
     Attributes
     ----------
-    best
-        The validation with the least loss so far.
+    watched
+        All that it knows: another one that is given it goes on from there.
     """
 
     def __init__(self, stopping: Stopping, higher_is_better: bool) -> None:
         self.stopping = stopping
-        self.best: Validation | None = None
+        self.watched = Watched()
         self._higher_is_better = higher_is_better
-        self._last_loss: float | None = None
-        self._steady = 0
-        self._without_gain = 0
+
+    @property
+    def best(self) -> Validation | None:
+        """The validation with the least loss so far."""
+        return self.watched.best
 
     def reason(self, state: State, validation: Validation | None) -> str:
         """Take a round, and return why training is over; empty if it is not."""
@@ -81,7 +94,7 @@ class Progress:
         verdict = "" if validation is None or state.loss is None else self._judged(validation)
         if state.solved:
             if validation is not None and self.best is validation:  # what is solved differs by less than rounding
-                self.best = replace(validation, parameters=state.parameters)
+                self._watch(best=replace(validation, parameters=state.parameters))
             return state.solved
         if stopping.gradient_norm and state.gradient_norm is not None and state.gradient_norm <= stopping.gradient_norm:
             return f"the gradient's norm is {state.gradient_norm:.3g}, at most {stopping.gradient_norm:g}"
@@ -89,23 +102,26 @@ class Progress:
             return f"the loss changed by less than {stopping.tolerance:g} of itself, {STEADY_ROUNDS} times"
         return verdict
 
+    def _watch(self, **news: Any) -> None:
+        self.watched = replace(self.watched, **news)
+
     def _is_steady(self, loss: float | None) -> bool:
         if loss is None:
             return False
-        last, self._last_loss = self._last_loss, loss
+        last = self.watched.last_loss
         quiet = last is not None and abs(last - loss) <= self.stopping.tolerance * abs(last)
-        self._steady = self._steady + 1 if quiet else 0
-        return self._steady >= STEADY_ROUNDS and self.stopping.tolerance > 0
+        self._watch(last_loss=loss, steady=self.watched.steady + 1 if quiet else 0)
+        return self.watched.steady >= STEADY_ROUNDS and self.stopping.tolerance > 0
 
     def _judged(self, validation: Validation) -> str:
         stopping, target = self.stopping, self.stopping.target
         if self.best is None or validation.loss < self.best.loss:
-            self.best, self._without_gain = validation, 0
+            self._watch(best=validation, without_gain=0)
         else:
-            self._without_gain += 1
+            self._watch(without_gain=self.watched.without_gain + 1)
         if target is not None and (validation.metric - target) * (1 if self._higher_is_better else -1) >= 0:
-            self.best = validation
+            self._watch(best=validation)
             return f"the metric on the validation rows is {validation.metric:.6g}, the target was {target:g}"
-        if stopping.patience and self._without_gain >= stopping.patience:
+        if stopping.patience and self.watched.without_gain >= stopping.patience:
             return f"the loss on the validation rows has not fallen for {stopping.patience} rounds"
         return ""

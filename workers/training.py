@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from workers.architectures.base import Arrays
 from workers.data.rows import Floats
-from workers.errors import DataError
+from workers.errors import CheckpointError, DataError
 from workers.plan import stages_of
 from workers.problem import Problem
 from workers.solvers import SOLVERS
 from workers.solvers.base import Payload, Solver, State
 from workers.solvers.evaluation import NUM_MONITORED, Evaluation
 from workers.solvers.preparation import Curvature, Moments, Target, Weighing
-from workers.stopping import Progress, Stopping, Validation
+from workers.stopping import Progress, Stopping, Validation, Watched
 from workers.update import STAGES, is_monitored
 
 WORST_GROWTH = 1e4
@@ -123,6 +124,7 @@ class Training:
         self._loss: float | None = None
         self._losses_of_parts: list[tuple[float, float]] = []
         self._stages = stages_of(self.problem, self.solver, standardise)
+        self._left: list[tuple[str, State]] = []
         self._enter(self._stages.pop(0))
 
     def _enter(self, stage: str) -> None:
@@ -132,6 +134,57 @@ class Training:
             initial = self.problem.architecture.from_arrays(self._initial.arrays, self.problem.columns)
             self.state = replace(self.state, parameters=initial, round=self._initial.round)
         self._first_round = self.state.round
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all that was learnt so far as plain values and arrays, which nobody may change."""
+        best = self._progress.watched.best
+        return {
+            "left": [[stage, vars(state)] for stage, state in self._left],
+            "stage": self.stage,
+            "state": vars(self.state),
+            "watched": {**vars(self._progress.watched), "best": None if best is None else vars(best)},
+            "reason": self._reason,
+            "converged": self._converged,
+            "first_loss": self._first_loss,
+            "loss": self._loss,
+            "losses_of_parts": [list(pair) for pair in self._losses_of_parts],
+        }
+
+    def resume(self, snapshot: Mapping[str, Any]) -> None:
+        """Go on from a snapshot of the same training, from before its first round, to the same bits.
+
+        Raises
+        ------
+        CheckpointError
+            If the snapshot is that of another training, or is incomplete.
+        """
+        try:
+            self._resume(snapshot)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise CheckpointError(f"it does not go together with the job: {type(error).__name__}: {error}") from None
+
+    def _resume(self, snapshot: Mapping[str, Any]) -> None:
+        watched = dict(snapshot["watched"])
+        best = watched.pop("best")
+        self._progress.watched = Watched(None if best is None else Validation(**best), **watched)
+        self._reason, self._converged = str(snapshot["reason"]), bool(snapshot["converged"])
+        self._first_loss = snapshot["first_loss"]
+        for stage, state in snapshot["left"]:
+            self._expect(stage, state)
+            self.state = State(**state)
+            self._leave()
+        self._expect(snapshot["stage"], snapshot["state"])
+        self.state = State(**snapshot["state"])
+        self._loss = snapshot["loss"]
+        self._losses_of_parts = [(float(part), float(loss)) for part, loss in snapshot["losses_of_parts"]]
+
+    def _expect(self, stage: str, state: Mapping[str, Any]) -> None:
+        shape = np.shape(state["parameters"])
+        if stage != self.stage or shape != self.state.parameters.shape:
+            raise ValueError(
+                f"stage {stage} with parameters of shape {shape}, expected {self.stage} with "
+                f"{self.state.parameters.shape}"
+            )
 
     @property
     def is_asynchronous(self) -> bool:
@@ -265,6 +318,7 @@ class Training:
     def _leave(self) -> None:
         """Put to use what the stage found, and enter the next one."""
         stage = STAGES[self.stage]
+        self._left.append((self.stage, self.state))
         if self.stage == self.solver.name:
             self._fuse()
         elif isinstance(stage, Weighing):

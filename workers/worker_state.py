@@ -5,7 +5,7 @@ Nothing that matters lives here: the shards are a cache, and a call's answer dep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,13 @@ class WorkerState:
         The hard limit of resident shard bytes: the memory of the worker's bundle.
     clock
         Returns seconds; injected, so that tests decide what time it is.
+
+    Attributes
+    ----------
+    num_done
+        How many shards were computed so far.
+    is_reading
+        Whether shards are being read just now.
     """
 
     def __init__(self, name: str, data: DataSet, memory_bytes: float, clock: Callable[[], float]) -> None:
@@ -67,7 +74,8 @@ class WorkerState:
         self._held_for: tuple[str, int] | None = None
         self._work, self._nbytes = data.work, data.nbytes
         self._fetched_bytes, self._fetched_s = 0, 0.0
-        self.rows_done = 0
+        self.rows_done = self.num_done = 0
+        self.is_reading = False
         self.busy_s = 0.0
 
     @property
@@ -102,10 +110,17 @@ class WorkerState:
                 room -= self._nbytes[shard]
             else:
                 del self._cache[shard]
-        loaded = self.data.load([shard for shard in wanted if shard not in here])
+        loaded = self._read([shard for shard in wanted if shard not in here])
         self._cache |= here | {shard.index: shard for shard in loaded}
         self.queue = np.array(wanted, dtype=np.int64)
         return sum(shard.nbytes for shard in loaded)
+
+    def _read(self, shards: list[int]) -> list[Shard]:
+        self.is_reading = True
+        try:
+            return self.data.load(shards)
+        finally:
+            self.is_reading = False
 
     def fetch(self, shards: Sequence[int]) -> None:
         """Read shards ahead of a call that is likely to want them, as far as there is room beside what is here.
@@ -122,7 +137,7 @@ class WorkerState:
                 room -= self._nbytes[shard]
                 wanted.append(shard)
         began = self._clock()
-        for read in self.data.load(wanted):
+        for read in self._read(wanted):
             self._cache[read.index] = read
             self._fetched_bytes += read.nbytes
         self._fetched_s += self._clock() - began
@@ -150,13 +165,18 @@ class WorkerState:
         chosen = self.queue.tolist()
         sums, failure = None, None
         try:
-            sums = call_update(self._problem, message, (self._cache[shard] for shard in chosen), self._held)
+            sums = call_update(self._problem, message, self._each(chosen), self._held)
         except NonFiniteError as error:
             failure = str(error)
         busy = self._clock() - start
         self.busy_s += busy
         self.rows_done += int(self._work[chosen].sum())
         return CallResult(message.version, sums, busy, failure, read_bytes, read_s)
+
+    def _each(self, shards: list[int]) -> Iterator[Shard]:
+        for shard in shards:
+            yield self._cache[shard]
+            self.num_done += 1
 
 
 def probe(problem: Problem, work: float, clock: Callable[[], float]) -> float:

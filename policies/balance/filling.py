@@ -86,7 +86,10 @@ def water_level(total: float, ready: Floats, s_per_work: Floats, limit: Floats) 
         return float(begin), np.clip((begin - ready) / s_per_work, 0.0, limit)
     left = total - limit[over].sum() + (ready[busy] / s_per_work[busy]).sum()  # anew: cumulated slopes lose digits
     level = float(left / (1.0 / s_per_work[busy]).sum())
-    return level, np.clip((level - ready) / s_per_work, 0.0, limit)
+    parts = np.clip((level - ready) / s_per_work, 0.0, limit)
+    if not ((parts > 0) & (parts < limit)).any():  # as above: whoever is to begin at this level has nothing to do
+        level = float(full[parts > 0].max(initial=0.0))
+    return level, parts
 
 
 class Filling:

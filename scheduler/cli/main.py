@@ -19,6 +19,7 @@ from scheduler.cli.nodes import nodes
 from scheduler.cli.policies import policies
 from scheduler.cli.predict import predict
 from scheduler.cli.replay import replay
+from scheduler.cli.resume import resume
 from scheduler.cli.run import run
 from scheduler.cli.simulate import simulate
 from scheduler.errors import RunFailedError, UserError
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (run, compare, simulate, nodes, policies, predict, export, replay):
+for command in (run, resume, compare, simulate, nodes, policies, predict, export, replay):
     app.command()(command)
 app.add_typer(lab)
 

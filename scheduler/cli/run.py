@@ -28,6 +28,8 @@ PolicyName = Annotated[
     typer.Option("--policy", help="A preset ('apportion policies' lists them), or module:Class of your own."),
 ]
 
+Anew = Annotated[bool, typer.Option("--anew", help="Forget an unfinished run in the output, and begin anew.")]
+
 Recorded = Annotated[
     Path | None,
     typer.Option("--record", metavar="FILE", help="Write the run as a trace, which 'apportion simulate' reads."),
@@ -43,6 +45,7 @@ def run(
     cpus: Cpus = None,
     settings: Settings = None,
     record: Recorded = None,
+    anew: Anew = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a job's model on a Ray cluster, and save it.
@@ -50,9 +53,11 @@ def run(
     Example: apportion run examples/diabetes.yaml --policy speed-proportional --workers 2
     """
     chosen = job_of(job, workers, output, settings)
+    chosen = chosen if policy is None else chosen.model_copy(update={"policy": policy})
+    options = RunOptions(address, cpus, record, (job.resolve().parent, Path.cwd()), anew)
     observer = TerminalObserver(Console(stderr=as_json))
     try:
-        summary = run_job(chosen, policy_of(chosen, job, policy), RunOptions(address, cpus, record), observer)
+        summary = run_job(chosen, policy_of(chosen, job, None), options, observer)
     finally:
         observer.close()
     if as_json:

@@ -21,7 +21,7 @@ from scheduler.inventory import NodeView
 from scheduler.outputs import Summary, max_over_mean
 from scheduler.preparation import Prepared
 from scheduler.record_file import RECORD_FILE, in_ranges
-from scheduler.run import RunResult, WorkerReport
+from scheduler.run import Loss, RunResult, WorkerReport
 from scheduler.runner import Observer
 from scheduler.session import Session
 from workers.aggregation import SUM
@@ -110,6 +110,18 @@ class TerminalObserver(Observer):
             self._losses.append((report.round, report.loss))
             description = f"loss {report.loss:.6g}"
         self._progress.update(self._task, completed=report.round, description=description)
+
+    def restored(self, num_rounds: int) -> None:
+        """Say what need not be computed again."""
+        self._console.print(f"\n{num_rounds} rounds are restored from the run's checkpoint", highlight=False)
+
+    def lost(self, loss: Loss) -> None:
+        """Say who is gone."""
+        self._console.print(f"note: {escape(str(loss))}; the others go on with its shards", highlight=False)
+
+    def warned(self, text: str) -> None:
+        """Say what a user should know."""
+        self._console.print(f"note: {escape(text)}", style="yellow", highlight=False)
 
     def communicated(self, result: RunResult) -> None:
         """Print the losses, and what was sent."""

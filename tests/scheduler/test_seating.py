@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from scheduler.run import Seat
-from scheduler.server_run import Seating
+from scheduler.server.seating import Seating
 
 
 def seats(*names: str) -> tuple[Seat, ...]:

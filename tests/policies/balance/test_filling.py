@@ -68,6 +68,12 @@ def test_the_water_level_is_the_optimum_of_a_linear_program(given: Any, total: f
     assert level == pytest.approx(optimum(total, ready, step, limit), abs=1e-6)
 
 
+def test_the_water_level_is_where_the_last_is_full_although_another_would_begin_later() -> None:
+    ready, step = np.array([0.0, 0.0, 4.0, 0.0]), np.array([0.25, 0.5, 0.25, 0.75])
+    level, parts = water_level(5.0, ready, step, np.array([0.0, 0.0, 1.0, 5.0]))
+    assert (level, parts.tolist()) == (3.75, [0.0, 0.0, 0.0, 5.0])
+
+
 def test_the_water_level_by_hand() -> None:
     level, parts = water_level(10.0, np.array([0.0, 2.0, 50.0]), np.array([1.0, 0.5, 0.1]), np.array([3.0, 9.0, 9.0]))
     assert (level, parts.tolist()) == (5.5, [3.0, 7.0, 0.0])  # the first is full at 3, the last too late

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +22,24 @@ from workers.update import Message
 from workers.wire import decode, encode
 from workers.worker_state import CallResult
 
+DEATHS = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError)
+"""What Ray raises where the actor that was called is gone."""
+
+OF_MEMORY = "running low on memory"
+
 LOOK_UP_S = 0.1
 """How long to wait for an answer before looking whether something else has happened."""
+
+
+def how_it_died(error: Exception) -> tuple[str, bool]:
+    """Return in a few words why an actor is gone, and whether for want of memory: Ray tells it in many."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ray.exceptions.OutOfMemoryError) or OF_MEMORY in text:
+        return "Ray killed it, since its node was running low on memory", True
+    if "node" in text and "died" in text and "worker process" not in text:
+        return "its node died", False
+    detail = re.search(r"Worker exit (?:detail|type): (\w[^.;]*)", text.partition("Worker exit type")[2] or text)
+    return f"its process died{f' ({detail[1].strip()})' if detail else ''}", False
 
 
 def sealed(blob: bytes) -> Any:
@@ -100,6 +118,14 @@ class Answer:
         return now_s - self.sent_s - self.result.busy_s - self.result.read_s
 
 
+@dataclass(frozen=True)
+class Gone:
+    """A worker that died at a call: its place, and what Ray says of it."""
+
+    worker: int
+    error: Exception
+
+
 class Calls:
     """Sends calls to workers, with what they need to know, and takes their answers."""
 
@@ -166,13 +192,26 @@ class Calls:
             self._fetching.add(call.worker)
             self._team[call.worker].seat.worker.fetch.remote(call.shards.tolist())
 
-    def next_answer(self, within_s: float) -> Answer | None:
+    def forget(self, worker: int) -> None:
+        """Wait no longer for the answers of a worker."""
+        for reference in [reference for reference, (call, *_) in self._out.items() if call.worker == worker]:
+            del self._out[reference]
+        self._num_out[worker] = 0
+
+    def next_answer(self, within_s: float) -> Answer | Gone | None:
         """Return the next answer, None if there is none for a while, at most ``LOOK_UP_S``."""
-        ready = ray.wait(list(self._out), num_returns=1, timeout=min(max(within_s, 0.0), LOOK_UP_S))[0]
+        timeout_s = min(max(within_s, 0.0), LOOK_UP_S)
+        if not self._out:
+            time.sleep(timeout_s)
+            return None
+        ready = ray.wait(list(self._out), num_returns=1, timeout=timeout_s)[0]
         if not ready:
             return None
         done = ready[0]
-        blob = ray.get(done)
+        try:
+            blob = ray.get(done)
+        except DEATHS as error:
+            return Gone(self._out[done][0].worker, error)
         call, sent_s, num_new, waited = self._out.pop(done)
         result: CallResult = decode(blob)
         self._moved.updates += len(blob)

@@ -1,0 +1,147 @@
+"""What must be known of a run to go on with it: job, data and policy, in ``run.json`` beside its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import scheduler
+from scheduler.checkpoints.storage import LocalFolder, Url, is_url, storage_at
+from scheduler.errors import UserError, shown
+from scheduler.job import Job
+from scheduler.run import Keeping
+from workers.environment import environment
+
+MANIFEST_FILE = "run.json"
+FOLDER = "checkpoints"
+LARGEST_BYTES = 1 << 20
+
+
+class Manifest(BaseModel):
+    """A run as it was begun.
+
+    Attributes
+    ----------
+    run
+        Its own mark, which its checkpoints carry.
+    job
+        With all its fields.
+    policy, search
+        As the user named it, and where modules of the user's own are looked for.
+    numeric_class, apportion
+        With whom the server's bits agree, and the version of this program.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    apportion_run: Literal[1] = 1
+    run: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    job: dict[str, Any]
+    data_sha256: str
+    policy: str | dict[str, Any]
+    search: tuple[str, ...] = ()
+    numeric_class: str = ""
+    apportion: str = ""
+
+    @staticmethod
+    def of(job: Job, data_sha256: str, policy: str | dict[str, Any], search: Sequence[Path]) -> Manifest:
+        """Return that of a run which begins now."""
+        return Manifest(
+            run=secrets.token_hex(8),
+            job=job.model_dump(mode="json"),
+            data_sha256=data_sha256,
+            policy=policy,
+            search=tuple(map(str, search)),
+            numeric_class=environment().numeric_class,
+            apportion=scheduler.__version__,
+        )
+
+    def job_with(self, **fields: Any) -> Job:
+        """Return the job with other fields, none of which changes what is learnt; raises ``UserError``."""
+        try:
+            return Job.model_validate({**self.job, **fields})
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+            listed = "\n".join(f"  job.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in details)
+            raise UserError(f"the job in {MANIFEST_FILE} is none:\n{listed}") from None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The place of a run's checkpoints: the folder in its output, and where else they lie if that is asked for."""
+
+    folder: LocalFolder
+    elsewhere: LocalFolder | Url | None
+    where: str
+
+    @staticmethod
+    def of(job: Job) -> Kept:
+        """Return that of a job; raises ``UserError`` for an address that cannot be used."""
+        folder = job.output / FOLDER
+        other = job.recovery.checkpoints
+        if other is None:
+            return Kept(LocalFolder(folder), None, str(folder.resolve()))
+        where = other if is_url(other) else str(Path(other).resolve())
+        return Kept(LocalFolder(folder), storage_at(where), where)
+
+    @property
+    def storage(self) -> LocalFolder | Url:
+        """Where the checkpoints lie."""
+        return self.elsewhere or self.folder
+
+    def keeping(self, job: Job) -> Keeping:
+        """Return what a server is told of it."""
+        return Keeping(self.where, job.recovery.every_s, job.recovery.keep)
+
+    def begin(self, manifest: Manifest) -> None:
+        """Forget whatever run was here before, and write down this one; raises ``RunFailedError`` if it cannot be."""
+        self.clear()
+        self.write(manifest)
+
+    def write(self, manifest: Manifest) -> None:
+        """Write down what must be known of a run, in both places."""
+        text = json.dumps(manifest.model_dump(mode="json"), indent=2).encode() + b"\n"
+        for place in (self.storage, self.folder):
+            place.write(MANIFEST_FILE, [text])
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self.storage.clear()
+        self.folder.clear()
+
+    @property
+    def num_checkpoints(self) -> int:
+        """How many checkpoints there are, of whatever run."""
+        return sum(name.endswith(".checkpoint") for name in self.storage.names())
+
+
+def read_manifest(output: str) -> Manifest:
+    """Read what is known of the run in an output folder, or at the address of its checkpoints.
+
+    Raises
+    ------
+    UserError
+        If there is none, or it is damaged, or of another version.
+    """
+    place = storage_at(output if is_url(output) else str(Path(output) / FOLDER))
+    where = f"{output}/{MANIFEST_FILE}" if is_url(output) else str(Path(output) / FOLDER / MANIFEST_FILE)
+    blob = place.read(MANIFEST_FILE)
+    if blob is None:
+        raise UserError(
+            f"{output}: no run to go on with: {where} is not there, which a run writes when it begins and removes when "
+            "it has ended"
+        )
+    if len(blob) > LARGEST_BYTES:
+        raise UserError(f"{where}: over {LARGEST_BYTES:,} bytes")
+    try:
+        return Manifest.model_validate_json(blob)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        field = ".".join(map(str, detail["loc"]))
+        raise UserError(f"{where}: not a run: {field}: {detail['msg']}, got {shown(detail['input'])}") from None
