@@ -41,12 +41,16 @@ class Mending:
     def mend(self, progress: Progress, num_rounds: int) -> tuple[tuple[Loss, ...], tuple[Grant, ...]]:
         """Return the losses that are new, and the leases whose workers are gone: they are to be replaced.
 
+        Who has been replaced before takes part if it is there by now.
+
         Raises
         ------
         RunFailedError
             If the same worker dies again and again.
         """
         self._note_rounds(num_rounds)
+        for died in self.gang.arrive():
+            self._count(died.worker, f"worker {died.worker} died before it could take part")
         new = tuple(loss for loss in progress.losses if loss.id not in self._seen)
         return new, tuple(lease for loss in new if (lease := self._gone(loss)) is not None)
 

@@ -233,9 +233,10 @@ class ServerRun:
     def _welcome(self, calls: Calls, rounds: Rounds) -> None:
         """Take word of those who have read their first shards by now."""
         read, died = self._team.welcome()
-        for num_bytes in read:
+        for place, num_bytes in read.items():
             self._moved.shards += num_bytes
             self._log.read(num_bytes)
+            self._watch.beat(place, self._now_s(), 0)  # from now on it is heard of, or it is silent
         for place in died:
             self._hand_over(place, calls, rounds)
 

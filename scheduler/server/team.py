@@ -91,8 +91,8 @@ class Team:
         """Count who has not read its first shards."""
         self.num_coming = sum(member.taken is not None for member in self.here)
 
-    def welcome(self) -> tuple[list[int], list[int]]:
-        """Take word of those who have read their first shards by now: the bytes that they read, and who died of it.
+    def welcome(self) -> tuple[dict[int, int], list[int]]:
+        """Take word of those who have read their first shards by now: place -> bytes read; and who died of it.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class Team:
             If they compute with other kernels than those who are here.
         """
         coming = {member.taken: place for place, member in enumerate(self.here) if member.taken is not None}
-        read, died = [], []
+        read, died = dict[int, int](), list[int]()
         for reference in ray.wait(list(coming), num_returns=len(coming), timeout=0)[0] if coming else ():
             member = self.here[coming[reference]]
             try:
@@ -111,7 +111,7 @@ class Team:
                 continue
             member.taken = None
             self.num_coming -= 1
-            read.append(num_bytes)
+            read[coming[reference]] = num_bytes
             self._refuse_mixed_kernels()
         return read, died
 

@@ -197,7 +197,7 @@ def test_an_address_is_for_fsspec(tmp_path: Path) -> None:
     assert keeper.latest().tree["value"].tolist() == [0, 1, 2]  # type: ignore[union-attr]
     place.clear()
     assert place.names() == []
-    with pytest.raises(UserError, match="nothing://x: .*[Pp]rotocol"):
+    with pytest.raises(UserError, match=r"nothing://x: .*[Pp]rotocol"):
         storage_at("nothing://x")
 
 

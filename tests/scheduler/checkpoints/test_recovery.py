@@ -239,9 +239,9 @@ def _asynchronous_step(
     for worker in parts:
         store.come(worker)
     worker = str(random.choice(sorted(parts)))
-    for other in parts:
+    for other, mine in parts.items():
         if store.may_pull(other):
-            store.pull(other, parts[other])
+            store.pull(other, mine)
     message = store.message_for(worker)
     sums = call_update(training.problem, message, [shards[int(shard)] for shard in parts[worker]], {})
     return store.offer(worker, message.version, parts[worker], sums).report
