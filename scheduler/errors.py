@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from workers.errors import did_you_mean
+from workers.errors import brief, did_you_mean, shown
+
+__all__ = [
+    "MOST_CHARACTERS",
+    "MOST_MISTAKES",
+    "LostActorError",
+    "Mistakes",
+    "RunFailedError",
+    "UserError",
+    "shown",
+    "unknown",
+]
 
 MOST_MISTAKES = 20
+MOST_CHARACTERS = 1000
+"""Of what is said of one mistake."""
 
 
 class UserError(Exception):
@@ -39,7 +51,8 @@ class Mistakes:
         """Note a mistake in a line (from 1); ``field`` may be empty."""
         self._num += 1
         if len(self._found) < MOST_MISTAKES:
-            self._found.append(f"{self.path}:{line}: {f'{field}: ' if field else ''}{what}")
+            where = f"{brief(field)}: " if field else ""
+            self._found.append(f"{self.path}:{line}: {where}{brief(what, MOST_CHARACTERS)}")
 
     def tell(self) -> None:
         """Raise ``UserError`` with what was noted; nothing happens if that is nothing."""
@@ -50,12 +63,4 @@ class Mistakes:
 
 def unknown(kind: str, got: str, choices: Iterable[str]) -> str:
     """Return the message for a name that does not exist, with the nearest one that does."""
-    return f"unknown {kind} '{got}'. {did_you_mean(got, choices)}"
-
-
-def shown(value: Any) -> str:
-    """Return a value as a file has it, in one line."""
-    text = repr(value)
-    if value is None or isinstance(value, bool):
-        text = "nothing" if value is None else str(value).lower()
-    return text if len(text) <= 80 else text[:77] + "..."
+    return f"unknown {kind} '{brief(got)}'. {did_you_mean(got, choices)}"
