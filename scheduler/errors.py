@@ -57,8 +57,12 @@ class Mistakes:
     def tell(self) -> None:
         """Raise ``UserError`` with what was noted; nothing happens if that is nothing."""
         if self._num:
-            more = [f"... and {self._num - len(self._found)} more"] if self._num > len(self._found) else []
-            raise UserError("\n".join([*self._found, *more]))
+            raise self.error()
+
+    def error(self) -> UserError:
+        """Return the error with what was noted."""
+        more = [f"... and {self._num - len(self._found)} more"] if self._num > len(self._found) else []
+        return UserError("\n".join([*self._found, *more]))
 
 
 def unknown(kind: str, got: str, choices: Iterable[str]) -> str:

@@ -96,7 +96,9 @@ def read_weights(told: Description) -> dict[str, Floats]:
 
 def _arrays(told: Description, archive: Archive, num_bytes: int) -> dict[str, Floats]:
     if archive.is_packed:
-        raise DataError(f"{archive.path}: is packed, and a model's weights are not; the run that writes them stores them")
+        raise DataError(
+            f"{archive.path}: is packed, and a model's weights are not; the run that writes them stores them"
+        )
     shapes = {name: archive.header(name).shape for name in archive.names}
     if 8 * sum(map(math.prod, shapes.values())) > num_bytes or shapes != _expected(told, num_bytes // 8):
         listed = brief(", ".join(f"{name} {shape}" for name, shape in shapes.items()), 300)
@@ -128,7 +130,9 @@ def _described(file: Path, found: Mapping[str, Any]) -> Description:
         raise DataError(f"classes: {shown(found['classes'])} do not go together with objective {objective.name}")
     if refusal := objective.refuse(len(classes or ())):
         raise DataError(f"classes: {refusal}")
-    weights = found["weights"]
+    weights = _mapping("weights", found["weights"])
+    if Path(_text("weights.file", weights["file"])).name != WEIGHTS_FILE:
+        raise DataError(f"weights.file: must be {WEIGHTS_FILE}, got {shown(weights['file'])}")
     return Description(
         file=file,
         name=_text("name", found["name"]),
@@ -139,7 +143,7 @@ def _described(file: Path, found: Mapping[str, Any]) -> Description:
         classes=classes,
         columns=_columns(found["columns"], names),
         provenance=_mapping("provenance", found["provenance"]),
-        weights_file=file.parent / Path(_text("weights.file", weights["file"])).name,
+        weights_file=file.parent / WEIGHTS_FILE,
         weights_sha256=_text("weights.sha256", weights["sha256"]),
         model_sha256=_text("model_sha256", found["model_sha256"]),
     )
@@ -177,7 +181,7 @@ def _columns(found: Any, names: tuple[str, ...]) -> tuple[Column, ...]:
             _texts("columns.categories", column["categories"]),
             tuple(_number("columns.means", mean) for mean in column.get("means", ())),
         )
-        for column in _list("columns", found)
+        for column in (_mapping("columns", one) for one in _list("columns", found))
     )
     if columns and tuple(name for column in columns for name in column.feature_names) != names:
         raise DataError(f"columns: are {len(columns)} that do not make the {len(names)} features")

@@ -1,8 +1,8 @@
 """``python -m benchmarks.fuzz``: broken files by the thousand, and what reading them did.
 
 Allowed is success, or one clear message of the errors that end with exit code 2. All else is a finding: another
-exception, a message that is empty or endless, over 10 s, over 500 MB, a process that dies, a file that appears. Findings
-are kept, and ``--replay FILE`` runs one again.
+exception, a message that is empty or endless, over 10 s, over 500 MB, a process that dies, a file that appears.
+Findings are kept, and ``--replay FILE`` runs one again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from benchmarks.fuzz.cases import Case, drawn
-from benchmarks.fuzz.judging import Child, Name, Verdict, guard, judged
+from benchmarks.fuzz.judging import Child, Name, Verdict, guard, judged, warm_up
 from benchmarks.fuzz.targets import TARGETS
 
 
@@ -44,6 +44,7 @@ class Tally:
 def run(names: Iterable[Name], num_processes: int = 2) -> Iterator[tuple[Name, Verdict]]:
     """Judge cases in processes of their own, and yield what came of each."""
     left = iter(names)
+    warm_up(list(TARGETS))
     children = [Child() for _ in range(num_processes)]
     busy: dict[int, Name] = {}
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -15,10 +16,28 @@ import numpy as np
 
 from benchmarks.fuzz import mutations
 from workers.data.npy_file import UNREADABLE
+from workers.model import sha256_of
 
 MAGIC = b"\x93NUMPY"
 DTYPES = (
-    *("<f8", "<f4", "<f2", ">f8", "<f16", "<i8", "|b1", "<c16", "|O", "<U5", "<U0", "|V8", "<M8[s]", "|S3", "<u1", "f8,i4"),
+    *(
+        "<f8",
+        "<f4",
+        "<f2",
+        ">f8",
+        "<f16",
+        "<i8",
+        "|b1",
+        "<c16",
+        "|O",
+        "<U5",
+        "<U0",
+        "|V8",
+        "<M8[s]",
+        "|S3",
+        "<u1",
+        "f8,i4",
+    ),
     *("<U1000000", "|V0", "|S0", "<f999", "9" * 50, "<i4", "|i1"),
 )
 SIZES = (0, 1, 2, 3, 10**6, 10**9, 10**15, 2**31, 2**63, 10**30, -1, -(10**15), True)
@@ -46,7 +65,9 @@ def header(draw: random.Random, content: bytes) -> bytes:
     elif what == 2:
         told = b"(" * draw.choice((50, 5000)) + told
     elif what == 3:
-        values = draw.choice((b"", values[:-1], values * 2, b"\xff" * len(values), b"\0" * len(values), b"\x7f\xf0" * 40))
+        values = draw.choice(
+            (b"", values[:-1], values * 2, b"\xff" * len(values), b"\0" * len(values), b"\x7f\xf0" * 40)
+        )
     elif what == 4:
         values = pickle.dumps(np.array([Bite()], dtype=object), protocol=3)
         told = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n"
@@ -96,6 +117,8 @@ def resigned(files: dict[str, bytes], name: str) -> None:
     try:
         told = json.loads(files.get("model.json", b""))
         told["weights"]["sha256"] = hashlib.sha256(files[name]).hexdigest()
+        with contextlib.suppress(*UNREADABLE), np.load(io.BytesIO(files[name])) as arrays:
+            told["model_sha256"] = sha256_of({one: arrays[one] for one in arrays.files})
         files["model.json"] = json.dumps(told).encode("utf-8", "surrogatepass")
     except (ValueError, TypeError, KeyError, RecursionError):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import resource
@@ -17,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
 
-from benchmarks.fuzz.cases import Case, drawn
+from benchmarks.fuzz.cases import Case, drawn, seeds_of
 from benchmarks.fuzz.targets import TARGETS
 from policies.interface import PolicyError
 from scheduler.errors import RunFailedError, UserError
@@ -42,6 +43,7 @@ class Verdict:
     peak_mb: float
     where: str = ""
     told: str = ""
+    after_mb: float = 0.0
 
 
 class HangError(BaseException):
@@ -57,13 +59,13 @@ def judged(case: Case) -> Verdict:
         _forget_peak()
         began_s = time.perf_counter()
         outcome, where, told = _outcome(case, folder)
-        took_s, peak_mb = time.perf_counter() - began_s, _peak_mb()
+        took_s, peak_mb, after_mb = time.perf_counter() - began_s, _mb("VmHWM:"), _mb("VmRSS:")
         made = {path.name for path in folder.iterdir()} - before - {"again.jsonl"}
     if outcome != "finding" and peak_mb > LIMIT_MB:
         outcome, where = "finding", f"{case.kind}: {peak_mb:.0f} MB"
     if outcome != "finding" and made:
         outcome, where = "finding", f"{case.kind}: made {sorted(made)}"
-    return Verdict(outcome, took_s, peak_mb, where, told)
+    return Verdict(outcome, took_s, peak_mb, where, told, after_mb)
 
 
 def _outcome(case: Case, folder: Path) -> tuple[str, str, str]:
@@ -110,11 +112,23 @@ def _forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def _peak_mb() -> float:
+def _mb(field: str) -> float:
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(field):
             return float(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def warm_up(kinds: list[str]) -> None:
+    """Make the seeds, and read each once unbroken, so that processes that are forked need not; they must be readable."""
+    for kind in kinds:
+        for files in seeds_of(kind):
+            if kind == "parquet":  # its threads would not be there in a fork
+                importlib.import_module("pyarrow.parquet")
+                continue
+            with tempfile.TemporaryDirectory() as name, chdir(name), suppress(DataError, UserError):
+                Case(kind, files, 0).write(Path(name))
+                TARGETS[kind](Path(name), random.Random(0))  # noqa: S311
 
 
 class Child:
@@ -124,6 +138,7 @@ class Child:
         self._start()
 
     def _start(self) -> None:
+        self.first_mb = _mb("VmRSS:")
         self.connection, theirs = Pipe()
         self.pid = os.fork()
         if self.pid:
@@ -147,6 +162,9 @@ class Child:
         if wait([self.connection], timeout=0):
             with suppress(EOFError, OSError):
                 found: Verdict = self.connection.recv()
+                if found.after_mb > self.first_mb + 150.0:  # what one case leaves behind is not the next one's
+                    self.end()
+                    self._start()
                 return found
             how = f"died: {os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])}"
         elif self.hangs:

@@ -14,7 +14,12 @@ NUMBERS: tuple[Any, ...] = (
     *(0.5, -0.0, 1e-308, 5e-324, 1e308, -1e308, float("nan"), float("inf"), float("-inf")),
 )
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # what is tested has a loader of its own
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
 
 TEXTS = (
     *("", " ", "\0", "\n", "nan", "1e999", "0x10", "1_000", "٣", "-", ".", "..", "../../x", "/etc/passwd", "/dev/zero"),
@@ -23,8 +28,37 @@ TEXTS = (
 )
 VALUES: tuple[Any, ...] = (*NUMBERS, *TEXTS, True, False, None, [], {}, [[]], {"a": 1}, ["a"], [0, 1])
 TOKENS = (
-    *(b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b'"', b"'", b",", b",,,,", b":", b"\t", b"\r", b"\r\n", b"\n\n", b"#", b"&a "),
-    *(b"*a", b"<<: ", b"!!binary ", b"!!set ", b"? ", b"- ", b"---\n", b"...\n", b"%YAML 9.9\n", b"{", b"}", b"[", b"]"),
+    *(
+        b"\0",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        b'"',
+        b"'",
+        b",",
+        b",,,,",
+        b":",
+        b"\t",
+        b"\r",
+        b"\r\n",
+        b"\n\n",
+        b"#",
+        b"&a ",
+    ),
+    *(
+        b"*a",
+        b"<<: ",
+        b"!!binary ",
+        b"!!set ",
+        b"? ",
+        b"- ",
+        b"---\n",
+        b"...\n",
+        b"%YAML 9.9\n",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+    ),
     *(b"[" * 2000, b"{a: " * 500, b"1e999", b"-", b"9" * 5000, b"0x" + b"f" * 5000, b"1:" * 300, b"\xed\xa0\x80"),
     *(b"a," * 20_000, b"x" * 150_000, b"\xe2\x80\xa8", b"\x85", b"1:1 " * 2000, b"nan", b"inf", b"\\ud800"),
 )
@@ -128,7 +162,7 @@ def tree_of(suffix: str) -> Callable[[random.Random, bytes], bytes]:
         try:
             value = json.loads(content) if suffix == ".json" else yaml.load(content, _LOADER)  # noqa: S506
             changed = tree(draw, value)
-            text = json.dumps(changed) if suffix == ".json" else yaml.dump(changed, Dumper=_DUMPER, sort_keys=False)
+            text = json.dumps(changed) if suffix == ".json" else yaml.dump(changed, Dumper=_Dumper, sort_keys=False)
         except (ValueError, TypeError, yaml.YAMLError, RecursionError, OverflowError):
             return content
         return text.encode("utf-8", "surrogatepass")

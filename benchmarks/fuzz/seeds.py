@@ -92,8 +92,13 @@ def traces() -> list[Files]:
             "t.csv": f"{pods}p0,500,1,0,0,,5,25,15\np1,2000,2,1,250,T4|V100,0,10,0\np2,1000,1,2,1000,,3,9,\n".encode(),
             OPENB_NODES: b"sn,cpu_milli,memory_mib,gpu,model\nn0,64000,1024,2,T4\nn1,1000,8,0,\n",
         },
-        {"t.trace": (line.format("static") + line.format("gns")).encode(), THROUGHPUTS: json.dumps({"v100": rates}).encode()},
-        {"t.csv": b"job_id,submitted_s,gpus,duration_s,cpu,memory_gib,tenant,status\nb,9,4,100,8,16,v,F\na,3,0,7,,,,P\n"},
+        {
+            "t.trace": (line.format("static") + line.format("gns")).encode(),
+            THROUGHPUTS: json.dumps({"v100": rates}).encode(),
+        },
+        {
+            "t.csv": b"job_id,submitted_s,gpus,duration_s,cpu,memory_gib,tenant\nb,9,4,100,8,16,v\na,3,0,7,,,\n"
+        },
         {"t.csv": times.encode()},
     ]
 
@@ -104,7 +109,11 @@ def _csv() -> list[Files]:
 
 
 def _libsvm() -> list[Files]:
-    return [{"t.libsvm": LIBSVM.encode()}, {"t.libsvm": b"1 qid:1 1:2\n-1 1:3\n"}, {"t.libsvm.gz": gzip.compress(LIBSVM.encode())}]
+    return [
+        {"t.libsvm": LIBSVM.encode()},
+        {"t.libsvm": b"1 qid:1 1:2\n-1 1:3\n"},
+        {"t.libsvm.gz": gzip.compress(LIBSVM.encode())},
+    ]
 
 
 def _arrays() -> list[Files]:
@@ -156,9 +165,7 @@ def models() -> list[Files]:
         for architecture in (Linear(3, outputs), Mlp(3, outputs, hidden=(4, 2))):
             parameters = architecture.start(np.random.default_rng(0)) + 0.1
             arrays = architecture.to_arrays(parameters, Columns.raw(3))
-            model = Model(
-                "m", OBJECTIVES[objective], architecture, names, "y", classes, table, arrays, {"rounds": 3}
-            )  # type: ignore[arg-type]  # classes are texts or numbers
+            model = Model("m", OBJECTIVES[objective], architecture, names, "y", classes, table, arrays, {"rounds": 3})  # type: ignore[arg-type]  # classes are texts or numbers
             found.append({**_saved(model), "rows.csv": rows})
     return found
 

@@ -15,7 +15,7 @@ from scheduler.job_file import load_job
 from scheduler.outputs import predictions_csv
 from scheduler.preparation import prepare
 from scheduler.replaying import replay_output
-from scheduler.simulation.traces.load import load_trace
+from scheduler.simulation.traces.load import KINDS, load_trace
 from scheduler.simulation.traces.trace_file import write_trace
 from workers.data.csv_source import CsvSource
 from workers.data.features import read_table
@@ -52,9 +52,8 @@ def read_cluster(folder: Path, draw: random.Random) -> None:
 
 def read_trace(folder: Path, draw: random.Random) -> None:
     """Read a trace, the machines that belong to it, too, and write the jobs as our own trace."""
-    del draw
     (path,) = folder.glob("t.*")
-    trace = load_trace(path)
+    trace = load_trace(path, draw.choice((None, *KINDS)) if draw.random() < 0.3 else None)
     if trace.fleet is not None:
         trace.fleet.table()
     write_trace(trace.workload, folder / "again.jsonl")
@@ -82,7 +81,9 @@ def _data(source: Callable[[Path, random.Random], Source]) -> Callable[[Path, ra
         (path,) = folder.glob("t.*")
         made = source(path, draw)
         info = made.describe(draw.choice(("classification", "regression")))
-        data = DataSet(made, info, 0.2, 0, min(3, max(1, info.num_rows // 2)), split=draw.choice(("shuffled", "contiguous")))
+        data = DataSet(
+            made, info, 0.2, 0, min(3, max(1, info.num_rows // 2)), split=draw.choice(("shuffled", "contiguous"))
+        )
         data.load(range(data.num_shards))
         columns = info.columns if draw.random() < 0.8 else tuple(replace(one, means=()) for one in info.columns)
         read_table(path, info.feature_names, columns)
@@ -92,10 +93,10 @@ def _data(source: Callable[[Path, random.Random], Source]) -> Callable[[Path, ra
 
 def _table(draw: random.Random) -> dict[str, Any]:
     return {
-        "target": draw.choice(("target", "target", "target", "absent")),
+        "target": draw.choice(("target",) * 9 + ("absent",)),
         "missing": draw.choice(("error", "drop", "mean")),
         "text": draw.choice(("error", "drop", "one-hot", "one-hot")),
-        "weight": draw.choice((None, None, "weight")),
+        "weight": draw.choice((None,) * 5 + ("weight",)),
         "dtype": draw.choice(("auto", "float32")),
     }
 

@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.errors import DataError, brief, did_you_mean
+from workers.errors import DataError, brief, did_you_mean, shown
 from workers.reading import check_expansion
 
 UNREADABLE = (
@@ -28,6 +28,7 @@ UNREADABLE = (
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _SUFFIX = ".npy"
+MOST_DIMENSIONS = 8
 
 
 class Header(NamedTuple):
@@ -58,8 +59,9 @@ def read_header(file: IO[bytes], num_bytes: int) -> Header:
     header = Header(*_HEADERS[version](file), file.tell())
     if header.dtype.hasobject:
         raise ValueError("it holds objects, which would have to be unpickled")
-    if header.dtype.kind not in "biufcUS" or not header.dtype.itemsize or any(size < 0 for size in header.shape):
-        raise ValueError(f"it holds {brief(str(header.dtype))} of shape {header.shape}")
+    plain = header.dtype.kind in "biufcUS" and header.dtype.itemsize and len(header.shape) <= MOST_DIMENSIONS
+    if not plain or not all(_is_size(size) for size in header.shape):
+        raise ValueError(f"it holds {brief(str(header.dtype))} of shape {shown(header.shape)}")
     if header.nbytes > num_bytes - header.offset:
         raise ValueError(f"its header claims {header.nbytes:,} bytes, it has {num_bytes - header.offset:,}")
     return header
@@ -110,7 +112,7 @@ class Archive:
             values = np.empty(math.prod(header.shape), dtype=header.dtype)
             fill(file, values)
             if header.dtype.kind == "U":
-                "".join(values.tolist()).encode()  # a ValueError for what is no character
+                _check_characters(values.view(header.dtype.byteorder.replace("|", "=") + "u4"))
         return values.reshape(header.shape, order="F" if header.by_columns else "C")
 
     @contextmanager
@@ -142,6 +144,16 @@ def opened_archive(path: str | Path) -> Iterator[Archive]:
         raise unreadable(path, error) from error
     with archive:
         yield Archive(path, archive)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**48
+
+
+def _check_characters(codes: NDArray[np.uint32]) -> None:
+    """Raise ``ValueError`` for numbers that are no characters, or half a pair of some."""
+    if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any():
+        raise ValueError("it holds texts that are none")
 
 
 def fill(file: IO[bytes], values: NDArray[Any]) -> None:
