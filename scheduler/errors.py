@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from workers.errors import MOST_CHARACTERS as MOST_MESSAGE
 from workers.errors import brief, did_you_mean, shown
 
 __all__ = [
@@ -19,12 +20,15 @@ __all__ = [
 ]
 
 MOST_MISTAKES = 20
-MOST_CHARACTERS = 1000
+MOST_CHARACTERS = 500
 """Of what is said of one mistake."""
 
 
 class UserError(Exception):
     """Bad input: the message says what is wrong, where, what was got and what to do. Exit code 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(brief(message, MOST_MESSAGE))
 
 
 class RunFailedError(Exception):

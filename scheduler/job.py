@@ -37,6 +37,8 @@ class BundleSpec(Section):
     def _room_for_something(cls, memory: ByteSize) -> ByteSize:
         if memory < 1:
             raise ValueError(f"must be more than 0 bytes, got {int(memory)}")
+        if memory >= 2**63:
+            raise ValueError(f"must be fewer than 2^63 bytes, got {shown(int(memory))}")
         return memory
 
     def resources(self) -> Resources:

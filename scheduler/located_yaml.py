@@ -27,7 +27,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event = self.peek_event()  # type: ignore[no-untyped-call]
             what = f"aliases (*{event.anchor}) are not allowed; write the value out"
             raise _AliasError(None, None, what, event.start_mark)
         return super().compose_node(parent, index)
@@ -99,7 +99,7 @@ def read(path: Path) -> LocatedYaml:
     try:
         root, value = _composed(text)
     except _AliasError as error:
-        raise UserError(f"{path}:{_line(error)}: {brief(error.problem)}") from None
+        raise UserError(f"{path}:{_line(error)}: {brief(str(error.problem))}") from None
     except yaml.MarkedYAMLError as error:
         raise UserError(f"{path}:{_line(error)}: not valid YAML: {brief(error.problem or str(error), 300)}") from None
     except yaml.reader.ReaderError as error:

@@ -72,5 +72,7 @@ def _prepared(path: Path, stored: StoredRecord) -> Prepared:
     prepared = prepare(job)
     found = prepared.data.info.fingerprint
     if found != stored.data_sha256:
-        raise UserError(f"{path}: the data has changed since the run: it was {brief(stored.data_sha256)}, and is {found}")
+        raise UserError(
+            f"{path}: the data has changed since the run: it was {brief(stored.data_sha256)}, and is {found}"
+        )
     return prepared

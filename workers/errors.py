@@ -10,10 +10,15 @@ MAX_ALIKE = 3
 _MAX_LISTED = 30
 _MAX_SHOWN = 80
 _MAX_WORDS = 1000
+MOST_CHARACTERS = 12_000
+"""Of a message, whatever names and values it repeats."""
 
 
 class DataError(ValueError):
     """Data that cannot be used; the message says what is wrong, where, what was got and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(brief(message, MOST_CHARACTERS))
 
 
 def brief(text: str, most: int = _MAX_SHOWN) -> str:

@@ -112,11 +112,11 @@ def _arrays(told: Description, archive: Archive, num_bytes: int) -> dict[str, Fl
     return arrays
 
 
-def _expected(told: Description, most_values: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the architecture's arrays; none where they would not fit into the file."""
+def _expected(told: Description, most_values: int) -> dict[str, tuple[int, ...]] | None:
+    """Return the shapes of the architecture's arrays; None where they would not fit into the file."""
     architecture = told.architecture
     if architecture.num_parameters > most_values:
-        return {}
+        return None
     zeros, columns = np.zeros(architecture.num_parameters), Columns.raw(architecture.num_features)
     return {name: array.shape for name, array in architecture.to_arrays(zeros, columns).items()}
 
@@ -157,7 +157,8 @@ def _objective(found: Any) -> Objective:
     known = OBJECTIVES[name]
     if options.keys() != known.describe().keys():
         raise DataError(f"objective: {name} has the options {list(known.describe())}, got {shown(list(options))}")
-    return replace(known, **{option: _number(f"objective.{option}", value) for option, value in options.items()})
+    numbers: dict[str, Any] = {option: _number(f"objective.{option}", value) for option, value in options.items()}
+    return replace(known, **numbers)
 
 
 def _architecture(found: Any, num_features: int, num_outputs: int) -> Architecture:

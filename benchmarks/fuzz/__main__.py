@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from benchmarks.fuzz import commands
 from benchmarks.fuzz.cases import Case, drawn
 from benchmarks.fuzz.judging import Child, Name, Verdict, guard, judged, warm_up
 from benchmarks.fuzz.targets import TARGETS
@@ -76,6 +78,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default=",".join(TARGETS), help="kinds, with commas between them")
+    parser.add_argument("--commands", action="store_true", help="run the real command for each case (a second or two)")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--findings", type=Path, default=Path("runs/fuzz"), help="where findings are kept")
     parser.add_argument("--json", type=Path)
@@ -88,12 +91,15 @@ def main() -> None:
         console.print(f"{verdict.outcome} {verdict.where}\n{verdict.told}", markup=False, highlight=False)
         sys.exit(verdict.outcome == "finding")
     kinds = options.only.split(",")
+    judging = run(names_of(kinds, options.cases, options.seed), options.processes)
+    if options.commands:
+        kinds, judging = list(commands.KINDS), _commanded(options.cases, options.seed, options.processes)
     tallies, places = {kind: Tally() for kind in kinds}, Counter[str]()
     began_s = time.perf_counter()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("fuzzing", total=options.cases)
-        for name, verdict in run(names_of(kinds, options.cases, options.seed), options.processes):
+        for name, verdict in judging:
             tallies[name[0]].add(verdict)
             progress.advance(task)
             if verdict.outcome == "finding":
@@ -107,6 +113,12 @@ def main() -> None:
     if options.json:
         _write(options.json, options, tallies, places, time.perf_counter() - began_s)
     sys.exit(bool(places))
+
+
+def _commanded(num: int, seed: int, num_processes: int) -> Iterator[tuple[Name, Verdict]]:
+    names = list(names_of(list(commands.KINDS), num, seed))
+    with ThreadPoolExecutor(num_processes) as pool:
+        yield from zip(names, pool.map(lambda name: commands.run_command(drawn(*name)), names), strict=True)
 
 
 def _keep(folder: Path, case: Case, verdict: Verdict, number: int) -> Path:

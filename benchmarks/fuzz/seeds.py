@@ -96,9 +96,7 @@ def traces() -> list[Files]:
             "t.trace": (line.format("static") + line.format("gns")).encode(),
             THROUGHPUTS: json.dumps({"v100": rates}).encode(),
         },
-        {
-            "t.csv": b"job_id,submitted_s,gpus,duration_s,cpu,memory_gib,tenant\nb,9,4,100,8,16,v\na,3,0,7,,,\n"
-        },
+        {"t.csv": b"job_id,submitted_s,gpus,duration_s,cpu,memory_gib,tenant\nb,9,4,100,8,16,v\na,3,0,7,,,\n"},
         {"t.csv": times.encode()},
     ]
 

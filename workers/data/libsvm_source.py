@@ -73,8 +73,8 @@ class LibsvmSource(Source):
         num_features = self.num_features or width
         if num_features > max(lib.FREE_FEATURES, int(row_values.sum())):
             raise DataError(
-                f"{self.path}: {num_features:,} features, but it stores {int(row_values.sum()):,} values. With more than "
-                f"{lib.FREE_FEATURES:,} features there must be a value for each. Number them without gaps."
+                f"{self.path}: {num_features:,} features, but it stores {int(row_values.sum()):,} values. With more "
+                f"than {lib.FREE_FEATURES:,} features there must be a value for each. Number them without gaps."
             )
         names = self._names(num_features)
         layout = Layout(lib.BLOCK_ROWS, np.array(offsets, dtype=np.int64), np.array(lines, dtype=np.int64))
