@@ -19,7 +19,7 @@ KINDS = ("job", "cluster", "trace", "csv", "libsvm", "model", "record", "npy")
 
 
 def run_command(case: Case) -> Verdict:
-    """Run the command that reads such a case, in its folder; exit code 0 or 2 without a traceback is as it should be."""
+    """Run the command that reads such a case, in its folder; good is 0 or 2 without a traceback."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         folder = Path(name)
         case.write(folder)

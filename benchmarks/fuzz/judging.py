@@ -120,7 +120,7 @@ def _mb(field: str) -> float:
 
 
 def warm_up(kinds: list[str]) -> None:
-    """Make the seeds, and read each once unbroken, so that processes that are forked need not; they must be readable."""
+    """Make the seeds, and read each once unbroken, so that the processes that are forked need not."""
     for kind in kinds:
         for files in seeds_of(kind):
             if kind == "parquet":  # its threads would not be there in a fork

@@ -73,8 +73,8 @@ class Fleet:
         most = max((machine.capacity.gpu for machine in self.machines), default=0.0)
         if len(self.machines) * most > MOST_PLACES:
             raise UserError(
-                f"{self.source}: {len(self.machines):,} machines, one with {most:g} GPUs: their product must be at most "
-                f"{MOST_PLACES:,}"
+                f"{self.source}: {len(self.machines):,} machines, one with {most:g} GPUs: their product must be at "
+                f"most {MOST_PLACES:,}"
             )
 
     def __len__(self) -> int:
