@@ -16,6 +16,7 @@ from benchmarks.fuzz.__main__ import names_of, run
 from benchmarks.fuzz.cases import Case, drawn, seeds_of
 from benchmarks.fuzz.commands import run_command
 from scheduler.errors import UserError
+from workers.errors import DataError
 
 KINDS = list(targets.TARGETS)
 
@@ -30,12 +31,16 @@ def test_what_is_not_broken_is_read(kind: str, tmp_path: Path) -> None:
         folder.mkdir()
         Case(kind, files, 0).write(folder)
         with chdir(folder):
-            try:
-                targets.TARGETS[kind](folder, random.Random(3))  # noqa: S311
-                accepted += 1
-            except (UserError, ValueError) as error:
-                assert str(error)
-    assert accepted >= len(seeds_of(kind)) / 3
+            accepted += any(is_read(kind, folder, option) for option in range(20))
+    assert accepted >= len(seeds_of(kind)) / 2
+
+
+def is_read(kind: str, folder: Path, option: int) -> bool:
+    try:
+        targets.TARGETS[kind](folder, random.Random(option))  # noqa: S311
+    except (UserError, DataError):
+        return False
+    return True
 
 
 def test_a_case_is_the_same_again(tmp_path: Path) -> None:
@@ -84,7 +89,7 @@ def _writes() -> None:
     ],
 )
 def test_what_is_wrong_is_found(does: object, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "LIMIT_S", 1.0)
+    monkeypatch.setattr(judging, "LIMIT_S", 4.0)
     wrong = {"csv": lambda folder, draw: does()}  # type: ignore[operator]
     monkeypatch.setattr(judging, "TARGETS", wrong)
     monkeypatch.setattr("benchmarks.fuzz.__main__.warm_up", lambda kinds: None)
