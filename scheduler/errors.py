@@ -27,7 +27,7 @@ MOST_CHARACTERS = 500
 class UserError(Exception):
     """Bad input: the message says what is wrong, where, what was got and what to do. Exit code 2."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str = "") -> None:
         super().__init__(brief(message, MOST_MESSAGE))
 
 

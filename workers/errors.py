@@ -17,7 +17,7 @@ MOST_CHARACTERS = 12_000
 class DataError(ValueError):
     """Data that cannot be used; the message says what is wrong, where, what was got and what to do."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str = "") -> None:
         super().__init__(brief(message, MOST_CHARACTERS))
 
 
