@@ -95,6 +95,10 @@ bench-decisions: setup  ## Time decisions of policies as clusters and jobs grow
 bench-worlds: setup  ## Simulate 10,000 small random worlds with faults, and check that everything adds up
 	@$(BIN)/python -m benchmarks.worlds $(OPTIONS)
 
+.PHONY: bench-fuzz
+bench-fuzz: setup  ## Read 100,000 broken files of every kind as the commands do: a result or one clear message (OPTIONS="--only job")
+	@$(BIN)/python -m benchmarks.fuzz $(OPTIONS)
+
 .PHONY: bench-mixed
 bench-mixed: $(BENCH_VENV)/.installed  ## Train on a lab of mixed nodes beside the bound and Ray Train (root on Linux, 30 minutes; OPTIONS="slowing bandwidth")
 	@$(BENCH_VENV)/bin/python -m benchmarks.mixed $(OPTIONS)
