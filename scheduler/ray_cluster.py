@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -36,6 +37,7 @@ class RayCluster:
         self._token = secrets.token_hex(3)  # others may run jobs of the same name
         self.groups: dict[Grant, PlacementGroup] = {}
         self._bundles: dict[Grant, Resources] = {}
+        self._num_reserved: Counter[tuple[str, int]] = Counter()
 
     def observe(self) -> NodeTable:
         """Return every living node with what is free now; what has just been granted here may not show there yet.
@@ -82,9 +84,11 @@ class RayCluster:
             self.release(lease)
 
     def _reserve(self, grant: Grant, bundle: Resources) -> PlacementGroup:
+        self._num_reserved[grant.job, grant.worker] += 1  # a name must not come again while the last is being removed
+        again = f".{num}" if (num := self._num_reserved[grant.job, grant.worker]) > 1 else ""
         group: PlacementGroup = placement_group(
             [ray_resources(bundle)],
-            name=f"apportion:{grant.job}/{self._token}:{grant.worker}",
+            name=f"apportion:{grant.job}/{self._token}:{grant.worker}{again}",
             bundle_label_selector=[{NODE_ID_LABEL: grant.node}],
         )
         return group
