@@ -163,7 +163,7 @@ class Gang:
             memory=amounts.get("memory", 0),
             scheduling_strategy=PlacementGroupSchedulingStrategy(self.cluster.groups[lease]),
         )
-        return worker.remote(self.job.id, lease.worker, bundle.memory)
+        return worker.remote(self.job.id, lease.worker, min(bundle.memory, self.call_bytes.get(lease.worker, math.inf)))
 
     def stop(self) -> None:
         """End every actor, and give the leases back."""

@@ -57,7 +57,7 @@ class Gangs:
         elif leases:
             gang = self._gangs[name] = Gang(self._cluster, view)
             gang.seat(leases)
-            self._mending[name] = Mending(gang, float(prepared.data.nbytes.sum()))
+            self._mending[name] = Mending(gang, prepared.shard_table.bytes)
             self._specs[name] = spec_of(prepared, self._policy, name, self._began_s, keeps_timeline=True)
             self._begin(name)
 

@@ -72,6 +72,9 @@ class Observer:
     def warned(self, text: str) -> None:
         """Hear what a user should know."""
 
+    def kept(self, output: Path) -> None:
+        """Hear that the run ends here, and can be gone on with."""
+
     def communicated(self, result: RunResult) -> None:
         """Step 4: all rounds are committed."""
 
@@ -174,7 +177,9 @@ def _run(
         try:
             finished = run_connected(prepared, policy, observer, kept.keeping(job), run)
         except BaseException:
-            if not kept.num_checkpoints:  # nothing is lost with it
+            if kept.num_checkpoints:
+                observer.kept(job.output)
+            else:  # nothing is lost with it
                 kept.clear()
             raise
         finished.save(job.output)
@@ -257,7 +262,7 @@ def train(
         If the run failed.
     """
     spec = spec_of(prepared, policy, prepared.job.name, keeping=keeping, run=run)
-    mending = Mending(gang, float(prepared.data.nbytes.sum()))
+    mending = Mending(gang, prepared.shard_table.bytes)
     tending = Tending(mending, policy, prepared.problem.seed)
     watched = _Watched(observer, prepared, policy)
     done = gang.server.run.remote(spec)

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from policies.interface import Grant, Policy
+from policies.interface import Floats, Grant, Policy
 from scheduler.errors import LostActorError, RunFailedError
 from scheduler.gang import Gang
 from scheduler.inventory import bad_nodes
@@ -29,10 +29,10 @@ class Mending:
     Parameters
     ----------
     shard_bytes
-        Of all shards: where workers are killed for want of memory, calls must get by with less at a time.
+        Of each shard: where workers are killed for want of memory, calls must get by with fewer at a time.
     """
 
-    def __init__(self, gang: Gang, shard_bytes: float) -> None:
+    def __init__(self, gang: Gang, shard_bytes: Floats) -> None:
         self.gang, self._shard_bytes = gang, shard_bytes
         self._seen: set[str] = set()
         self._losses: Counter[int | str] = Counter()
@@ -67,8 +67,9 @@ class Mending:
             return None
         self._count(lease.worker, str(loss))
         if loss.out_of_memory:
-            fair = self._shard_bytes / max(len(gang.leases), 1)
-            gang.call_bytes[lease.worker] = min(fair, gang.call_bytes.get(lease.worker, fair)) / 2
+            fair = float(self._shard_bytes.sum()) / max(len(gang.leases), 1)
+            less = min(fair, gang.call_bytes.get(lease.worker, fair)) / 2
+            gang.call_bytes[lease.worker] = max(less, float(self._shard_bytes.max()))
         return lease
 
     def _count(self, who: int | str, what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -118,6 +119,11 @@ class TerminalObserver(Observer):
     def lost(self, loss: Loss) -> None:
         """Say who is gone."""
         self._console.print(f"note: {escape(str(loss))}; the others go on with its shards", highlight=False)
+
+    def kept(self, output: Path) -> None:
+        """Say how to go on."""
+        self.close()
+        self._console.print(f"what was done is kept: 'apportion resume {escape(str(output))}' goes on", highlight=False)
 
     def warned(self, text: str) -> None:
         """Say what a user should know."""

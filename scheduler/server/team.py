@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -84,7 +85,7 @@ class Team:
     def take(self, place: int, beats: Beating) -> None:
         """Let a worker that is new read its shards, and give signs of life from then on."""
         member, spec = self.here[place], self._spec
-        member.queue = member.shards
+        member.queue = member.shards if member.seat.call_bytes == math.inf else member.shards[:0]
         member.taken = member.seat.worker.take.remote(spec.data, member.queue, spec.run, beats)
 
     def await_new(self) -> None:

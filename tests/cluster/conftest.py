@@ -1,12 +1,20 @@
-"""The embedded cluster of 8 logical processors that the tests in this folder share."""
+"""The embedded cluster of 8 logical processors, and the head, that the tests in this folder share."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from scheduler.session import Session, connect
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from process_cases import head, nothing_goes_on
+
+__all__ = ["head", "nothing_goes_on", "session"]
 
 
 @pytest.fixture(scope="package")
