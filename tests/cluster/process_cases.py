@@ -73,8 +73,8 @@ def nothing_goes_on() -> Iterator[None]:
     STARTED.clear()
 
 
-def survivors(family: list[psutil.Process]) -> list[psutil.Process]:
-    gone, alive = psutil.wait_procs(family, timeout=20)
+def survivors(family: list[psutil.Process], within_s: float = 20.0) -> list[psutil.Process]:
+    gone, alive = psutil.wait_procs(family, timeout=within_s)
     del gone
     return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 

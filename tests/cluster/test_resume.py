@@ -63,7 +63,7 @@ def test_a_run_whose_driver_ends_leaves_no_process_and_goes_on_elsewhere(
     until_kept(tmp_path / "out")
     told = ended(running, sent)
     assert "Traceback" not in told
-    assert survivors(running.family) == []
+    assert survivors(running.family, within_s=120.0) == [], "after a kill, Ray's own look now and then who is there"
     assert not (tmp_path / "out" / "model.json").exists()
     if sent != signal.SIGKILL:
         assert "apportion resume" in told
@@ -86,7 +86,7 @@ def test_killed_twice_and_resumed_twice_on_a_running_head(head: Head, tmp_path: 
     until_kept(tmp_path / "out")
     ended(running, signal.SIGKILL)
     actors = [process for process in running.family if process.is_running()]
-    assert survivors(actors) == []
+    assert survivors(actors, within_s=60.0) == []
     refused = apportion(head.home, "run", JOB, "--output", str(tmp_path / "out"), RAY_ADDRESS=head.address)
     assert refused.returncode == 2
     assert "holds an unfinished run" in refused.stderr and "apportion resume" in refused.stderr
