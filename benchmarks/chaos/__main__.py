@@ -34,7 +34,7 @@ from benchmarks.chaos.table import summary_rows, summary_table
 from benchmarks.machine import facts
 
 NUM_NODES = 3
-KILLS_A_RUN = 5
+KILLS_A_RUN = 8
 
 
 class Chaos:
@@ -104,7 +104,7 @@ def main() -> None:
         parser.error(f"--only: no kind of victim: {', '.join(unknown)}; there are {', '.join(WEIGHTS)}")
     kinds = plan(arguments.kills, {kind: WEIGHTS[kind] for kind in only}, arguments.seed)
     shapes = tuple(shape for shape in SHAPES if shape.name in arguments.jobs.split(","))
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     with tempfile.TemporaryDirectory() as folder, raylets(NUM_NODES) as cluster, Progress(console=console) as progress:
         chaos = Chaos(cluster, Path(folder), kinds, arguments.seed)
         chaos.play(shapes, progress)

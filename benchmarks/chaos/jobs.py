@@ -88,9 +88,9 @@ _LBFGS = (("solver", "lbfgs"),)
 _NEWTON = (("solver", "newton"),)
 
 SHAPES = (
-    Shape("layers", "squared", 24_000, 24, (48,), _GD, 300, "adaptive-pull"),
-    Shape("local", "logistic", 24_000, 20, (), _LOCAL, 400, "equal", every_s=1.0),
-    Shape("lbfgs", "squared", 24_000, 24, (32,), _LBFGS, 500, "pull"),
-    Shape("newton", "logistic", 100_000, 120, (), _NEWTON, 100, "speed-proportional", every_s=0.0),
-    Shape("large", "squared", 3_000, 200, (512,), _GD, 150, "lpt", shards=12, every_s=0.5),
+    Shape("layers", "squared", 24_000, 24, (48,), _GD, 200, "adaptive-pull"),
+    Shape("local", "logistic", 24_000, 20, (), _LOCAL, 250, "equal", every_s=1.0),
+    Shape("lbfgs", "squared", 24_000, 24, (32,), _LBFGS, 300, "pull"),
+    Shape("newton", "logistic", 60_000, 120, (), _NEWTON, 100, "speed-proportional", every_s=0.0),
+    Shape("large", "squared", 3_000, 200, (512,), _GD, 60, "lpt", shards=12, every_s=0.5),
 )

@@ -40,8 +40,18 @@ def summary_table(runs: Sequence[Disturbed]) -> Table:
     """Return the rows as a table."""
     table = Table(title="kill -9, by victim", title_justify="left", title_style="")
     table.add_column("victim")
-    heads = ("kills", "processes", "mid-round", "recovery p50", "p99", "rounds again", "shards again", "differences")
-    for head in (*heads, "failed runs"):
+    heads = (
+        "kills",
+        "processes",
+        "mid-round",
+        "recovery p50",
+        "p99",
+        "rounds again",
+        "shards again",
+        "differ",
+        "failed",
+    )
+    for head in heads:
         table.add_column(head, justify="right")
     for row in summary_rows(runs):
         p50, p99 = (_seconds(row[name]) for name in ("recovery_p50_s", "recovery_p99_s"))

@@ -209,7 +209,7 @@ class ServerRun:
                 self._lose(answer.worker, answer.error, calls, rounds)
             else:
                 instructions = self._taken(answer, rounds)
-                if instructions.report is not None and seen is not seats:
+                if instructions.report is not None and (seen is not seats or self._team.has_newcomers):
                     self._note(instructions.report)
                     return
                 self._follow(calls, instructions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import ray
@@ -40,18 +41,37 @@ class Team:
         self.here: list[Member] = []
         self.losses: list[Loss] = []
         self.num_coming = 0
+        self._starting: dict[str, Any] = {}  # actor -> the reference of its first sign
 
     @property
     def lost(self) -> set[str]:
         """The actors that are gone."""
         return {loss.id for loss in self.losses}
 
-    def seat(self, seats: Sequence[Seat]) -> list[bool]:
-        """Let those of ``seats`` who are not gone be here, and return who was known before."""
+    def seat(self, seats: Sequence[Seat]) -> None:
+        """Let those of ``seats`` be here who are not gone; whoever is still starting comes later, if others are there.
+
+        A worker that is gone is replaced within moments, but takes seconds to start.
+        """
         there = [seat for seat in seats if seat.id not in self.lost]
-        known = [seat.id in self.everyone for seat in there]
-        self.here = [self.everyone.setdefault(seat.id, Member(seat)) for seat in there]
-        return known
+        new = [seat for seat in there if seat.id not in self.everyone]
+        self._starting = {seat.id: self._starting.get(seat.id) or seat.worker.__ray_ready__.remote() for seat in new}
+        started = self._started()
+        ready = [seat for seat in there if seat.id in self.everyone or seat.id in started] or there
+        self.here = [self.everyone.setdefault(seat.id, Member(seat)) for seat in ready]
+        for seat in ready:
+            self._starting.pop(seat.id, None)
+
+    def _started(self) -> set[str]:
+        """Return who of those that were starting has started, or died of it."""
+        references = list(self._starting.values())
+        done = set(ray.wait(references, num_returns=len(references), timeout=0)[0]) if references else set()
+        return {actor for actor, reference in self._starting.items() if reference in done}
+
+    @property
+    def has_newcomers(self) -> bool:
+        """Whether somebody who was still starting could be here by now."""
+        return bool(self._starting and self._started())
 
     def probe(self) -> None:
         """Ask those whose speed is not known for it, if the policy wants to know; whoever dies of it is gone."""
