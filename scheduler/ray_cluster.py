@@ -34,6 +34,7 @@ class RayCluster:
     def __init__(self, began_s: float = 0.0) -> None:
         self._began_s = began_s
         self._token = secrets.token_hex(3)  # others may run jobs of the same name
+        self._num_reserved = 0
         self.groups: dict[Grant, PlacementGroup] = {}
         self._bundles: dict[Grant, Resources] = {}
 
@@ -82,9 +83,10 @@ class RayCluster:
             self.release(lease)
 
     def _reserve(self, grant: Grant, bundle: Resources) -> PlacementGroup:
+        self._num_reserved += 1  # a worker's next group may be there before its last has gone
         group: PlacementGroup = placement_group(
             [ray_resources(bundle)],
-            name=f"apportion:{grant.job}/{self._token}:{grant.worker}",
+            name=f"apportion:{grant.job}/{self._token}:{grant.worker}.{self._num_reserved}",
             bundle_label_selector=[{NODE_ID_LABEL: grant.node}],
         )
         return group
