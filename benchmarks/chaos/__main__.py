@@ -34,7 +34,7 @@ from benchmarks.chaos.table import summary_rows, summary_table
 from benchmarks.machine import facts
 
 NUM_NODES = 3
-KILLS_A_RUN = 8
+KILLS_A_RUN = 10
 
 
 class Chaos:

@@ -15,7 +15,7 @@ from benchmarks.chaos.killing import Kill, Killer
 from benchmarks.chaos.raylets import Raylets
 
 LOOK_S = 0.02
-LONGEST_REST_S = 1.0
+LONGEST_REST_S = 0.7
 """A kill comes at most so long after the run has recovered from that before it."""
 
 NOT_RECOVERED = 0.12
