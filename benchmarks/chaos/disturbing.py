@@ -18,7 +18,7 @@ LOOK_S = 0.02
 LONGEST_REST_S = 0.7
 """A kill comes at most so long after the run has recovered from that before it."""
 
-NOT_RECOVERED = 0.12
+NOT_RECOVERED = 0.06
 """How many kills come before the run has recovered from that before."""
 
 HANGS_S = 150.0
@@ -93,7 +93,7 @@ class Disturbance:
                 continue
             if {"server", "driver"} & set(kill.victims) and not kill.rounds_again:
                 kill.rounds_again = max(0, kill.round - 1 - found.restored)
-            if found.num_rounds >= max(kill.round, 1):
+            if found.num_rounds >= max(kill.round, found.restored + 1):
                 kill.recovered_s = self._eye.seen_s - kill.at_s
 
     def _is_due(self, now_s: float) -> bool:
@@ -123,7 +123,7 @@ class Disturbance:
     def _conclude(self) -> None:
         result, summary = self.result, self._driver.summary()
         result.commands = self._driver.commands
-        if summary is None or self._driver.process.returncode:
+        if summary is None or (self._driver.process.returncode and not self._driver.was_over):
             result.failure = result.failure or f"exit code {self._driver.process.returncode}"
         if result.failure:
             result.failure += f"\n{self._driver.log()[-3000:]}"

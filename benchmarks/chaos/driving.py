@@ -16,11 +16,18 @@ from scheduler.outputs import SUMMARY_FILE
 
 
 class Driver:
-    """A run in processes of its own, one after the other."""
+    """A run in processes of its own, one after the other.
+
+    Attributes
+    ----------
+    was_over
+        Whether the last process was killed when it had written all that a run leaves behind.
+    """
 
     def __init__(self, cluster: Raylets, shape: Shape, job: Path, output: Path) -> None:
         self._cluster, self._shape, self._job, self.output = cluster, shape, job, output
         self.commands: list[str] = []
+        self.was_over = False
         self.process = self._start(self._run)
 
     @property
@@ -52,6 +59,7 @@ class Driver:
         self.process.wait()
         begun = (self.output / FOLDER / MANIFEST_FILE).is_file()
         if not begun and (self.output / SUMMARY_FILE).is_file():
+            self.was_over = True
             return
         if not begun:
             self.process = self._start(self._run)

@@ -40,9 +40,9 @@ class Kill:
         What was killed, and which processes: with a node, all that were on it.
     round, num_in, under_way
         Of the open round, as its server said right before: its number from 1, how many shards were in, and how many
-        under way; -1, 0 and 0 where no server said anything, or nobody had begun.
-    said_before_s
-        How long before the kill that was.
+        under way; where no server said anything, the round that one spoke of last, 0 and 0.
+    asked_before_s
+        How long before the kill the server was asked.
     recovered_s
         From the kill until a round was committed which was not committed then; None if the run ended before.
     rounds_again, shards_again
@@ -59,7 +59,7 @@ class Kill:
     round: int = -1
     num_in: int = 0
     under_way: int = 0
-    said_before_s: float = 0.0
+    asked_before_s: float = 0.0
     recovered_s: float | None = None
     rounds_again: int = 0
     shards_again: int = 0
@@ -97,7 +97,7 @@ class Killer:
         if not candidates:
             return
         victim = self._draw.choice(candidates)
-        said, said_s = self._eye.look() if first else None, time.monotonic()
+        asked_s, said = time.monotonic(), self._eye.look() if first else None
         if kind == "node":
             pids = cluster.kill_node(victim)
             at_s = time.monotonic()
@@ -110,7 +110,7 @@ class Killer:
         kill.victims.append(kind)
         kill.pids += pids
         if first:
-            self._enter(kill, said, at_s, at_s - said_s)
+            self._enter(kill, said, at_s, at_s - asked_s)
         if said is not None:
             lost = pids if kind in ("worker", "node") else said.under_way
             kill.shards_again += sum(said.under_way.get(pid, 0) for pid in lost)
@@ -119,9 +119,11 @@ class Killer:
             self._driver.go_on(self._draw)
 
     def _enter(self, kill: Kill, said: OpenRound | None, at_s: float, before_s: float) -> None:
-        kill.at_s, kill.said_before_s = at_s, before_s
+        kill.at_s, kill.asked_before_s = at_s, before_s
+        if self._eye.seen is not None:
+            kill.round = self._eye.seen.num_rounds + 1
         if said is not None:
-            kill.round, kill.num_in = said.num_rounds + 1, said.num_in
+            kill.num_in = said.num_in
             kill.under_way = sum(said.under_way.values())
 
     def _candidates(self, kind: str) -> list[Any]:
