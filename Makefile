@@ -103,6 +103,10 @@ bench-chaos: setup  ## Kill workers, servers, nodes and drivers of real runs 200
 bench-soak: setup  ## Compute 20,000 rounds with a death every 500, and look for what grows or is left behind
 	@$(BIN)/python -m benchmarks.soak $(OPTIONS)
 
+.PHONY: bench-fuzz
+bench-fuzz: setup  ## Read 100,000 broken files of every kind as the commands do: a result or one clear message (OPTIONS="--only job")
+	@$(BIN)/python -m benchmarks.fuzz $(OPTIONS)
+
 .PHONY: bench-mixed
 bench-mixed: $(BENCH_VENV)/.installed  ## Train on a lab of mixed nodes beside the bound and Ray Train (root on Linux, 30 minutes; OPTIONS="slowing bandwidth")
 	@$(BENCH_VENV)/bin/python -m benchmarks.mixed $(OPTIONS)

@@ -20,7 +20,7 @@ from workers.parameter_store import ParameterStore, Verdict
 from workers.update import Message
 from workers.worker_state import CallResult
 
-S_PER_ROW = 2e-3
+S_PER_ROW, SLOWEST_S_PER_ROW = 2e-3, 0.12
 SILENT_S, STUCK_S, FIRST_S = 3.0, 6.0, 20.0
 TRAVEL_S = 0.002
 NOTICE_S = 0.05
@@ -242,6 +242,7 @@ class Play:
         if rounds is not self._rounds or row in self._gone:
             return
         self._gone.add(row)
+        self._out = {number: call for number, call in self._out.items() if call.worker != row}
         self._later(self._draw.uniform(0.5, 2.0) * REPLACED_S, "come", self._process())
         self._note_round(rounds.lost(row, self._now_s))
 
@@ -276,7 +277,7 @@ class Play:
         if kind == "hang":
             process.hangs = True
         elif kind == "straggle":
-            process.s_per_row *= 20.0
+            process.s_per_row = min(20.0 * process.s_per_row, SLOWEST_S_PER_ROW)
         else:
             self.played.kills += 1
             self.played.kills_mid_round += bool(self._out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,8 +12,9 @@ from pydantic_core import ErrorDetails
 
 from policies.interface import Resources
 from scheduler import located_yaml, node_labels
-from scheduler.errors import UserError, shown
+from scheduler.errors import Mistakes, UserError, shown
 from scheduler.simulation.fleet import MOST_GPUS, Fleet, Machine
+from workers.errors import brief
 
 MEMORY_PER_CPU = 4 * 2.0**30
 """What a node type is taken to have for each CPU where the file does not say it: Ray itself would look on the node."""
@@ -59,11 +61,11 @@ def read_cluster_file(path: Path) -> ClusterFile:
     try:
         found = ClusterFile.model_validate(document.value)
     except ValidationError as error:
-        details = sorted(error.errors(include_url=False), key=lambda detail: document.line(detail["loc"]))
-        raise UserError("\n".join(dict.fromkeys(_explained(document, detail) for detail in details))) from None
-    wrong = list(_wrong(document, found))
-    if wrong:
-        raise UserError("\n".join(wrong))
+        raise UserError(document.told(error, lambda detail: _explained(document, detail))) from None
+    mistakes = Mistakes(path)
+    for location, what in _wrong(found):
+        mistakes.add(document.line(location), ".".join(map(str, location)), what)
+    mistakes.tell()
     return found
 
 
@@ -86,48 +88,46 @@ def read_fleet(path: Path) -> Fleet:
         is_head = name == found.head_node_type
         workers = min(found.allowed(name), left)
         left -= workers
-        machines += [_machine(name, number, kind) for number in range(workers + is_head)]
+        pattern = _machine(name, kind)
+        machines += [replace(pattern, id=f"{name}-{number}") for number in range(workers + is_head)]
     useful = tuple(one for one in machines if one.capacity.cpu > 0 or one.capacity.gpu > 0)
     if not useful:
         raise UserError(f"{path}: no node type has CPU or GPU and 'max_workers' above 0: there is nothing to simulate")
     return Fleet(useful, str(path))
 
 
-def _machine(name: str, number: int, kind: NodeType) -> Machine:
+def _machine(name: str, kind: NodeType) -> Machine:
+    """Return what machines of a type are like, all but their ids."""
     amounts = kind.resources
     cpu = amounts.get("CPU", 0.0)
     capacity = Resources(cpu, amounts.get("GPU", 0.0), amounts.get("memory", cpu * MEMORY_PER_CPU))
-    return Machine.labelled(f"{name}-{number}", capacity, dict(kind.labels), name)
+    return Machine.labelled(name, capacity, dict(kind.labels), name)
 
 
-def _wrong(document: located_yaml.LocatedYaml, found: ClusterFile) -> Iterator[str]:
-    """Yield what pydantic does not see: amounts and hints out of bounds, a head that is no type, too many machines."""
+def _wrong(found: ClusterFile) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what pydantic does not see, and where: amounts and hints out of bounds, a head that is no type."""
     types = found.available_node_types
     if found.head_node_type not in types:
-        yield f"{_at(document, 'head_node_type')} names no node type: {', '.join(types)}, got {found.head_node_type!r}"
+        yield ("head_node_type",), f"names no node type: {', '.join(types)}, got {shown(found.head_node_type)}"
     if found.max_workers > MOST_MACHINES:
-        yield f"{_at(document, 'max_workers')} must be at most {MOST_MACHINES:,}, got {found.max_workers}"
+        yield ("max_workers",), f"must be at most {MOST_MACHINES:,}, got {shown(found.max_workers)}"
     for name, kind in types.items():
         place = ("available_node_types", name)
         for resource, amount in kind.resources.items():
             if not 0 <= amount < math.inf:
-                where = _at(document, *place, "resources", resource)
-                yield f"{where} must be a finite number of at least 0, got {amount:g}"
+                yield (*place, "resources", resource), f"must be a finite number of at least 0, got {amount:g}"
             elif resource == "GPU" and amount > MOST_GPUS:
-                yield f"{_at(document, *place, 'resources', resource)} must be at most {MOST_GPUS:,}, got {amount:g}"
+                yield (*place, "resources", resource), f"must be at most {MOST_GPUS:,}, got {amount:g}"
         for label, least in node_labels.LEAST.items():
             if label in kind.labels and node_labels.number(kind.labels[label], least) is None:
-                where, got = _at(document, *place, "labels", label), shown(kind.labels[label])
-                yield f"{where} must be a finite number of at least {least:g} in quotes, got {got}"
+                what = f"must be a finite number of at least {least:g} in quotes, got {shown(kind.labels[label])}"
+                yield (*place, "labels", label), what
 
 
 def _explained(document: located_yaml.LocatedYaml, detail: ErrorDetails) -> str:
-    where = _at(document, *detail["loc"])
+    field = brief(".".join(map(str, detail["loc"])))
+    where = f"{document.path}:{document.line(detail['loc'])}: {field}:"
     if detail["type"] == "missing":
         return f"{where} is missing; a Ray cluster file has it"
     message = detail["msg"].replace("Input should be", "must be").replace("valid string", "text (quote numbers)")
     return f"{where} {message[:1].lower()}{message[1:]}, got {shown(detail['input'])}"
-
-
-def _at(document: located_yaml.LocatedYaml, *location: str | int) -> str:
-    return f"{document.path}:{document.line(location)}: {'.'.join(map(str, location))}:"

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from workers.errors import did_you_mean
+from workers.errors import MOST_CHARACTERS as MOST_MESSAGE
+from workers.errors import brief, did_you_mean, shown
+
+__all__ = [
+    "MOST_CHARACTERS",
+    "MOST_MISTAKES",
+    "LostActorError",
+    "Mistakes",
+    "RunFailedError",
+    "UserError",
+    "shown",
+    "unknown",
+]
 
 MOST_MISTAKES = 20
+MOST_CHARACTERS = 500
+"""Of what is said of one mistake."""
 
 
 class UserError(Exception):
     """Bad input: the message says what is wrong, where, what was got and what to do. Exit code 2."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(brief(message, MOST_MESSAGE))
 
 
 class RunFailedError(Exception):
@@ -39,23 +55,20 @@ class Mistakes:
         """Note a mistake in a line (from 1); ``field`` may be empty."""
         self._num += 1
         if len(self._found) < MOST_MISTAKES:
-            self._found.append(f"{self.path}:{line}: {f'{field}: ' if field else ''}{what}")
+            where = f"{brief(field)}: " if field else ""
+            self._found.append(f"{self.path}:{line}: {where}{brief(what, MOST_CHARACTERS)}")
 
     def tell(self) -> None:
         """Raise ``UserError`` with what was noted; nothing happens if that is nothing."""
         if self._num:
-            more = [f"... and {self._num - len(self._found)} more"] if self._num > len(self._found) else []
-            raise UserError("\n".join([*self._found, *more]))
+            raise self.error()
+
+    def error(self) -> UserError:
+        """Return the error with what was noted."""
+        more = [f"... and {self._num - len(self._found)} more"] if self._num > len(self._found) else []
+        return UserError("\n".join([*self._found, *more]))
 
 
 def unknown(kind: str, got: str, choices: Iterable[str]) -> str:
     """Return the message for a name that does not exist, with the nearest one that does."""
-    return f"unknown {kind} '{got}'. {did_you_mean(got, choices)}"
-
-
-def shown(value: Any) -> str:
-    """Return a value as a file has it, in one line."""
-    text = repr(value)
-    if value is None or isinstance(value, bool):
-        text = "nothing" if value is None else str(value).lower()
-    return text if len(text) <= 80 else text[:77] + "..."
+    return f"unknown {kind} '{brief(got)}'. {did_you_mean(got, choices)}"

@@ -42,6 +42,7 @@ class Gang:
         self.cluster, self.job = cluster, job
         self._name = f"{job.id}/{secrets.token_hex(3)}"
         self._workers: dict[Grant, tuple[Any, float]] = {}  # and since when
+        self._coming: dict[Grant, tuple[Any, Any]] = {}  # and the reference that says when it is there
         self._num_seatings = self._num_servers = 0
         self._num_started: Counter[int] = Counter()
         self.call_bytes: dict[int, float] = {}
@@ -66,8 +67,8 @@ class Gang:
 
     @property
     def leases(self) -> tuple[Grant, ...]:
-        """Those on which there are workers, by number."""
-        return tuple(sorted(self._workers, key=lambda lease: lease.worker))
+        """Those on which there are workers, or will be, by number."""
+        return tuple(sorted({*self._workers, *self._coming}, key=lambda lease: lease.worker))
 
     def lease_of(self, actor: str) -> Grant | None:
         """Return the lease of a worker by its actor's id, None if it is none of ours any more."""
@@ -75,22 +76,53 @@ class Gang:
         return next(found, None)
 
     def replace(self, lease: Grant) -> None:
-        """Start another worker on a lease in place of one that is gone; it takes part once the gang is seated."""
-        _end(self._workers[lease][0])
-        self._workers[lease] = (self._start_worker(lease), self.cluster.now_s())
+        """Start another worker on a lease in place of one that is gone."""
+        for known in (self._workers, self._coming):
+            if lease in known:
+                _end(known.pop(lease)[0])
+        self._start(lease)
 
     def seat(self, leases: Sequence[Grant]) -> None:
-        """Let workers on just these leases go on with the job: new ones are started, those on others end."""
-        gone = [self._workers.pop(lease) for lease in list(self._workers) if lease not in leases]
+        """Let workers on just these leases go on with the job: new ones are started, those on others end.
+
+        New workers take part once they are there (``arrive``); where nobody is, nobody need be waited for.
+        """
+        gone = [known.pop(lease)[0] for known in (self._workers, self._coming) for lease in set(known) - set(leases)]
+        is_first = not self._workers and not self._coming
         for lease in leases:
-            if lease not in self._workers:
+            if is_first:
                 self._workers[lease] = (self._start_worker(lease), self.cluster.now_s())
+            elif lease not in self._workers and lease not in self._coming:
+                self._start(lease)
         told = self._tell()
         if gone:
             with suppress(ray.exceptions.RayActorError):
                 ray.get(told)  # before they end, so that it is known to be on purpose
-        for worker, _ in gone:
+        for worker in gone:
             _end(worker)
+
+    def arrive(self) -> tuple[Grant, ...]:
+        """Seat those who are there by now, and return the leases of those who died before."""
+        found = {ready: lease for lease, (_, ready) in self._coming.items()}
+        died, num_before = [], len(self._workers)
+        for ready in ray.wait(list(found), num_returns=len(found), timeout=0)[0] if found else ():
+            lease = found[ready]
+            worker, _ = self._coming.pop(lease)
+            try:
+                ray.get(ready)
+            except ray.exceptions.RayError:
+                died.append(lease)
+            else:
+                self._workers[lease] = (worker, self.cluster.now_s())
+        if len(self._workers) > num_before:
+            self._tell()
+        for lease in died:
+            self._start(lease)
+        return tuple(died)
+
+    def _start(self, lease: Grant) -> None:
+        worker = self._start_worker(lease)
+        self._coming[lease] = (worker, worker.__ray_ready__.remote())
 
     def _tell(self) -> Any:
         """Tell the server who is to work, and return the reference of its answer."""
@@ -135,8 +167,10 @@ class Gang:
 
     def stop(self) -> None:
         """End every actor, and give the leases back."""
-        for lease in list(self._workers):
-            _end(self._workers.pop(lease)[0])
+        for lease in self.leases:
+            for known in (self._workers, self._coming):
+                if lease in known:
+                    _end(known.pop(lease)[0])
             self.cluster.release(lease)
         _end(self.server)
 

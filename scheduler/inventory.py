@@ -91,9 +91,9 @@ def leaving_nodes() -> set[str]:
     return set(ray._private.state.state.get_draining_nodes())
 
 
-def living_nodes() -> set[str]:
-    """Return the ids of the nodes that live."""
-    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+def bad_nodes() -> set[str]:
+    """Return the nodes on which nobody is to work any more: those that have died, and those that are being drained."""
+    return {node["NodeID"] for node in ray.nodes() if not node["Alive"]} | leaving_nodes()
 
 
 def node_table(views: Sequence[LogicalView], numeric_classes: Mapping[str, str] | None = None) -> NodeTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import model_validator as checks_model
 
 from policies.interface import Resources
 from scheduler.data_spec import DataSpec
-from scheduler.errors import shown
+from scheduler.errors import MOST_CHARACTERS, shown
 from scheduler.learning_spec import ModelSpec, TrainingSpec
 from scheduler.section import Section, path_of, plain
 
@@ -36,6 +37,8 @@ class BundleSpec(Section):
     def _room_for_something(cls, memory: ByteSize) -> ByteSize:
         if memory < 1:
             raise ValueError(f"must be more than 0 bytes, got {int(memory)}")
+        if memory >= 2**63:
+            raise ValueError(f"must be fewer than 2^63 bytes, got {shown(int(memory))}")
         return memory
 
     def resources(self) -> Resources:
@@ -135,7 +138,9 @@ class Recipe(Section):
     @classmethod
     def _policy_is_name_or_parts(cls, policy: Any) -> Any:
         if isinstance(policy, str) or (isinstance(policy, dict) and all(isinstance(key, str) for key in policy)):
-            return plain(policy)
+            if len(json.dumps(plain(policy))) > MOST_CHARACTERS:
+                raise ValueError(f"must be at most {MOST_CHARACTERS:,} characters, got {shown(policy)}")
+            return policy
         raise ValueError(f"must be a name, or a mapping of order, place and balance, got {shown(policy)}")
 
 

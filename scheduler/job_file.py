@@ -32,10 +32,7 @@ def load_job(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
     try:
         return Job.model_validate(fields, context={"folder": path.parent})
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        details.sort(key=lambda detail: document.line(detail["loc"]))  # as they stand in the file
-        lines = [_explain(document, detail, overrides or {}) for detail in details]
-        raise UserError("\n".join(dict.fromkeys(lines))) from None
+        raise UserError(document.told(error, lambda detail: _explain(document, detail, overrides or {}))) from None
 
 
 def parse_override(text: str) -> tuple[str, Any]:

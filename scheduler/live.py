@@ -7,33 +7,32 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import ray
 
 from policies.composed import demand_of
 from policies.interface import ClusterPlan, ClusterSnapshot, Floats, JobView, NodeTable, Policy
-from scheduler.errors import RunFailedError, UserError
-from scheduler.gang import Gang
-from scheduler.inventory import logical_views
+from scheduler.gangs import Gangs
+from scheduler.inventory import bad_nodes, logical_views
 from scheduler.ledger import Ledger
 from scheduler.live_fleet import fleet_like
 from scheduler.loop import StalePlanError, memo_for, step
 from scheduler.outputs import model_of
 from scheduler.placing import FREED_LATE_S
 from scheduler.preparation import Prepared
-from scheduler.ray_cluster import RayCluster
+from scheduler.ray_cluster import LEASE_TIMEOUT_S, RayCluster
 from scheduler.results.outcome import RunOutcome, Status
-from scheduler.runner import answer, begin
+from scheduler.run import RunResult
 from scheduler.simulation.books import Books
 from scheduler.simulation.scenario import ON_RAY
 from scheduler.simulation.workload import SimulatedJob, Workload
 from scheduler.simulation.world import World
-from workers.errors import DataError
 
 LOOK_S = 0.05
 """How often to look whether a job has come or ended, or the cluster has changed."""
+
+TEND_S = 0.25
+"""How often to look how jobs go on, and whether they have lost workers."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,11 @@ class _RestingCluster(RayCluster):
         super().__init__(began_s)
         self._rest = rest
 
-    def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot) -> None:
+    def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot, within_s: float = LEASE_TIMEOUT_S) -> None:
         """Carry out a plan, as ``RayCluster`` does."""
         for job in dict.fromkeys(lease.job for lease in plan.revokes):
             self._rest(job)
-        super().apply(plan, snapshot)
+        super().apply(plan, snapshot, within_s)
 
 
 class _Queue:
@@ -103,9 +102,8 @@ class _Queue:
         self._began_s = time.time()
         self._cluster = _RestingCluster(self._began_s, self._rest)
         self._resting: set[str] = set()
-        self._gangs: dict[str, Gang] = {}
-        self._done: dict[Any, str] = {}
-        self._asked: dict[str, Any] = {}
+        self._gangs = Gangs(self._cluster, policy, self._began_s)
+        self._tend_s = 0.0
         self._hashes: dict[str, str] = {}
         self._seen_free: Floats | None = None
         self._due_s = 0.0
@@ -121,6 +119,7 @@ class _Queue:
         """Take whatever has happened, and let the policy decide if its answer may be another now."""
         self._admit()
         self._collect()
+        self._tend()
         now_s = self._cluster.now_s()
         if not self._ledger.num_waiting and not self._ledger.num_running:
             if self._changed:
@@ -150,27 +149,24 @@ class _Queue:
 
     def _collect(self) -> None:
         """Wait a moment, and take the results of the jobs that have ended."""
-        if not self._done:
+        if not self._gangs.anyone_runs:
             time.sleep(LOOK_S)
             return
-        waited = list(self._done)
-        ready = ray.wait(waited, num_returns=1, timeout=LOOK_S)[0]
-        for reference in ready and ray.wait(waited, num_returns=len(waited), timeout=0)[0]:
-            name = self._done.pop(reference)
-            try:
-                result = answer(reference)
-            except (UserError, DataError, RunFailedError) as error:
-                self._end(name, Status.FAILED, str(error))
-                continue
-            self._books.collect(name, result.rounds, result.intervals)
-            self._end(name, Status.FINISHED)
-            self._hashes[name] = model_of(self._jobs[name].prepared, self._policy.name, result).sha256
+        for name, brought in self._gangs.ended(LOOK_S):
+            self._take(name, brought)
+
+    def _take(self, name: str, brought: RunResult | Exception) -> None:
+        """Enter what a job has brought, or why it failed."""
+        if isinstance(brought, Exception):
+            self._end(name, Status.FAILED, str(brought))
+            return
+        self._books.collect(name, brought.rounds, brought.intervals)
+        self._end(name, Status.FINISHED)
+        self._hashes[name] = model_of(self._jobs[name].prepared, self._policy.name, brought).sha256
 
     def _end(self, name: str, status: Status, reason: str = "") -> None:
         """Let a job go, and give its leases back."""
-        self._asked.pop(name, None)
-        if gang := self._gangs.pop(name, None):
-            gang.stop()
+        self._gangs.end(name)
         for lease in self._ledger.leases(name):
             self._cluster.release(lease)
         self._ledger.drop(name)
@@ -220,37 +216,44 @@ class _Queue:
         nodes = self._cluster.observe()
         return bool((nodes.free < nodes.capacity).any())
 
+    def _tend(self) -> None:
+        """Replace workers that are gone, and strike leases on nodes that are gone, or are to go: others are found."""
+        now_s = self._cluster.now_s()
+        if now_s < self._tend_s or not self._gangs.names:
+            return
+        self._tend_s = now_s + TEND_S
+        bad = bad_nodes()
+        for name in self._gangs.names if bad else ():
+            if lost := [lease for lease in self._ledger.leases(name) if lease.node in bad]:
+                for lease in lost:
+                    self._ledger.lose(lease)
+                self._seat(name)
+                for lease in lost:
+                    self._cluster.release(lease)
+                self._changed = True
+        for name, error in self._gangs.tend():
+            self._take(name, error)
+
     def _tell_progress(self) -> None:
         """Enter what has become known of the jobs: rounds done, service attained."""
         now_s = self._cluster.now_s()
-        for name, gang in self._gangs.items():
-            self._asked.setdefault(name, gang.server.num_rounds.remote())
-        asked = list(self._asked.values())
-        answered = ray.wait(asked, num_returns=len(asked), timeout=0)[0] if asked else ()
-        known = {name: answer(self._asked.pop(name)) for name, told in list(self._asked.items()) if told in answered}
         for view in (*self._ledger.running, *self._ledger.waiting):
             learning, done = self._jobs[view.id].profile.learning, view.done
             if learning is not None:
-                done = max(done, known.get(view.id, 0) * learning.work)
+                done = max(done, self._gangs.num_rounds.get(view.id, 0) * learning.work)
             self._ledger.note(replace(view, attained_s=self._books.attained_s(view.id, now_s), done=done))
 
     def _rest(self, name: str) -> None:
         """Tell a job's server that its workers are about to go."""
         self._resting.add(name)
-        self._gangs[name].seat(())
+        self._gangs.rest(name)
 
     def _seat(self, name: str) -> None:
         """Seat a job's workers where its leases are; its server begins when it has some for the first time."""
         leases = self._ledger.leases(name)
         there = [self._machines[lease.node] for lease in leases if lease.node in self._machines]
         self._books.seat(name, there, self._cluster.now_s())
-        if name in self._gangs:
-            self._gangs[name].seat(leases)
-        elif leases:
-            gang = self._gangs[name] = Gang(self._cluster, self._jobs[name].view)
-            gang.seat(leases)
-            prepared = self._jobs[name].prepared
-            self._done[begin(gang, prepared, self._policy, name, self._began_s, keeps_timeline=True)] = name
+        self._gangs.seat(name, self._jobs[name].view, self._jobs[name].prepared, leases)
 
     def outcome(self) -> RunOutcome:
         """Return what became of everything; nodes go by the first letters of their ids."""
@@ -264,6 +267,5 @@ class _Queue:
 
     def close(self) -> None:
         """End all actors, and give every lease back."""
-        for gang in self._gangs.values():
-            gang.stop()
+        self._gangs.close()
         self._cluster.release_all()

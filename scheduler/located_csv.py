@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scheduler.errors import Mistakes, UserError, shown, unknown
+from workers.errors import brief
+from workers.reading import limited_lines
+
+MOST_COLUMNS = 1000
+
+LARGEST = 1e15
+"""Of any number: seconds, bytes and what is made of them stay finite."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class Row:
         least: float = 0.0,
         default: float | None = None,
         above: bool = False,
-        most: float = math.inf,
+        most: float = LARGEST,
     ) -> float:
         """Return a finite number of at least ``least``, or ``above`` it; all else is a mistake, and ``least``."""
         text = self.text(column, "" if default is not None else None)
@@ -47,7 +55,8 @@ class Row:
         if math.isfinite(found) and (found > least if above else found >= least) and found <= most:
             return found
         bound = f"above {least:g}" if above else f"of at least {least:g}"
-        self._out_of_bounds(column, f"a finite number {bound}", most, text)
+        told = most if most != LARGEST or LARGEST < found < math.inf else math.inf
+        self._out_of_bounds(column, f"a finite number {bound}", told, text)
         return least
 
     def count(self, column: str, least: int = 0, default: int | None = None, most: float = math.inf) -> int:
@@ -65,7 +74,7 @@ class Row:
         return least
 
     def _out_of_bounds(self, column: str, bound: str, most: float, text: str) -> None:
-        limit = "" if most == math.inf else f" and at most {most:,g}"
+        limit = "" if most == math.inf else f" and at most {most:,.15g}"
         self.mistakes.add(self.line, column, f"must be {bound}{limit}, got {shown(text)}")
 
 
@@ -73,7 +82,7 @@ def columns(path: Path) -> tuple[str, ...]:
     """Return the columns that the first line names; nothing of what is no CSV file."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return tuple(name.strip() for name in next(csv.reader(file), []))
+            return tuple(name.strip() for name in next(csv.reader(limited_lines(file)), []))
     except (OSError, UnicodeDecodeError, csv.Error):
         return ()
 
@@ -106,7 +115,7 @@ def read(
     path = mistakes.path
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(limited_lines(file), strict=True)
             names = [name.strip() for name in next(reader, [])]
             _check(path, names, required, optional, prefixes)
             number = 0
@@ -136,10 +145,12 @@ def _check(
     """Refuse columns that are missing, named twice or not known."""
     if not names:
         raise UserError(f"{path}: is empty; its first line names the columns: {','.join(required)}")
+    if len(names) > MOST_COLUMNS:
+        raise UserError(f"{path}:1: has {len(names):,} columns, over {MOST_COLUMNS:,}")
     mistakes = Mistakes(path)
-    for name in dict.fromkeys(names):
-        if names.count(name) > 1:
-            mistakes.add(1, "", f"column '{name}' is given twice")
+    for name, times in Counter(names).items():
+        if times > 1:
+            mistakes.add(1, "", f"column '{brief(name)}' is given twice")
         known = optional is None or name in required or name in optional
         if not known and not any(name.startswith(prefix) and name != prefix for prefix in prefixes):
             mistakes.add(

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,12 +19,18 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from scheduler.errors import Mistakes, UserError, shown
 from workers.model import atomic_text
+from workers.reading import limited_lines
 from workers.record import Record, RecordedCall, Update
 
 RECORD_FILE = "record.jsonl"
 
-_RANGES = re.compile(r"\d{1,7}(-\d{1,7})?(,\d{1,7}(-\d{1,7})?)*")
-_Whole = Annotated[int, Field(ge=0, strict=True)]
+MOST_SHARDS = 10_000_000
+"""In all different calls of a record; ranges of them are short, and shards are not."""
+
+MOST_OF_A_CALL = 1_000_000
+
+_RANGES = re.compile(r"\d{1,7}(-\d{1,7})?(,\d{1,7}(-\d{1,7})?)*", re.ASCII)
+_Whole = Annotated[int, Field(ge=0, lt=2**53, strict=True)]
 _CALLS = TypeAdapter(Annotated[list[tuple[str, _Whole, _Whole, str]], Field(min_length=1)])
 
 
@@ -75,14 +80,14 @@ def read_record(path: Path) -> StoredRecord:
         With the first 20 mistakes of the file: line, what is wrong, what was got.
     """
     lines = _lines(path)
-    mistakes = Mistakes(path)
+    mistakes, known = Mistakes(path), _Shards(path)
     try:
-        header = _Header.model_validate_json(lines[0] if lines else "")
+        header = _Header.model_validate_json(next(lines, ""))
     except ValidationError as error:
         raise UserError(f"{path}:1: not the header of a record: {_first(error)}") from None
-    updates = [_update(number, line, mistakes) for number, line in enumerate(lines[1:], 2)]
+    updates = [_update(number, line, known, mistakes) for number, line in enumerate(lines, 2)]
     if len(updates) != header.num_updates:
-        mistakes.add(len(lines), "", f"{header.num_updates} updates are announced, the file has {len(updates)}")
+        mistakes.add(len(updates) + 1, "", f"{header.num_updates} updates are announced, the file has {len(updates)}")
     mistakes.tell()
     record = Record(tuple(updates), header.reason)
     return StoredRecord(header.job, header.data_sha256, header.model_sha256, record)
@@ -99,9 +104,10 @@ def in_ranges(shards: Sequence[int]) -> str:
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path) -> Iterator[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        with path.open(encoding="utf-8") as file:
+            yield from limited_lines(file)
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file; a run writes it in the modes asp, ssp and backup, and needs none in others"
@@ -110,7 +116,7 @@ def _lines(path: Path) -> list[str]:
         raise UserError(f"{path}: cannot be read: {error}") from None
 
 
-def _update(number: int, line: str, mistakes: Mistakes) -> Update:
+def _update(number: int, line: str, known: _Shards, mistakes: Mistakes) -> Update:
     """Return the update of a line; what is wrong with it is noted."""
     try:
         calls = _CALLS.validate_json(line)
@@ -119,7 +125,7 @@ def _update(number: int, line: str, mistakes: Mistakes) -> Update:
         return ()
     found = []
     for worker, read, round_, ranges in calls:
-        shards = _shards(ranges)
+        shards = known[ranges]
         if not shards:
             mistakes.add(number, "", f"shards must be ascending ranges such as '0-3,7', got {shown(ranges)}")
         if read > number - 2:
@@ -128,7 +134,22 @@ def _update(number: int, line: str, mistakes: Mistakes) -> Update:
     return tuple(found)
 
 
-@lru_cache(maxsize=1024)
+class _Shards(dict[str, tuple[int, ...]]):
+    """The shards of the ranges of a file, each spelled out once; raises ``UserError`` for more than memory is for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path, self._num = path, 0
+
+    def __missing__(self, ranges: str) -> tuple[int, ...]:
+        """Spell out a range."""
+        self[ranges] = found = _shards(ranges)
+        self._num += len(found)
+        if self._num > MOST_SHARDS:
+            raise UserError(f"{self._path}: has over {MOST_SHARDS:,} shards in its calls: no job of ours has left it")
+        return found
+
+
 def _shards(ranges: str) -> tuple[int, ...]:
     """Return the shards of ascending ranges; none where they are not."""
     if not _RANGES.fullmatch(ranges):
@@ -137,7 +158,7 @@ def _shards(ranges: str) -> tuple[int, ...]:
     for one in ranges.split(","):
         low, _, high = one.partition("-")
         new = range(int(low), int(high or low) + 1)
-        if not new or (found and new[0] <= found[-1]):
+        if not new or len(new) + len(found) > MOST_OF_A_CALL or (found and new[0] <= found[-1]):
             return ()
         found += new
     return tuple(found)

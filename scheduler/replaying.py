@@ -8,10 +8,11 @@ from pathlib import Path
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
-from scheduler.errors import RunFailedError, UserError
+from scheduler.errors import Mistakes, RunFailedError, UserError
 from scheduler.job import Job
 from scheduler.preparation import Prepared, prepare
 from scheduler.record_file import RECORD_FILE, StoredRecord, read_record
+from workers.errors import brief
 from workers.exact_sum import NonFiniteError
 from workers.model import load_model, sha256_of
 from workers.replay import RecordError, replay
@@ -64,11 +65,14 @@ def _prepared(path: Path, stored: StoredRecord) -> Prepared:
     try:
         job = Job.model_validate(stored.job)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        listed = "\n".join(f"{path}:1: job.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in details)
-        raise UserError(listed) from None
+        mistakes = Mistakes(path)
+        for one in error.errors(include_url=False):
+            mistakes.add(1, f"job.{'.'.join(map(str, one['loc']))}", one["msg"])
+        raise mistakes.error() from None
     prepared = prepare(job)
     found = prepared.data.info.fingerprint
     if found != stored.data_sha256:
-        raise UserError(f"{path}: the data has changed since the run: it was {stored.data_sha256}, and is {found}")
+        raise UserError(
+            f"{path}: the data has changed since the run: it was {brief(stored.data_sha256)}, and is {found}"
+        )
     return prepared

@@ -185,6 +185,8 @@ class Progress:
         Workers that are gone, and what else a user should know: all that there were.
     restored
         How many rounds were not computed here, but restored from a checkpoint.
+    num_rounds
+        How many there are by now.
     """
 
     reports: tuple[RoundReport, ...] = ()
@@ -192,6 +194,7 @@ class Progress:
     losses: tuple[Loss, ...] = ()
     warnings: tuple[str, ...] = ()
     restored: int = 0
+    num_rounds: int = 0
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from scheduler.session import Session, connect, ship_by_value
 from scheduler.simulation.profile import recorded, refuse_asynchronous
 from scheduler.simulation.traces.trace_file import write_trace
 from scheduler.simulation.workload import Workload
-from scheduler.tending import Tending
+from scheduler.tending import Mending, Tending
 from workers.environment import environment
 from workers.errors import BadUpdateError, CorruptionError, DataError
 from workers.training import DivergedError, RoundReport
@@ -257,7 +257,8 @@ def train(
         If the run failed.
     """
     spec = spec_of(prepared, policy, prepared.job.name, keeping=keeping, run=run)
-    tending = Tending(gang, policy, prepared.problem.seed, float(prepared.data.nbytes.sum()))
+    mending = Mending(gang, float(prepared.data.nbytes.sum()))
+    tending = Tending(mending, policy, prepared.problem.seed)
     watched = _Watched(observer, prepared, policy)
     done = gang.server.run.remote(spec)
     while True:
@@ -267,7 +268,7 @@ def train(
                 break
             progress = answer(gang.server.progress.remote(watched.num_told), LONGEST_SILENCE_S)
         except LostActorError as error:
-            tending.revive(error, watched.num_told)
+            mending.revive(error, watched.num_told)
             observer.warned(f"{error}; another one goes on")
             done = gang.server.run.remote(spec)
             continue
@@ -335,13 +336,6 @@ def spec_of(
         keeping=keeping,
         patience=Patience(job.recovery.silent_s, job.recovery.stuck_s),
     )
-
-
-def begin(
-    gang: Gang, prepared: Prepared, policy: Policy, name: str, began_s: float = 0.0, keeps_timeline: bool = False
-) -> Any:
-    """Let a gang's server begin with a job, called ``name``, and return the reference of its ``RunResult``."""
-    return gang.server.run.remote(spec_of(prepared, policy, name, began_s, keeps_timeline))
 
 
 def answer(reference: Any, within_s: float | None = None) -> Any:

@@ -22,6 +22,7 @@ from policies.interface import Described, Policy
 from scheduler.errors import UserError, shown
 from scheduler.results.outcome import RunOutcome
 from workers.model import atomic_text
+from workers.reading import read_bytes
 
 COMPARISON_FILE = "comparison.json"
 
@@ -155,11 +156,9 @@ def digest(value: Any) -> str:
 def _read(kind: type[Kind], path: Path) -> Kind | str:
     """Return what a file says, or what is wrong with it, and where."""
     try:
-        if (num_bytes := path.stat().st_size) > MOST_BYTES:
-            return f"{path}: has {num_bytes:,} bytes, more than {MOST_BYTES:,}"
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(read_bytes(path, MOST_BYTES))
     except OSError as error:
-        return f"{path}: cannot be read: {error.strerror}"
+        return f"{path}: cannot be read: {error.strerror or error}"
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         field = ".".join(map(str, detail["loc"]))

@@ -123,12 +123,9 @@ class AsynchronousStore:
         self.synchronous = ParameterStore(self.training, self._num_messages)
 
     def begin_again(self) -> None:
-        """Forget what is in of this round, and what is under way: answers to it will be stale."""
-        if not self.is_open:
-            self.synchronous.begin_again()
+        """Forget what is under way in the solver's stage: answers to it will be stale. What is in of a round stays."""
         self._num_dropped += len(self._under_way)
         self._under_way.clear()
-        self._gathered.clear()
 
     def come(self, worker: str) -> None:
         """Let a worker in; it begins with the clock of the slowest. Nothing happens if it is there."""

@@ -3,16 +3,40 @@
 from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 from workers.exact_sum import Ints
 
 MAX_PROBLEMS = 10
 MAX_ALIKE = 3
 _MAX_LISTED = 30
+_MAX_SHOWN = 80
+_MAX_WORDS = 1000
+MOST_CHARACTERS = 12_000
+"""Of a message, whatever names and values it repeats."""
 
 
 class DataError(ValueError):
     """Data that cannot be used; the message says what is wrong, where, what was got and what to do."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(brief(message, MOST_CHARACTERS))
+
+
+def brief(text: str, most: int = _MAX_SHOWN) -> str:
+    """Return a text as a message has it: not longer than `most`, and in characters that can be written anywhere."""
+    text = text if len(text) <= most else text[: most - 3] + "..."
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def shown(value: Any) -> str:
+    """Return a value as a file has it, in one short line."""
+    if value is None or isinstance(value, bool):
+        return "nothing" if value is None else str(value).lower()
+    try:
+        return brief(repr(value))
+    except ValueError:  # Python spells no whole number of over 4300 digits
+        return "a number of thousands of digits"
 
 
 class CheckpointError(ValueError):
@@ -41,11 +65,11 @@ def listed(shards: Ints) -> str:
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return `"Did you mean 'x'? The choices are x, y."` for a `name` that is none of `choices`."""
     names = list(choices)
-    folded = {choice.casefold(): choice for choice in names}
-    close = get_close_matches(name.casefold(), folded, n=1)
+    folded = {choice.casefold(): choice for choice in names if len(choice) <= _MAX_SHOWN}
+    close = get_close_matches(name[:_MAX_SHOWN].casefold(), list(folded)[:_MAX_WORDS], n=1)
     guess = f"Did you mean {folded[close[0]]!r}? " if close else ""
     more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-    return f"{guess}The choices are {', '.join(names[:_MAX_LISTED])}{more}."
+    return f"{guess}The choices are {', '.join(map(brief, names[:_MAX_LISTED]))}{more}."
 
 
 class Problems:
@@ -58,6 +82,7 @@ class Problems:
 
     def add(self, row: str, column: str, what: str, hint: str) -> None:
         """Note one problem and list three of a kind (column, `hint`); the tenth listed raises `DataError`."""
+        column, what, hint = brief(column), brief(what, _MAX_WORDS), brief(hint, _MAX_WORDS)
         kind = (column, hint)
         self._times[kind] += 1
         if self._times[kind] <= MAX_ALIKE:

@@ -7,25 +7,22 @@ import io
 import json
 import os
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from workers.architectures import ARCHITECTURES, Architecture
-from workers.columns import Columns
+from workers.architectures import Architecture
 from workers.conversion import to_onnx, to_sklearn
 from workers.data.rows import Floats, Matrix
 from workers.data.source import Classes, Column
 from workers.errors import DataError
-from workers.objectives import OBJECTIVES, Objective
+from workers.objectives import Objective
+from workers.stored_model import FORMAT, FORMAT_VERSION, MODEL_FILE, WEIGHTS_FILE, read_description, read_weights
 
-FORMAT_VERSION = 1
-MODEL_FILE, WEIGHTS_FILE = "model.json", "weights.npz"
 WRITING = ".writing-"
 """How the names of files begin that are being written."""
 
@@ -89,9 +86,14 @@ class Model:
         Raises
         ------
         DataError
-            If ``X`` has another number of columns than the model.
+            If ``X`` has another number of columns than the model, or the numbers overflow.
         """
-        answers = self.objective.predict(self.margins(X))
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found
+            margins = self.margins(X)
+            answers = self.objective.predict(margins)
+        bad = np.flatnonzero(~(np.isfinite(margins).all(axis=1) & np.isfinite(answers)))
+        if bad.size:
+            raise DataError(f"model {self.name}: the numbers of row {bad[0]} are too large, its prediction overflows")
         return answers if self.classes is None else np.asarray(self.classes)[answers.astype(np.int64)]
 
     def save(self, folder: Path) -> Path:
@@ -122,7 +124,7 @@ class Model:
 
     def _description(self) -> dict[str, Any]:
         return {
-            "format": "apportion-model",
+            "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "name": self.name,
             "objective": {"name": self.objective.name, **self.objective.describe()},
@@ -156,68 +158,21 @@ def load_model(path: Path) -> Model:
     DataError
         If something is missing, of another version, or does not match its checksum.
     """
-    file = path / MODEL_FILE if path.is_dir() else path
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{file}: no such file; a finished run writes {MODEL_FILE} into its output folder") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file}: not a model description: {error}") from None
-    if not isinstance(description, dict) or description.get("format") != "apportion-model":
-        raise DataError(f"{file}: not a model description: 'format' must be 'apportion-model'")
-    version = description.get("format_version")
-    if version != FORMAT_VERSION:
-        raise DataError(f"{file}: format_version is {version}, this program reads {FORMAT_VERSION}: update apportion")
-    try:
-        return _build(file, description)
-    except DataError:
-        raise
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(f"{file}: incomplete or damaged: {type(error).__name__}: {error}") from None
-
-
-def _build(file: Path, description: Mapping[str, Any]) -> Model:
-    weights_file = file.parent / Path(description["weights"]["file"]).name
-    arrays = _read_weights(weights_file, description["weights"])
-    classes = description["classes"]
-    objective, architecture = dict(description["objective"]), dict(description["architecture"])
-    loss = replace(OBJECTIVES[objective.pop("name")], **objective)
-    num_outputs = loss.num_outputs(len(classes or ()))
-    names = tuple(description["feature_names"])
-    kind = ARCHITECTURES[architecture.pop("kind")]
+    told = read_description(path / MODEL_FILE if path.is_dir() else path)
     model = Model(
-        name=str(description["name"]),
-        objective=loss,
-        architecture=kind(num_features=len(names), num_outputs=num_outputs, **architecture),
-        feature_names=names,
-        target_name=str(description["target_name"]),
-        classes=None if classes is None else tuple(classes),
-        columns=tuple(
-            Column(column["position"], column["name"], tuple(column["categories"]), tuple(column.get("means", ())))
-            for column in description["columns"]
-        ),
-        arrays=arrays,
-        provenance=description["provenance"],
+        name=told.name,
+        objective=told.objective,
+        architecture=told.architecture,
+        feature_names=told.feature_names,
+        target_name=told.target_name,
+        classes=told.classes,
+        columns=told.columns,
+        arrays=read_weights(told),
+        provenance=told.provenance,
     )
-    expected = model.architecture.to_arrays(np.zeros(model.architecture.num_parameters), Columns.raw(len(names)))
-    if {name: array.shape for name, array in arrays.items()} != {k: array.shape for k, array in expected.items()}:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise DataError(f"{weights_file}: arrays of shape {shapes} do not match {file}")
-    if model.sha256 != description["model_sha256"]:
-        raise DataError(f"{weights_file}: the parameters do not match 'model_sha256' of {file}")
+    if model.sha256 != told.model_sha256:
+        raise DataError(f"{told.weights_file}: the parameters do not match 'model_sha256' of {told.file}")
     return model
-
-
-def _read_weights(path: Path, entry: Mapping[str, Any]) -> dict[str, Floats]:
-    try:
-        if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
-            raise DataError(f"{path}: does not match its checksum; the run that wrote it was cut off, or it is damaged")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name], dtype=np.float64) for name in archive.files}
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file, but the model's description names it") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
 
 
 def write_json(path: Path, value: Any) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from workers.data.shard import Shard
+from workers.errors import shown
 from workers.exact_sum import Floats
 from workers.record import Applied, Record, Update
 from workers.sequential import rounds
@@ -75,7 +76,7 @@ def _sums(
         if call.read not in payloads:
             raise RecordError(f"{where}: reads version {call.read}, which was not there yet")
         if not call.shards or not all(0 <= shard < len(shards) for shard in call.shards):
-            raise RecordError(f"{where}: shards {list(call.shards)}, expected some of 0..{len(shards) - 1}")
+            raise RecordError(f"{where}: shards {shown(list(call.shards[:20]))}, expected some of 0..{len(shards) - 1}")
         message = Message(0, training.stage, call.round, payloads[call.read], None, plain=True)
         sums: CallSums = call_update(training.problem, message, [shards[shard] for shard in call.shards], {})
         if sums.plain is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from workers.errors import DataError, did_you_mean
+from workers.reading import PAGE_BYTES, read_text
 
 
 def locate(spec: str, folder: Path) -> tuple[Path, str]:
@@ -38,7 +39,7 @@ def read_source(spec: str, folder: Path) -> str:
             "or start from the folder that has it"
         )
     try:
-        return file.read_text(encoding="utf-8")
+        return read_text(file, PAGE_BYTES)
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read: {error}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -169,7 +170,7 @@ def raylets(num_nodes: int, cpus: int = 2) -> Iterator[Raylets]:
         for _ in range(num_nodes):
             cluster.add_node()
         os.environ.update(cluster.environment)
-        ray.init(address=cluster.address, namespace="apportion", log_to_driver=False, logging_level="ERROR")
+        ray.init(address=cluster.address, namespace="apportion", log_to_driver=False, logging_level=logging.ERROR)
         until_s = time.monotonic() + STARTS_WITHIN_S
         while sum(node["Alive"] for node in ray.nodes()) < num_nodes + 1:
             if time.monotonic() > until_s:

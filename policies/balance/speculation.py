@@ -44,7 +44,8 @@ def hopeless(view: RoundView, slow: int, remaining_s: float, patience: float) ->
     view
         The round; ``pending`` are the call's shards that have no copy yet, ``workers.s_per_work`` what was measured.
     """
-    speeds = 1.0 / view.workers.s_per_work
+    with np.errstate(divide="ignore"):
+        speeds = 1.0 / view.workers.s_per_work
     speeds[slow] = 0.0
     together = float(np.nansum(speeds[np.isfinite(speeds)]))
     work = float(view.shards.work[view.pending].sum())

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from scheduler.errors import UserError, unknown
 from scheduler.lab.plan import LabNode, LabPlan
 from workers.model import write_json
+from workers.reading import DOCUMENT_BYTES, read_bytes
 
 ROOT = Path("/tmp")  # noqa: S108  (Ray's sockets lie below, whose paths may have 107 characters: TMPDIR is often long)
 STATE_FILE, LOCK_FILE, TOKEN_FILE = "lab.json", "lock", "token"
@@ -199,9 +200,11 @@ def locked(name: str = "") -> Iterator[None]:
 def load(name: str) -> LabState | None:
     """Return the state of a lab, None if there is none."""
     try:
-        return _STATE.validate_json((folder_of(name) / STATE_FILE).read_bytes())
+        return _STATE.validate_json(read_bytes(folder_of(name) / STATE_FILE, DOCUMENT_BYTES))
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UserError(f"{folder_of(name) / STATE_FILE} cannot be read: {error.strerror or error}") from None
     except ValidationError as error:
         path = folder_of(name) / STATE_FILE
         what = error.errors()[0]["msg"]

@@ -16,7 +16,7 @@ from scheduler.errors import RunFailedError
 from scheduler.rounds.asynchronous import store_of
 from scheduler.run import Keeping
 from workers.asynchronous_store import AsynchronousStore
-from workers.errors import CheckpointError
+from workers.errors import CheckpointError, CorruptionError
 from workers.exact_sum import Ints
 from workers.parameter_store import ParameterStore, Verdict
 from workers.training import RoundReport, Training
@@ -89,7 +89,10 @@ class Recovery:
         store = KeptStore(self.training, **state)
         if self._journal is not None:
             for entry in self._journal.since(number):
-                self._again(store, entry)
+                try:
+                    self._again(store, entry)
+                except (KeyError, TypeError, ValueError, CorruptionError) as error:
+                    raise CheckpointError(f"its journal does not go together with the job: {error}") from None
             self._journal.begin(len(self.reports))
             store.journal = self._journal
         return store

@@ -90,6 +90,7 @@ class ServerRun:
             tuple(team.losses),
             tuple(self._recovery.warnings),
             self._num_restored,
+            len(self._reports),
         )
 
     def open_round(self) -> OpenRound:
@@ -209,7 +210,7 @@ class ServerRun:
                 self._lose(answer.worker, answer.error, calls, rounds)
             else:
                 instructions = self._taken(answer, rounds)
-                if instructions.report is not None and (seen is not seats or self._team.has_newcomers):
+                if instructions.report is not None and seen is not seats:
                     self._note(instructions.report)
                     return
                 self._follow(calls, instructions)
@@ -240,9 +241,10 @@ class ServerRun:
     def _welcome(self, calls: Calls, rounds: Rounds) -> None:
         """Take word of those who have read their first shards by now."""
         read, died = self._team.welcome()
-        for num_bytes in read:
+        for place, num_bytes in read.items():
             self._moved.shards += num_bytes
             self._log.read(num_bytes)
+            self._watch.beat(place, self._now_s(), 0)  # from now on it is heard of, or it is silent
         for place in died:
             self._hand_over(place, calls, rounds)
 

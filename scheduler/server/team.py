@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import ray
@@ -41,37 +40,18 @@ class Team:
         self.here: list[Member] = []
         self.losses: list[Loss] = []
         self.num_coming = 0
-        self._starting: dict[str, Any] = {}  # actor -> the reference of its first sign
 
     @property
     def lost(self) -> set[str]:
         """The actors that are gone."""
         return {loss.id for loss in self.losses}
 
-    def seat(self, seats: Sequence[Seat]) -> None:
-        """Let those of ``seats`` be here who are not gone; whoever is still starting comes later, if others are there.
-
-        A worker that is gone is replaced within moments, but takes seconds to start.
-        """
+    def seat(self, seats: Sequence[Seat]) -> list[bool]:
+        """Let those of ``seats`` who are not gone be here, and return who was known before."""
         there = [seat for seat in seats if seat.id not in self.lost]
-        new = [seat for seat in there if seat.id not in self.everyone]
-        self._starting = {seat.id: self._starting.get(seat.id) or seat.worker.__ray_ready__.remote() for seat in new}
-        started = self._started()
-        ready = [seat for seat in there if seat.id in self.everyone or seat.id in started] or there
-        self.here = [self.everyone.setdefault(seat.id, Member(seat)) for seat in ready]
-        for seat in ready:
-            self._starting.pop(seat.id, None)
-
-    def _started(self) -> set[str]:
-        """Return who of those that were starting has started, or died of it."""
-        references = list(self._starting.values())
-        done = set(ray.wait(references, num_returns=len(references), timeout=0)[0]) if references else set()
-        return {actor for actor, reference in self._starting.items() if reference in done}
-
-    @property
-    def has_newcomers(self) -> bool:
-        """Whether somebody who was still starting could be here by now."""
-        return bool(self._starting and self._started())
+        known = [seat.id in self.everyone for seat in there]
+        self.here = [self.everyone.setdefault(seat.id, Member(seat)) for seat in there]
+        return known
 
     def probe(self) -> None:
         """Ask those whose speed is not known for it, if the policy wants to know; whoever dies of it is gone."""
@@ -111,8 +91,8 @@ class Team:
         """Count who has not read its first shards."""
         self.num_coming = sum(member.taken is not None for member in self.here)
 
-    def welcome(self) -> tuple[list[int], list[int]]:
-        """Take word of those who have read their first shards by now: the bytes that they read, and who died of it.
+    def welcome(self) -> tuple[dict[int, int], list[int]]:
+        """Take word of those who have read their first shards by now: place -> bytes read; and who died of it.
 
         Raises
         ------
@@ -120,7 +100,7 @@ class Team:
             If they compute with other kernels than those who are here.
         """
         coming = {member.taken: place for place, member in enumerate(self.here) if member.taken is not None}
-        read, died = [], []
+        read, died = dict[int, int](), list[int]()
         for reference in ray.wait(list(coming), num_returns=len(coming), timeout=0)[0] if coming else ():
             member = self.here[coming[reference]]
             try:
@@ -131,7 +111,7 @@ class Team:
                 continue
             member.taken = None
             self.num_coming -= 1
-            read.append(num_bytes)
+            read[coming[reference]] = num_bytes
             self._refuse_mixed_kernels()
         return read, died
 

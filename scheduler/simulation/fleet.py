@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 
 from policies.interface import NodeTable, Resources
 from scheduler import node_labels
+from scheduler.errors import UserError
 
 MOST_GPUS = 1024
 """Of one machine: tables have a column for each GPU that a machine has."""
+
+MOST_PLACES = 10_000_000
+"""Machines times the most GPUs that one of them has."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,15 @@ class Fleet:
 
     machines: tuple[Machine, ...]
     source: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` for more than a table can hold."""
+        most = max((machine.capacity.gpu for machine in self.machines), default=0.0)
+        if len(self.machines) * most > MOST_PLACES:
+            raise UserError(
+                f"{self.source}: {len(self.machines):,} machines, one with {most:g} GPUs: their product must be at "
+                f"most {MOST_PLACES:,}"
+            )
 
     def __len__(self) -> int:
         """Count the machines."""

@@ -22,7 +22,7 @@ from scheduler.preparation import Prepared, prepare
 from scheduler.record_file import RECORD_FILE, read_record
 from scheduler.replaying import replay_output
 from scheduler.run import RunResult
-from scheduler.runner import Observer, answer, begin, run_connected
+from scheduler.runner import Observer, answer, run_connected, spec_of
 from scheduler.session import Session
 from workers.sequential import train
 
@@ -81,7 +81,7 @@ def test_workers_that_leave_and_come_keep_the_bound(session: Session, tmp_path: 
     policy: Policy = resolve("equal")
 
     def work(gang: Gang) -> RunResult:
-        done = begin(gang, prepared, policy, "j")
+        done = gang.server.run.remote(spec_of(prepared, policy, "j"))
         leases = list(gang._workers)
         for present in (leases[:2], [], leases):
             reached = ray.get(gang.server.num_rounds.remote()) + 10

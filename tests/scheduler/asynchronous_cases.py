@@ -23,7 +23,7 @@ from workers.environment import environment
 from workers.record import Record
 from workers.replay import replay
 from workers.training import Outcome, RoundReport
-from workers.worker_state import WorkerState
+from workers.worker_state import CallResult, WorkerState
 
 NUM_SHARDS = 8
 
@@ -53,31 +53,46 @@ class Drive:
 
     def work(self, s_per_row: Sequence[float], until: Callable[[], bool] = lambda: False) -> None:
         """Seat so many workers, and let them work to the end, or until something has happened."""
-        table = worker_table([(1.0, 0.0, 1e9)] * len(s_per_row), list(s_per_row))
-        shards = ShardTable(frozen(self.job.data.work), frozen(self.job.data.nbytes))
-        rounds = rounds_of("j", self.job.problem.seed, self.store, self.balance, table, shards)
-        assert isinstance(rounds, AsynchronousRounds)
-        self.rounds = rounds
-        states = [WorkerState(f"w{w}", self.job.data, 1e9, itertools.count().__next__) for w in range(len(s_per_row))]
+        rounds = self.rounds = self.rounds_for(s_per_row)
         free_s, under_way = [self.now_s] * len(s_per_row), []
         found = rounds.begin()
         while not self.done and not until():
             self.hook(found)
             for call in found.calls:
                 self.calls.append(call)
-                states[call.worker].configure(self.store.training.problem)
-                message = self.store.message_for(table.ids[call.worker])
-                busy_s = float(self.job.data.work[call.shards].sum()) * s_per_row[call.worker]
-                free_s[call.worker] = max(free_s[call.worker], self.now_s) + busy_s
-                result = states[call.worker].run(message, call.shards.tolist())
-                under_way.append((free_s[call.worker], call, replace(result, busy_s=busy_s)))
+                _, result = self.computed(call)
+                free_s[call.worker] = max(free_s[call.worker], self.now_s) + result.busy_s
+                under_way.append((free_s[call.worker], call, result))
             under_way.sort(key=lambda one: (one[0], one[1].worker))
             self.now_s, call, result = under_way.pop(0)
             found = rounds.answered(call, result)
             if found.report is not None:
                 self.reports.append(found.report)
-        if not self.done:
-            self.store.begin_again()
+
+    def rounds_for(self, s_per_row: Sequence[float]) -> AsynchronousRounds:
+        """Return rounds with so many workers, which were not there before."""
+        self.s_per_row = list(s_per_row)
+        table = worker_table([(1.0, 0.0, 1e9)] * len(s_per_row), self.s_per_row)
+        shards = ShardTable(frozen(self.job.data.work), frozen(self.job.data.nbytes))
+        rounds = rounds_of("j", self.job.problem.seed, self.store, self.balance, table, shards)
+        assert isinstance(rounds, AsynchronousRounds)
+        self.states = [WorkerState(f"w{w}", self.job.data, 1e9, itertools.count().__next__) for w in range(len(table))]
+        return rounds
+
+    def computed(self, call: Call) -> tuple[Call, CallResult]:
+        """Return the answer to a call."""
+        state = self.states[call.worker]
+        state.configure(self.store.training.problem)
+        result = state.run(self.store.message_for(state.name), call.shards.tolist())
+        busy_s = float(self.job.data.work[call.shards].sum()) * self.s_per_row[call.worker]
+        return call, replace(result, busy_s=busy_s)
+
+    def go_on(self, calls: Sequence[Call]) -> None:
+        """Answer calls in their order, and those that follow, to the end."""
+        out = list(calls)
+        while not self.done:
+            found = self.rounds.answered(*self.computed(out.pop(0)))
+            out += found.calls
 
     def record(self) -> Record:
         return self.store.record()

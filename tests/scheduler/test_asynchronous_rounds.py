@@ -189,3 +189,68 @@ def test_the_terminal_tells_the_mode_and_the_staleness(mode: str) -> None:
     assert f"at most {staleness.max} updates" in text and f"{staleness.clocks} clocks behind ({bound})" in text
     assert "record.jsonl" in text
     assert "the bound is 3, and was broken" in staleness_line(replace(staleness, clocks=4, bound=3))
+
+
+# --- workers that are lost ---
+
+
+def seated(mode: Any, num: int, balance: str = "equal") -> Drive:
+    """Return a drive in the solver's stage, with so many workers that compute."""
+    drive = Drive(prepared(mode), BALANCES[balance]())
+    drive.work([1.0] * num, lambda: drive.store.is_open)
+    drive.rounds = drive.rounds_for([1.0] * num)
+    return drive
+
+
+@pytest.mark.parametrize("balance", ["equal", "adaptive"])
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_what_a_lost_worker_had_is_the_others_and_nobody_waits_for_it(mode: Any, balance: str) -> None:
+    drive = seated(mode, 3, balance)
+    first = drive.rounds.begin()
+    assert {call.worker for call in first.calls} == {0, 1, 2}
+    late = drive.computed(next(call for call in first.calls if call.worker == 1))
+    dropped = drive.store.staleness.num_dropped
+    found = drive.rounds.lost(1)
+    assert drive.store.staleness.num_dropped == dropped + 1
+    assert "w1" not in drive.store.workers
+    assert set(drive.rounds.worker_of.tolist()) == {0, 2}
+    assert drive.rounds.lost(1) == Instructions()
+    before = drive.store.version
+    drive.rounds.answered(*late)  # too late to count
+    assert drive.store.version == before
+    drive.go_on([*(call for call in first.calls if call.worker != 1), *found.calls])
+    assert drive.outcome().rounds == 12
+    assert bits(drive.replayed()) == bits(drive.outcome())
+
+
+def test_a_round_that_waited_for_the_lost_alone_ends() -> None:
+    """Of three workers two make an update of ``backup``, of two workers one: and one has answered."""
+    drive = seated("backup", 3)
+    first = drive.rounds.begin()
+    found = drive.rounds.answered(*drive.computed(first.calls[0]))
+    assert found == Instructions()
+    found = drive.rounds.lost(2)
+    assert found.report is not None and found.report.round == 1
+    assert [call.worker for call in found.calls] == [0]
+    drive.go_on([*first.calls[1:2], *found.calls])
+    assert drive.outcome().rounds == 12 and bits(drive.replayed()) == bits(drive.outcome())
+
+
+def test_a_round_that_waited_for_who_is_not_seated_any_more_is_reported_at_the_beginning() -> None:
+    drive = seated("backup", 3)
+    first = drive.rounds.begin()
+    drive.rounds.answered(*drive.computed(first.calls[0]))
+    drive.rounds = drive.rounds_for([1.0, 1.0])
+    found = drive.rounds.begin()
+    assert found.report is not None and {call.worker for call in found.calls} == {0, 1}
+    assert drive.rounds.begin().report is None
+
+
+def test_all_are_lost_in_the_stage_and_others_go_on() -> None:
+    drive = seated("ssp", 2)
+    drive.rounds.begin()
+    drive.rounds.lost(0)
+    drive.rounds.lost(1)
+    assert drive.rounds.is_deserted and drive.store.workers == ()
+    drive.work([1.0, 2.0])
+    assert drive.outcome().rounds == 12 and bits(drive.replayed()) == bits(drive.outcome())

@@ -361,7 +361,7 @@ NOT_YAML = {
     "shards: }": ["4: not valid YAML: expected the node content, but found '}'"],
     "\tshards: 3": ["4: not valid YAML: found character '\\t' that cannot start any token"],
     "a: &w {count: 1}\nworkers: *w": ["5: aliases (*w) are not allowed; write the value out"],
-    "workers: *nowhere": ["4: not valid YAML: found undefined alias 'nowhere'"],
+    "workers: *nowhere": ["4: aliases (*nowhere) are not allowed; write the value out"],
     "output: !!python/object:os.system x": ["4: not valid YAML: could not determine a constructor"],
     "[a]: 3": ["4: not valid YAML: found unhashable key"],
     "---\nname: k": ["4: not valid YAML: but found another document"],
@@ -393,7 +393,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         tmp_path / "nope.yaml": "nope.yaml: no such file",
         tmp_path: "cannot be read: [Errno 21] Is a directory",
         binary: "binary.yaml: cannot be read: 'utf-8' codec can't decode",
-        large: "large.yaml: over 1,048,576 bytes; a job file is a page of text",
+        large: "large.yaml: it has over 262,144 bytes; a job file is a page of text",
     }
     for path, expected in cases.items():
         with pytest.raises(UserError) as caught:

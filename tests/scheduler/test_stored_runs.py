@@ -184,7 +184,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytes
     runs = stored(tmp_path)
     monkeypatch.setattr(module, "MOST_BYTES", 100)
     assert runs.find("equal", 0) is None
-    assert "more than 100" in runs.trouble[0]
+    assert "over 100 bytes" in runs.trouble[0]
     assert str(path) in runs.trouble[0]
 
 

@@ -146,10 +146,10 @@ def test_damaged_descriptions(saved: Path, changes: dict[str, Any]) -> None:
 
 
 def test_weights_that_do_not_match_the_description(saved: Path) -> None:
-    edit(saved, feature_names=["one"])
+    edit(saved, feature_names=["one"], columns=[])
     with pytest.raises(DataError, match=r"arrays of shape weights \(3, 3\), intercepts \(3,\) do not match"):
         load_model(saved)
-    edit(saved, feature_names=["a", "b", "c"], model_sha256="0" * 64)
+    edit(saved, feature_names=["a", "b", "c"], columns=[], model_sha256="0" * 64)
     with pytest.raises(DataError, match="do not match 'model_sha256'"):
         load_model(saved)
 

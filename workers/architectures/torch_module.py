@@ -197,7 +197,7 @@ class TorchModule(Architecture):
         """Return the module's outputs for raw rows, and autograd's way back; of the type of ``X``."""
         torch, module = import_torch(), self.built
         if is_sparse(X):
-            raise DataError(self.refuse(kernels, sparse=True))
+            raise DataError(str(self.refuse(kernels, sparse=True)))
         device = next(module.parameters()).device
 
         def tensor(values: Dense) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from workers.errors import DataError, Problems
+from workers.reading import LINE_LENGTH
 
 HEADER_BYTES, BLOCK_BYTES = 1 << 12, 1 << 20
 _BOM = b"\xef\xbb\xbf"
@@ -90,6 +91,11 @@ def read_blocks(path: str | Path) -> Iterator[Block]:
             if block.data:
                 yield block
                 place, size_bytes = block.end, BLOCK_BYTES
+            elif len(rest) > LINE_LENGTH:
+                raise DataError(
+                    f"{path}, line {place.line + 1}: a row of over {LINE_LENGTH:,} bytes. Is it a CSV, with an end to "
+                    "every line?"
+                )
             else:
                 size_bytes *= 2  # a long line, or a long text in quotes
 

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,9 +19,12 @@ from workers.data.rows import Dense, Floats
 from workers.data.source import Dtype, Ints
 from workers.data.tally import number
 from workers.errors import DataError, Problems
+from workers.reading import check_expansion, limited_lines
 
 BLOCK_ROWS = 4096
 MAX_FEATURES = 1 << 24
+FREE_FEATURES = 1 << 20
+"""What an index or a job may claim; the names and parameters of more features must be worth their memory."""
 
 LABEL_HINT = "Begin every row with one number: the class or the target."
 PAIR_HINT = "Write every value as INDEX:VALUE, with blanks between them."
@@ -75,6 +79,7 @@ def blocks(file: IO[bytes], block_rows: int, line: int = 0) -> Iterator[tuple[in
     """
     offset = file.tell()
     while batch := _rows(file, block_rows, line):
+        check_expansion(file.tell(), os.fstat(file.fileno()).st_size)
         yield offset, line, batch
         offset, line = file.tell(), batch[-1].line
 
@@ -109,17 +114,12 @@ def parse(rows: list[Line], rules: Rules, problems: Problems) -> Parsed | None:
 
 def _rows(file: IO[bytes], block_rows: int, line: int) -> list[Line]:
     found: list[Line] = []
-    while len(found) < block_rows and (content := list(islice(_lines(file), block_rows - len(found)))):
+    while len(found) < block_rows and (content := list(islice(limited_lines(file, line), block_rows - len(found)))):
         for raw in content:
             line += 1
             if text := raw.split(b"#", 1)[0].strip():
                 found.append(Line(line, text))
     return found
-
-
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield lines by `readline`, which leaves `tell` usable."""
-    return iter(file.readline, b"")
 
 
 def _parse_regular(rows: list[Line], rules: Rules) -> Parsed | None:

@@ -69,9 +69,15 @@ class LibsvmSource(Source):
                 lengths.append(parsed.lengths)
         problems.check()
         state.check(self.path)
-        names = self._names(self.num_features or width)
-        layout = Layout(lib.BLOCK_ROWS, np.array(offsets, dtype=np.int64), np.array(lines, dtype=np.int64))
         row_values = np.concatenate([np.zeros(0, dtype=np.int64), *lengths])
+        num_features = self.num_features or width
+        if num_features > max(lib.FREE_FEATURES, int(row_values.sum())):
+            raise DataError(
+                f"{self.path}: {num_features:,} features, but it stores {int(row_values.sum()):,} values. With more "
+                f"than {lib.FREE_FEATURES:,} features there must be a value for each. Number them without gaps."
+            )
+        names = self._names(num_features)
+        layout = Layout(lib.BLOCK_ROWS, np.array(offsets, dtype=np.int64), np.array(lines, dtype=np.int64))
         return tally.info(names, row_values=row_values, stamp=state, layout=layout)
 
     def read(self, rows: Ints, info: DataInfo) -> Rows:

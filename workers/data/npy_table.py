@@ -1,7 +1,6 @@
 """A 2-D array in a NumPy file, read by rows with plain reads: the pages of a map would count as a worker's memory."""
 
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.data.npy_file import UNREADABLE, fill, unreadable
 from workers.errors import DataError
-
-UNREADABLE = (OSError, ValueError, EOFError, OverflowError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -57,18 +55,4 @@ class NpyTable:
     def _fill(self, file: IO[bytes], values: NDArray[Any], first: int) -> None:
         """Read the values from number `first` on."""
         file.seek(self.offset + first * self.dtype.itemsize)
-        memory = memoryview(values.reshape(-1).view(np.uint8).data)
-        done = 0
-        while done < len(memory):
-            count = file.readinto(memory[done:])  # type: ignore[attr-defined]  # binary files have it
-            if not count:
-                raise EOFError(f"it ends {len(memory) - done:,} bytes too early")
-            done += count
-
-
-def unreadable(path: str | Path, error: Exception, where: str = "") -> DataError:
-    """Return the `DataError` for a file that NumPy or we cannot read."""
-    return DataError(
-        f"{path}{where} cannot be read as NumPy data: {error}. "
-        "Check the path; save numbers (no objects) with numpy.save or numpy.savez."
-    )
+        fill(file, values)

@@ -3,17 +3,17 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from workers.data.array_source import ArrayMissing, Arrays, ArraySource, default_names
-from workers.data.npy_table import UNREADABLE, NpyTable, unreadable
+from workers.data.npy_file import Archive, file_header, opened_archive
+from workers.data.npy_table import NpyTable
 from workers.data.source import DtypeChoice
 from workers.data.stamp import stamp
-from workers.errors import DataError, did_you_mean
+from workers.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class NpySource(ArraySource):
         table = _npy_table(self.path)
         if len(table.shape) != 2:
             raise DataError(f"{self.path}: needs a table of shape (n, d + 1), got {table.shape}. Reshape it.")
+        _check_not_empty(self.path, table.shape)
         width = table.shape[1]
         target = self._column("target", self.target, width)
         weight = None if self.weight is None else self._column("weight", self.weight, width)
@@ -66,19 +67,17 @@ class NpzSource(ArraySource):
     def open(self) -> Arrays:
         """Load all but the features; raise `DataError` for a file that is no `.npz`, or an array that is not in it."""
         state = stamp(self.path)
-        archive = load_numpy(self.path, mapped=False)
-        if not isinstance(archive, NpzFile):
-            raise DataError(f"{self.path} is not an .npz file. Name it as npy, not npz.")
-        with archive:
-            table = _npz_table(self.path, archive, self.features)
-            y = _member(self.path, archive, self.target)
+        with opened_archive(self.path) as archive:
+            table = _npz_table(archive, self.features)
             if len(table.shape) != 2:
                 raise DataError(f"{self.path}, array {self.features!r}: needs shape (n, d), got {table.shape}.")
+            _check_not_empty(self.path, table.shape)
+            y = archive.array(self.target)
             positions = np.arange(table.shape[1])
             names = default_names(positions)
-            if "feature_names" in archive:
-                names = tuple(map(str, np.atleast_1d(_member(self.path, archive, "feature_names"))))
-            weights = _member(self.path, archive, "weights") if "weights" in archive else None
+            if "feature_names" in archive.names:
+                names = tuple(map(str, np.atleast_1d(archive.array("feature_names"))))
+            weights = archive.array("weights") if "weights" in archive.names else None
         self._check_names(names, table.shape[1])
         return Arrays(str(self.path), table, positions, y, names, self.target, weights, state)
 
@@ -93,54 +92,33 @@ class NpzSource(ArraySource):
 
 def load_array(path: str | Path, name: str) -> NDArray[Any]:
     """Return the array of an `.npy` file, or the one called `name` of an `.npz`; raise `DataError` if there is none."""
-    loaded = load_numpy(path, mapped=True)
-    if not isinstance(loaded, NpzFile):
-        return loaded
-    with loaded:
-        return _member(path, loaded, name)
-
-
-def load_numpy(path: str | Path, *, mapped: bool) -> NDArray[Any] | NpzFile:
-    """Return what `numpy.load` does, without pickles; raise `DataError` if it cannot be read."""
-    try:
-        loaded: NDArray[Any] | NpzFile = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except UNREADABLE as error:
-        raise unreadable(path, error) from error
-    return loaded
+    header = file_header(path)
+    if header is None:
+        with opened_archive(path) as archive:
+            return archive.array(name)
+    order: Literal["F", "C"] = "F" if header.by_columns else "C"
+    if not header.nbytes:
+        return np.empty(header.shape, dtype=header.dtype)
+    return np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
 
 
 def _npy_table(path: str | Path) -> NpyTable:
-    """Look at a file's header through a map, of which nothing is touched."""
-    mapped = load_numpy(path, mapped=True)
-    if not isinstance(mapped, np.memmap):
+    """Look at a file's header."""
+    header = file_header(path)
+    if header is None:
         raise DataError(f"{path} is an .npz file. Name it as npz, not npy.")
-    by_columns = bool(mapped.flags.f_contiguous and not mapped.flags.c_contiguous)
-    return NpyTable(path, mapped.shape, mapped.dtype, int(mapped.offset), by_columns)
+    return NpyTable(path, header.shape, header.dtype, header.offset, header.by_columns)
 
 
-def _npz_table(path: str | Path, archive: NpzFile, name: str) -> NDArray[Any] | NpyTable:
+def _npz_table(archive: Archive, name: str) -> NDArray[Any] | NpyTable:
     """Look at the header of an array of an archive; load it where it does not lie row by row."""
-    if name not in archive:
-        raise DataError(f"{path}: no array {name!r}. {did_you_mean(name, archive.files)}")
-    try:
-        with archive.zip.open(f"{name}.npy") as file:  # type: ignore[union-attr]  # it is open
-            version = np.lib.format.read_magic(file)
-            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            shape, by_columns, dtype = read[version](file)
-            offset = file.tell()
-    except KeyError:
-        return _member(path, archive, name)
-    except UNREADABLE as error:
-        raise unreadable(path, error, f", array {name!r}") from error
-    if by_columns or dtype.hasobject or len(shape) != 2:
-        return _member(path, archive, name)
-    return NpyTable(path, shape, dtype, offset, member=f"{name}.npy")
+    header = archive.header(name)
+    if header.by_columns or len(header.shape) != 2:
+        return archive.array(name)
+    return NpyTable(archive.path, header.shape, header.dtype, header.offset, member=f"{name}.npy")
 
 
-def _member(path: str | Path, archive: NpzFile, name: str) -> NDArray[Any]:
-    if name not in archive:
-        raise DataError(f"{path}: no array {name!r}. {did_you_mean(name, archive.files)}")
-    try:
-        return np.asarray(archive[name])
-    except UNREADABLE as error:
-        raise unreadable(path, error, f", array {name!r}") from error
+def _check_not_empty(path: str | Path, shape: tuple[int, ...]) -> None:
+    """Refuse a table without values: however many rows or columns it claims, its file need not grow with them."""
+    if 0 in shape:
+        raise DataError(f"{path}: no rows, or no columns: got a table of shape {shape}. Store some.")

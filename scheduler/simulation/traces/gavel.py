@@ -18,6 +18,7 @@ from typing import Any
 from policies.interface import Floats, JobView, Resources, frozen
 from scheduler.errors import UserError, shown, unknown
 from scheduler.simulation.fleet import Fleet, Machine
+from workers.reading import DOCUMENT_BYTES, read_text
 
 KINDS = ("v100", "p100", "k80")
 PER_KIND = 36
@@ -35,6 +36,9 @@ MODELS = (
     ("CycleGAN", False),
 )
 """What is trained, and whether several GPUs may train it."""
+
+MOST = 1e12
+"""Steps per second."""
 
 Rates = Mapping[str, Floats]
 
@@ -61,12 +65,14 @@ def read_rates(path: Path, kinds: Sequence[str] = KINDS) -> dict[tuple[str, int]
         if not isinstance(measured[kind], dict):
             raise UserError(f"{path}: {kind}: must be an object of models, got {shown(measured[kind])}")
         for name, beside in measured[kind].items():
-            match = re.fullmatch(r"\('(.*)', ([1-9]\d{0,3})\)", name)
+            match = re.fullmatch(r"\('(.*)', ([1-9]\d?)\)", name)
             if match:
                 gpus, rate = int(match[2]), beside.get("null") if isinstance(beside, dict) else None
-                if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < inf:
+                if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= MOST:
                     where = f"{path}: {kind}: {name}: null"
-                    raise UserError(f"{where}: must be a finite number of at least 0, got {shown(rate)}")
+                    raise UserError(
+                        f"{where}: must be a finite number of at least 0 and at most {MOST:g}, got {shown(rate)}"
+                    )
                 found.setdefault((match[1], gpus), {})[kind] = gang_rate(rate, gpus)
     return dict(found)
 
@@ -78,7 +84,7 @@ def gang_rate(rate: float, gpus: int) -> Floats:
 
 def _measured(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path, DOCUMENT_BYTES))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:

@@ -90,9 +90,9 @@ def _pods(mistakes: Mistakes, columns: Sequence[str]) -> Iterator[tuple[located_
         name = row.text("name")
         if name in names:
             mistakes.add(row.line, "name", f"there is a pod {shown(name)} already")
-        num, milli = row.count("num_gpu"), row.count("gpu_milli")
+        num, milli = row.count("num_gpu", most=MOST_GPUS), row.count("gpu_milli")
         if (num > 1 and milli != 1000) or milli > 1000:
-            mistakes.add(row.line, "gpu_milli", f"must be at most 1000, and 1000 of several GPUs, got {milli}")
+            mistakes.add(row.line, "gpu_milli", f"must be at most 1000, and 1000 of several GPUs, got {shown(milli)}")
             continue
         models = tuple(model for model in row.text("gpu_spec", "").split("|") if model)
         bundle = Resources(row.number("cpu_milli") / 1000, num * milli / 1000, row.number("memory_mib") * MIB)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from policies.interface import JobView, Resources
+from policies.interface import JobView, Resources, frozen
 from scheduler import located_csv
 from scheduler.errors import Mistakes, shown
-from scheduler.simulation.traces.gavel import gang_rate
 from scheduler.simulation.workload import SimulatedJob, Workload
 
 GIB = 2.0**30
 
 MOST_GPUS = 100_000
 """Of one job."""
+
+ONE_A_SECOND = frozen([0.0] * (MOST_GPUS - 1) + [1.0])
+"""The end of it are the rates of a job with so many workers and no fewer: a row costs no array of its own."""
 
 COLUMNS = ("job_id", "submitted_s", "gpus", "duration_s")
 OPTIONAL = ("cpu", "memory_gib", "tenant", "status")
@@ -48,7 +50,7 @@ def read_workload(path: Path) -> Workload:
             workers,
             tenant=row.text("tenant", ""),
             work=row.number("duration_s", above=True),
-            rates={"": gang_rate(1.0, workers)},
+            rates={"": ONE_A_SECOND[-workers:]},
         )
         jobs[name] = SimulatedJob(view)
     mistakes.tell()

@@ -14,12 +14,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count, groupby
 from pathlib import Path
+from typing import IO
 
 from policies.interface import JobView, Resources
 from scheduler.errors import Mistakes, UserError, shown, unknown
 from scheduler.simulation.fleet import Fleet, Machine
 from scheduler.simulation.traces.gavel import BUNDLE, Rates, gang_rate, read_rates
 from scheduler.simulation.workload import Phase, SimulatedJob, Workload
+from workers.reading import limited_lines
 
 KIND = "v100"
 THROUGHPUTS = "tacc_throughputs.json"
@@ -228,14 +230,18 @@ def _is_critical(model: str, batch: int, epoch: int) -> bool:
 def _lines(path: Path, mistakes: Mistakes) -> Iterator[Line]:
     """Yield the lines that are jobs, and note what is wrong with the others."""
     try:
-        texts = path.read_text(encoding="utf-8").splitlines()
+        with path.open(encoding="utf-8") as file:
+            yield from _jobs(file, mistakes)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
+
+
+def _jobs(file: IO[str], mistakes: Mistakes) -> Iterator[Line]:
     names = count()
-    for number, text in enumerate(texts, 1):
-        line = _parsed(text, number, mistakes) if text.strip() else None
+    for number, text in enumerate(limited_lines(file), 1):
+        line = _parsed(text.rstrip("\r\n"), number, mistakes) if text.strip() else None
         if line is not None:
             yield replace(line, name=f"job-{next(names):03d}")
 

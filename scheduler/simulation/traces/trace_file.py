@@ -29,6 +29,7 @@ from scheduler.simulation.traces.trace_line import (
 )
 from scheduler.simulation.workload import SimulatedJob, Workload
 from workers.model import atomic_text
+from workers.reading import limited_lines
 
 Kind = TypeVar("Kind", bound=Line)
 
@@ -100,7 +101,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines that are not empty, with their numbers."""
     try:
         with path.open(encoding="utf-8") as file:
-            for number, text in enumerate(file, 1):
+            for number, text in enumerate(limited_lines(file), 1):
                 if number > MOST_JOBS + 1:
                     raise UserError(f"{path}:{number}: over {MOST_JOBS:,} jobs; split the trace")
                 if text.strip():

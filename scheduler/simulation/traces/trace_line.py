@@ -14,7 +14,10 @@ from scheduler.simulation.workload import Learning, Phase, SimulatedJob
 HEADER: Final = "apportion-trace"
 VERSION = 1
 
+MOST_WORKERS, MOST_ROUNDS = 1_000_000, 1_000_000_000
+
 NotNegative = Annotated[float, Field(ge=0)]
+Workers = Annotated[int, Field(ge=1, le=MOST_WORKERS)]
 Amounts = tuple[NotNegative, ...]
 Rates = dict[str, Amounts]
 
@@ -43,7 +46,7 @@ class PhaseLine(Line):
 class LearningLine(Line):
     """``Learning``; ``work`` and ``bytes`` of each shard."""
 
-    rounds: int = Field(ge=1)
+    rounds: int = Field(ge=1, le=MOST_ROUNDS)
     work: Amounts = Field(min_length=1)
     bytes: Amounts = Field(min_length=1)
     s_per_work: NotNegative
@@ -61,7 +64,7 @@ class JobLine(Line):
     cpu: NotNegative = 0.0
     gpu: NotNegative = 0.0
     memory: NotNegative = 0.0
-    workers: tuple[int, int] = (1, 1)
+    workers: tuple[Workers, Workers] = (1, 1)
     selector: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     tenant: str = ""
     priority: float = 0.0
@@ -75,7 +78,7 @@ class JobLine(Line):
     resident: dict[str, NotNegative] = Field(default_factory=dict)
     learning: LearningLine | None = None
     phases: tuple[PhaseLine, ...] = ()
-    balance_seed: int = 0
+    balance_seed: int = Field(0, ge=-(2**63), lt=2**63)
 
 
 def simulated(job: JobLine) -> SimulatedJob:
