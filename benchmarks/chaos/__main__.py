@@ -20,6 +20,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,8 @@ class Chaos:
             self.calm.append(Disturbance(self._cluster, shape, self._folder, number, found, [], "").play())
         return self._undisturbed[shape.name]
 
-    def play(self, shapes: tuple[Shape, ...], progress: Progress) -> None:
-        """Disturb jobs in turn until all kills are done, or runs have failed that often that it is no use."""
+    def play(self, shapes: tuple[Shape, ...], progress: Progress, note: Callable[[], None]) -> None:
+        """Disturb jobs in turn until all kills are done, or ten runs have failed; ``note`` is called after each."""
         task = progress.add_task("kills", total=len(self._kinds))
         while self._kinds and sum(bool(run.failure) for run in self.runs) < 10:
             number = len(self.runs)
@@ -68,6 +69,7 @@ class Chaos:
             result = disturbance.play()
             self._kinds += disturbance.kinds_left
             self.runs.append(result)
+            note()
             progress.update(task, advance=len(result.kills), description=f"run {number}: {shape.name}")
             verdict = "same" if result.is_same else "DIFFERENT"
             told = result.failure or verdict
@@ -89,6 +91,12 @@ def report(chaos: Chaos, seed: int) -> dict[str, Any]:
     }
 
 
+def write(chaos: Chaos, seed: int, path: Path | None) -> None:
+    """Write all figures, if asked."""
+    if path is not None:
+        path.write_text(json.dumps(report(chaos, seed), indent=2), encoding="utf-8")
+
+
 def main() -> None:
     """Play, print the table, write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -107,10 +115,8 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     with tempfile.TemporaryDirectory() as folder, raylets(NUM_NODES) as cluster, Progress(console=console) as progress:
         chaos = Chaos(cluster, Path(folder), kinds, arguments.seed)
-        chaos.play(shapes, progress)
+        chaos.play(shapes, progress, lambda: write(chaos, arguments.seed, arguments.json))
     console.print(summary_table(chaos.runs))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report(chaos, arguments.seed), indent=2), encoding="utf-8")
     everyone = [*chaos.calm, *chaos.runs]
     bad = [run for run in everyone if run.failure or not run.is_same]
     print(f"{len(everyone)} runs, {len(bad)} failed or ended with other bits")
