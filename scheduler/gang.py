@@ -19,7 +19,7 @@ from scheduler.run import Seat
 from workers.sgd_worker import SgdWorker
 
 TELLING_S = 10.0
-"""How long a server has to hear who is to go: one that hangs is found out elsewhere, and must not hold up its driver."""
+"""How long a server has to hear who is to go: one that hangs must not hold up its driver."""
 
 
 class Gang:
