@@ -29,6 +29,9 @@ WEIGHTS = {"worker": 30, "server": 22, "node": 15, "driver": 15, "several": 18}
 APART_S = 1.5
 """The longest time between two kills of ``several``; half of them have none."""
 
+LONGEST_WAIT_S = 2.0
+"""How long a kill waits for calls to be under way: between rounds newcomers are asked for their speed."""
+
 
 @dataclass
 class Kill:
@@ -97,7 +100,7 @@ class Killer:
         if not candidates:
             return
         victim = self._draw.choice(candidates)
-        asked_s, said = time.monotonic(), self._eye.look() if first else None
+        asked_s, said = self._moment() if first else (0.0, None)
         if kind == "node":
             pids = cluster.kill_node(victim)
             at_s = time.monotonic()
@@ -117,6 +120,15 @@ class Killer:
         if kind == "driver":
             self._eye.forget()
             self._driver.go_on(self._draw)
+
+    def _moment(self) -> tuple[float, OpenRound | None]:
+        """Wait for calls to be under way, seldom for long, and return what the server said and when it was asked."""
+        until_s = time.monotonic() + LONGEST_WAIT_S
+        while True:
+            asked_s, said = time.monotonic(), self._eye.look()
+            if said is None or said.under_way or said.num_in or asked_s > until_s:
+                return asked_s, said
+            time.sleep(0.005)
 
     def _enter(self, kill: Kill, said: OpenRound | None, at_s: float, before_s: float) -> None:
         kill.at_s, kill.asked_before_s = at_s, before_s
