@@ -87,6 +87,7 @@ class Raylets:
         }
         port = _free_port()
         head = ["--head", f"--port={port}", "--include-dashboard=false", "--num-cpus=0"]
+        head += [f"--ray-client-server-port={_free_port()}"]
         self.nodes: list[subprocess.Popen[bytes]] = []
         self.head = self._start(head)
         self.address = _told_address(self._folder / "node-1.log", self.head)
