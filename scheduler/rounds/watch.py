@@ -33,8 +33,8 @@ SLACK = 10.0
 FIRST_S = 3600.0
 """How long a shard may take while nothing tells how long one takes: nobody has answered a call of this stage yet."""
 
-LOOK_S = 1.0
-"""How often to look."""
+LOOK_S, LOOKS = 1.0, 8
+"""How often to look at most, and how often at least in the time in which somebody may be silent."""
 
 NUM_KEPT = 64
 """How many of the last times count, of each worker: what changes is forgotten after a while."""
@@ -149,7 +149,7 @@ class Watch:
     @property
     def look_s(self) -> float:
         """When to look next; NaN before the first look."""
-        return self._looked_s + LOOK_S
+        return self._looked_s + min(LOOK_S, self._silent_s / LOOKS)
 
     def given_up(self, now_s: float) -> tuple[GivenUp, ...]:
         """Return who is to be given up now, each worker once.

@@ -170,3 +170,14 @@ def test_a_beat_of_the_same_moment_is_no_gap(late_s: float) -> None:
     watch.beat(0, 0.0, 0)
     watch.beat(0, late_s, 1)
     assert len(watch._seen[0].gaps_s) == (late_s > 0)
+
+
+@pytest.mark.parametrize("silent_s", [2.0, 3.0, 10.0, 60.0])
+def test_who_looks_when_it_is_time_and_a_little_late_finds_who_is_silent(silent_s: float) -> None:
+    watch, now_s = Watch(1, silent_s), 0.0
+    watch.given_up(now_s)
+    watch.beat(0, now_s, 0)
+    while not (found := watch.given_up(now_s)):
+        now_s = watch.look_s + 0.1
+        assert now_s < 2 * silent_s + 2
+    assert found[0].for_s > silent_s
