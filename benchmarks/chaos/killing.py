@@ -91,7 +91,7 @@ class Killer:
         for number, kind in enumerate(kinds):
             if number:
                 time.sleep(pause_s)
-            self._one(kind, kill, first=number == 0)
+            self._one(kind, kill, first=not kill.pids)
         return bool(kill.pids)
 
     def _one(self, kind: str, kill: Kill, first: bool) -> None:
