@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -34,9 +35,9 @@ class RayCluster:
     def __init__(self, began_s: float = 0.0) -> None:
         self._began_s = began_s
         self._token = secrets.token_hex(3)  # others may run jobs of the same name
-        self._num_reserved = 0
         self.groups: dict[Grant, PlacementGroup] = {}
         self._bundles: dict[Grant, Resources] = {}
+        self._num_reserved: Counter[tuple[str, int]] = Counter()
 
     def observe(self) -> NodeTable:
         """Return every living node with what is free now; what has just been granted here may not show there yet.
@@ -83,10 +84,11 @@ class RayCluster:
             self.release(lease)
 
     def _reserve(self, grant: Grant, bundle: Resources) -> PlacementGroup:
-        self._num_reserved += 1  # a worker's next group may be there before its last has gone
+        self._num_reserved[grant.job, grant.worker] += 1  # a name must not come again while the last is being removed
+        again = f".{num}" if (num := self._num_reserved[grant.job, grant.worker]) > 1 else ""
         group: PlacementGroup = placement_group(
             [ray_resources(bundle)],
-            name=f"apportion:{grant.job}/{self._token}:{grant.worker}.{self._num_reserved}",
+            name=f"apportion:{grant.job}/{self._token}:{grant.worker}{again}",
             bundle_label_selector=[{NODE_ID_LABEL: grant.node}],
         )
         return group

@@ -182,6 +182,7 @@ def test_a_run_goes_on_from_the_checkpoint_of_another_with_other_workers(session
     assert finished.result is not None and finished.result.restored >= 40
 
 
+@pytest.mark.long
 def test_who_dies_again_and_again_ends_the_run_with_the_reason(session: Session, tmp_path: Path) -> None:
     del session
     (tmp_path / "deadly.py").write_text(
@@ -212,7 +213,7 @@ def test_nothing_is_left_behind(session: Session) -> None:
 
 
 NODES = """
-import json, threading, time
+import json
 from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
@@ -266,12 +267,11 @@ try:
         def add_and_drain():
             fourth.append(cluster.add_node(num_cpus=1, memory=512 * MIB))
             drain()
-        answers["drained"] = launch({100: add_and_drain}, 2500)
+        answers["drained"] = launch({100: add_and_drain}, 1500)
         answers["fourth"] = fourth[0].node_id
-        def back():
-            cluster.remove_node(fourth[0], allow_graceful=False)
-            threading.Timer(3.0, lambda: fourth.append(cluster.add_node(num_cpus=1, memory=512 * MIB))).start()
-        answers["back"] = launch({100: back}, 15000)
+        gone = lambda: cluster.remove_node(fourth[0], allow_graceful=False)
+        back = lambda: fourth.append(cluster.add_node(num_cpus=1, memory=512 * MIB))
+        answers["back"] = launch({100: gone, 1000: back}, 4000)
         answers["fifth"] = fourth[1].node_id
 finally:
     cluster.shutdown()
