@@ -40,7 +40,12 @@ MOST_GROWTH = 0.05
 MOST_MORE = 4
 """Of open files, threads: so many more are no growth, but what is going on just then."""
 
-LEAST_SAMPLES = 8
+LEAST_SAMPLES, LEAST_LIVES = 8, 5
+"""Fewer say nothing, and nothing is said of them."""
+
+MOST_FILES = 12
+"""Checkpoints, one that is being written, their journals, those of servers that have died since, and the manifest."""
+
 FREED_WITHIN_S = 30.0
 HANGS_S = 120.0
 WORKERS = 3
@@ -174,8 +179,6 @@ def _stores() -> tuple[list[dict[str, float]], list[dict[str, float]]]:
 
 def growth(at_s: Sequence[float], values: Sequence[float]) -> float:
     """Return by what part a straight line through the values rises from its first to its last moment."""
-    if len(values) < LEAST_SAMPLES:
-        return 0.0
     slope, _ = np.polyfit(np.asarray(at_s) - at_s[0], values, 1)
     return float(slope * (at_s[-1] - at_s[0]) / np.mean(values))
 
@@ -186,7 +189,7 @@ def of_one(role: str, lives: Sequence[Life], since_s: float) -> list[Finding]:
     for life in lives:
         samples = [one for one in life.samples if one.at_s >= since_s]
         samples = samples[len(samples) // 2 :]
-        if not samples:
+        if len(samples) < LEAST_SAMPLES:
             continue
         at_s = [one.at_s for one in samples]
         for name in ("rss_bytes", "fds", "threads"):
@@ -200,11 +203,13 @@ def of_one(role: str, lives: Sequence[Life], since_s: float) -> list[Finding]:
 def of_equal_age(role: str, lives: Sequence[Life]) -> list[Finding]:
     """Return by how much later processes of a role are larger at the same age; only the later half is looked at."""
     spans = [life.samples[-1].at_s - life.since_s for life in lives]
-    if len(spans) < LEAST_SAMPLES:
+    if not spans:
         return []
     age_s = float(np.median(spans)) / 2
     aged = [life for life, span_s in zip(lives, spans, strict=True) if span_s >= age_s]
     aged = sorted(aged, key=lambda life: life.since_s)[len(aged) // 2 :]
+    if len(aged) < LEAST_LIVES:
+        return []
     sizes = [next(one.rss_bytes for one in life.samples if one.at_s >= life.since_s + age_s) for life in aged]
     grown = growth([life.since_s for life in aged], [float(size) for size in sizes])
     return [Finding(f"{role}: rss_bytes at the age of {age_s:.1f} s", 100 * grown, 100 * MOST_GROWTH, "%")]
@@ -232,7 +237,7 @@ def findings(soak: Soak, cluster: Raylets) -> list[Finding]:
     folder = soak.output / FOLDER
     left["checkpoint files left"] = len(list(folder.iterdir())) if folder.is_dir() else 0
     found += [Finding(what, value, 0) for what, value in left.items()]
-    found.append(Finding("checkpoint files at any time", soak.most_files, 8))
+    found.append(Finding("checkpoint files at any time", soak.most_files, MOST_FILES))
     found.append(Finding("actors in the calm part", soak.most_actors, WORKERS + 1))
     found.append(Finding("placement groups in the calm part", soak.most_groups, WORKERS))
     return found
