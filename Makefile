@@ -95,6 +95,14 @@ bench-decisions: setup  ## Time decisions of policies as clusters and jobs grow
 bench-worlds: setup  ## Simulate 10,000 small random worlds with faults, and check that everything adds up
 	@$(BIN)/python -m benchmarks.worlds $(OPTIONS)
 
+.PHONY: bench-chaos
+bench-chaos: setup  ## Kill workers, servers, nodes and drivers of real runs 200 times, 30 minutes (OPTIONS="--kills 20")
+	@$(BIN)/python -m benchmarks.chaos $(OPTIONS)
+
+.PHONY: bench-soak
+bench-soak: setup  ## Compute 20,000 rounds with a death every 500, and look for what grows or is left behind
+	@$(BIN)/python -m benchmarks.soak $(OPTIONS)
+
 .PHONY: bench-fuzz
 bench-fuzz: setup  ## Read 100,000 broken files of every kind as the commands do: a result or one clear message (OPTIONS="--only job")
 	@$(BIN)/python -m benchmarks.fuzz $(OPTIONS)

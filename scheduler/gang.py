@@ -18,6 +18,9 @@ from scheduler.ray_cluster import RayCluster, ray_resources
 from scheduler.run import Seat
 from workers.sgd_worker import SgdWorker
 
+TELLING_S = 10.0
+"""How long a server has to hear who is to go: one that hangs must not hold up its driver."""
+
 
 class Gang:
     """The actors of a job, on leases that its cluster holds.
@@ -96,8 +99,8 @@ class Gang:
                 self._start(lease)
         told = self._tell()
         if gone:
-            with suppress(ray.exceptions.RayActorError):
-                ray.get(told)  # before they end, so that it is known to be on purpose
+            with suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+                ray.get(told, timeout=TELLING_S)  # before they end, so that it is known to be on purpose
         for worker in gone:
             _end(worker)
 

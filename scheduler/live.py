@@ -20,7 +20,7 @@ from scheduler.loop import StalePlanError, memo_for, step
 from scheduler.outputs import model_of
 from scheduler.placing import FREED_LATE_S
 from scheduler.preparation import Prepared
-from scheduler.ray_cluster import RayCluster
+from scheduler.ray_cluster import LEASE_TIMEOUT_S, RayCluster
 from scheduler.results.outcome import RunOutcome, Status
 from scheduler.run import RunResult
 from scheduler.simulation.books import Books
@@ -79,11 +79,11 @@ class _RestingCluster(RayCluster):
         super().__init__(began_s)
         self._rest = rest
 
-    def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot) -> None:
+    def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot, within_s: float = LEASE_TIMEOUT_S) -> None:
         """Carry out a plan, as ``RayCluster`` does."""
         for job in dict.fromkeys(lease.job for lease in plan.revokes):
             self._rest(job)
-        super().apply(plan, snapshot)
+        super().apply(plan, snapshot, within_s)
 
 
 class _Queue:

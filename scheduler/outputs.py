@@ -16,6 +16,7 @@ from scheduler.errors import UserError
 from scheduler.preparation import Prepared
 from scheduler.record_file import RECORD_FILE, StoredRecord, write_record
 from scheduler.run import RunResult, WorkerReport
+from workers.environment import environment
 from workers.model import Model, atomic_text, write_json
 
 SUMMARY_FILE = "summary.json"
@@ -171,15 +172,18 @@ def _provenance(prepared: Prepared, policy: str, result: RunResult) -> dict[str,
         "choice": asdict(prepared.choice),
         "apportion": scheduler.__version__,
         "environment": asdict(
-            next(report.environment for report in result.workers if report.shards and report.environment)
+            next((one.environment for one in result.workers if one.shards and one.environment), environment())
         ),
     }
 
 
 def max_over_mean(workers: Sequence[WorkerReport]) -> float:
-    """Return how uneven the workers were: the largest busy time over the mean, 1 when all were equal."""
+    """Return how uneven the workers were: the largest busy time over the mean, 1 when all were equal, or none needed.
+
+    Nobody is needed where a server that goes on finds all of the last round's calls kept.
+    """
     busy_s = [worker.busy_s for worker in workers]
-    mean = sum(busy_s) / len(busy_s)
+    mean = sum(busy_s) / max(len(busy_s), 1)
     return max(busy_s) / mean if mean else 1.0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import ray
 from threadpoolctl import threadpool_limits
 
-from scheduler.run import Progress, RunResult, RunSpec, Seat
+from scheduler.run import OpenRound, Progress, RunResult, RunSpec, Seat
 from scheduler.server.seating import Beats, Seating
 from scheduler.server.server_run import ServerRun
 
@@ -34,6 +34,11 @@ class ParameterServer:
         """Return the reports from number ``since`` on of the job that runs now."""
         running = self._running
         return Progress() if running is None else running.progress(since)
+
+    def open_round(self) -> OpenRound | None:
+        """Return how far the open round of the job is that runs now, None if none does."""
+        running = self._running
+        return None if running is None else running.open_round()
 
     def beat(self, worker: str, num_done: int) -> None:
         """Hear that a worker lives, and how many shards it has computed so far."""

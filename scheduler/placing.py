@@ -18,6 +18,9 @@ LOOK_AGAIN_S = 0.1
 FREED_LATE_S = 3.0
 """Ray reports freed resources late: how long to look again before saying that a job does not fit."""
 
+MORE_WITHIN_S = 3.0
+"""How long to wait for leases of a job that runs: one on a node that has just died never comes, and others can wait."""
+
 
 def placed(job: JobView, policy: Policy, seed: int, make_room: Callable[[], bool]) -> Gang:
     """Return a gang for a job, with all of its workers.
@@ -90,7 +93,7 @@ def place_more(
     plan = checked_plan(policy, snapshot)
     grants = tuple(replace(grant, worker=number) for grant, number in zip(plan.grants, numbers, strict=False))
     try:
-        cluster.apply(replace(plan, grants=grants), snapshot)
+        cluster.apply(replace(plan, grants=grants), snapshot, MORE_WITHIN_S)
     except StalePlanError:
         return ()
     return grants

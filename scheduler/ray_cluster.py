@@ -55,15 +55,15 @@ class RayCluster:
         """Return the wall clock, in seconds since ``began_s``."""
         return time.time() - self._began_s
 
-    def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot) -> None:
-        """Create the groups of all grants; drop them all and raise ``StalePlanError`` if one cannot be had."""
+    def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot, within_s: float = LEASE_TIMEOUT_S) -> None:
+        """Create the groups of all grants; drop them all and raise ``StalePlanError`` if one cannot be had in time."""
         for lease in plan.revokes:
             self.release(lease)
         bundles = {job.id: job.bundle for job in snapshot.jobs}
         for grant in plan.grants:
             self.groups[grant] = self._reserve(grant, bundles[grant.job])
             self._bundles[grant] = bundles[grant.job]
-        deadline = time.monotonic() + LEASE_TIMEOUT_S
+        deadline = time.monotonic() + within_s
         for grant in plan.grants:
             if not self.groups[grant].wait(max(deadline - time.monotonic(), 0.0)):
                 for other in plan.grants:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,6 +195,26 @@ class Progress:
     warnings: tuple[str, ...] = ()
     restored: int = 0
     num_rounds: int = 0
+
+
+@dataclass(frozen=True)
+class OpenRound:
+    """How far the round is that is under way.
+
+    Attributes
+    ----------
+    num_rounds, num_in
+        How many rounds are committed, and how many shards of the next are in.
+    under_way
+        How many shards each worker, by its process id, has been sent and not answered.
+    restored
+        As in ``Progress``.
+    """
+
+    num_rounds: int
+    num_in: int
+    under_way: Mapping[int, int]
+    restored: int = 0
 
 
 @dataclass(frozen=True)

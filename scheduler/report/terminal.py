@@ -137,8 +137,9 @@ class TerminalObserver(Observer):
         self._console.print(f"stopped: {escape(result.outcome.reason)}", highlight=False)
         moved, seconds = result.bytes_moved, sorted(result.seconds_by_round)
         self._step(4, f"Communicate: the parameter server {self._does()}")
+        median = f", median {1000 * seconds[len(seconds) // 2]:.2f} ms" if seconds else ""
         self._console.print(
-            f"{result.outcome.rounds} rounds, median {1000 * seconds[len(seconds) // 2]:.2f} ms; "
+            f"{result.outcome.rounds} rounds{median}; "
             f"{size(moved.shards)} of shards read, {size(moved.parameters)} of parameters sent, "
             f"{size(moved.updates)} of updates received; busiest worker {max_over_mean(result.workers):.2f}x the mean",
             highlight=False,

@@ -198,6 +198,14 @@ class Calls:
             del self._out[reference]
         self._num_out[worker] = 0
 
+    def under_way(self) -> dict[int, int]:
+        """Return how many shards each worker, by its process id, has been sent and not answered; from any thread."""
+        found: Counter[int] = Counter()
+        for call, *_ in list(self._out.values()):
+            if (pid := self._team[call.worker].pid) is not None:
+                found[pid] += len(call.shards)
+        return dict(found)
+
     def next_answer(self, within_s: float) -> Answer | Gone | None:
         """Return the next answer, None if there is none for a while, at most ``LOOK_UP_S``."""
         timeout_s = min(max(within_s, 0.0), LOOK_UP_S)

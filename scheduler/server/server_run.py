@@ -12,13 +12,14 @@ from scheduler.metrics import RunMetrics
 from scheduler.rounds.asynchronous import rounds_of
 from scheduler.rounds.synchronous import Instructions, Rounds
 from scheduler.rounds.watch import Watch
-from scheduler.run import Loss, Progress, RunResult, RunSpec, Seat
+from scheduler.run import Loss, OpenRound, Progress, RunResult, RunSpec, Seat
 from scheduler.run_log import RunLog
 from scheduler.server.calls import Answer, Calls, Gone, Moved
 from scheduler.server.recovery import Recovery, columns_of
 from scheduler.server.seating import Beats, Seating
 from scheduler.server.team import Team
 from workers.asynchronous_store import AsynchronousStore
+from workers.parameter_store import ParameterStore
 from workers.sgd_worker import Beating
 from workers.training import RoundReport
 
@@ -42,6 +43,7 @@ class ServerRun:
         self._num_restored = len(self._reports)
         self._team = Team(spec, lambda: len(self._reports))
         self._rounds: Rounds | None = None
+        self._calls: Calls | None = None
         self._away: set[int] = set()  # places of those who are here no more
         self._watch = Watch(0)
         self._num_copies = 0
@@ -90,6 +92,12 @@ class ServerRun:
             self._num_restored,
             len(self._reports),
         )
+
+    def open_round(self) -> OpenRound:
+        """Return how far the open round is."""
+        store, calls = self._store, self._calls
+        num_in = len(self._spec.shards.work) - store.num_missing if isinstance(store, ParameterStore) else 0
+        return OpenRound(self.num_rounds, num_in, {} if calls is None else calls.under_way(), self._num_restored)
 
     def run(self) -> RunResult:
         """Train with whoever is seated, until training has its outcome.
@@ -156,7 +164,7 @@ class ServerRun:
         patience = spec.patience
         self._watch = Watch(len(team.here), patience.silent_s, patience.stuck_s, before=self._watch)
         self._watch.given_up(self._now_s())  # it looks at the clock for the first time
-        calls = Calls(team.here, self._store, self._moved, self._now_s)
+        calls = self._calls = Calls(team.here, self._store, self._moved, self._now_s)
         beating = Beating(self._server, max(1.0, len(team.here) / BEATS_A_SECOND))
         for place, member in enumerate(team.here):
             member.shards = rounds.queue(place)

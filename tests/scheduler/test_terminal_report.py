@@ -14,7 +14,7 @@ from policies.interface import frozen
 from policies.presets import resolve
 from scheduler.inventory import LogicalView, NodeView, PhysicalView
 from scheduler.job_file import load_job
-from scheduler.outputs import Score, Summary
+from scheduler.outputs import Score, Summary, conclude
 from scheduler.preparation import prepare
 from scheduler.report.terminal import (
     MAX_ROWS,
@@ -250,3 +250,13 @@ def test_without_losses_there_is_no_table_of_them() -> None:
     text = on.export_text()
     assert "Loss by round" not in text
     assert "solved exactly" in text
+
+
+def test_a_run_whose_last_round_was_kept_whole_needs_no_workers() -> None:
+    on, outcome = console(), Outcome(ARRAYS, 3, None, None, (0.1, 0.2), None, True, "steady")
+    result = RunResult(outcome, (), (), (), BytesMoved(), restored=3)
+    TerminalObserver(on).communicated(result)
+    assert "3 rounds; 0 B of shards read" in on.export_text()
+    finished = conclude(prepare(load_job(EXAMPLES / "diabetes.yaml")), "equal", result, 1.0)
+    assert finished.summary.workers == ()
+    assert finished.model.provenance["environment"]["processor"] == environment().processor

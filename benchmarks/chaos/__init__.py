@@ -1,0 +1,1 @@
+"""Kill anything, at any moment, and compare the model's bits with those of an undisturbed run."""
