@@ -138,9 +138,10 @@ def _refuse_to_forget(job: Job, kept: Kept) -> None:
         )
 
 
-def resume_job(manifest: Manifest, job: Job, policy: Policy, options: RunOptions, observer: Observer) -> Summary:
+def resume_job(
+    manifest: Manifest, kept: Kept, job: Job, policy: Policy, options: RunOptions, observer: Observer
+) -> Summary:
     """Go on with a run that was begun elsewhere or before, to the same model; raises what ``run_job`` raises."""
-    kept = Kept.of(job)
 
     def known(prepared: Prepared) -> Manifest:
         found = prepared.data.info.fingerprint
@@ -178,7 +179,7 @@ def _run(
             finished = run_connected(prepared, policy, observer, kept.keeping(job), run)
         except BaseException:
             if kept.num_checkpoints:
-                observer.kept(job.output)
+                observer.kept(kept.folder.path.parent)
             else:  # nothing is lost with it
                 kept.clear()
             raise

@@ -83,8 +83,17 @@ class Kept:
     @staticmethod
     def of(job: Job) -> Kept:
         """Return that of a job; raises ``UserError`` for an address that cannot be used."""
-        folder = job.output / FOLDER
-        other = job.recovery.checkpoints
+        return Kept._at(job.output / FOLDER, job.recovery.checkpoints)
+
+    @staticmethod
+    def begun(output: str, job: Job) -> Kept:
+        """Return that of a run that was begun in another output, or of which only the address is known."""
+        if is_url(output):
+            return Kept._at(job.output / FOLDER, output)
+        return Kept._at(Path(output) / FOLDER, job.recovery.checkpoints)
+
+    @staticmethod
+    def _at(folder: Path, other: str | None) -> Kept:
         if other is None:
             return Kept(LocalFolder(folder), None, str(folder.resolve()))
         where = other if is_url(other) else str(Path(other).resolve())

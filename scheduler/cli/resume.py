@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from policies.presets import resolve
-from scheduler.checkpoints.manifest import read_manifest
+from scheduler.checkpoints.manifest import FOLDER, Kept, read_manifest
 from scheduler.checkpoints.storage import is_url
 from scheduler.cli.arguments import Address, AsJson, Cpus, Workers, print_json
 from scheduler.cli.run import PolicyName
@@ -38,7 +38,7 @@ def resume(
 
     Example: apportion resume runs/diabetes --policy adaptive-pull --workers 3
     """
-    if not is_url(run) and (Path(run) / SUMMARY_FILE).is_file() and not (Path(run) / "checkpoints").is_dir():
+    if not is_url(run) and (Path(run) / SUMMARY_FILE).is_file() and not (Path(run) / FOLDER).is_dir():
         typer.echo(f"{run}: the run has ended; its model and summary are there", err=True)
         raise typer.Exit
     manifest = read_manifest(run)
@@ -53,7 +53,7 @@ def resume(
     chosen = resolve(job.policy, search=[*map(Path, manifest.search), Path.cwd()])
     observer = TerminalObserver(Console(stderr=as_json))
     try:
-        summary = resume_job(manifest, job, chosen, RunOptions(address, cpus), observer)
+        summary = resume_job(manifest, Kept.begun(run, job), job, chosen, RunOptions(address, cpus), observer)
     finally:
         observer.close()
     if as_json:
