@@ -15,7 +15,7 @@ import scheduler
 from scheduler.errors import UserError
 from scheduler.preparation import Prepared
 from scheduler.record_file import RECORD_FILE, StoredRecord, write_record
-from scheduler.run import RunResult, WorkerReport
+from scheduler.run import Loss, RunResult, WorkerReport
 from workers.environment import environment
 from workers.model import Model, atomic_text, write_json
 
@@ -51,6 +51,8 @@ class Summary:
         When updates were applied, and how late they were; None where rounds are synchronous.
     num_calls, num_copies
         Calls of workers, and how many of them gave shards of a call that was too slow to an idle worker too.
+    losses, restored
+        As in ``RunResult``.
     """
 
     job: str
@@ -75,6 +77,8 @@ class Summary:
     staleness: dict[str, Any] | None = None
     num_calls: int = 0
     num_copies: int = 0
+    losses: tuple[Loss, ...] = ()
+    restored: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as plain JSON values."""
@@ -157,6 +161,8 @@ def conclude(prepared: Prepared, policy: str, result: RunResult, seconds: float)
         staleness=None if result.staleness is None else result.staleness.as_json(),
         num_calls=result.num_calls,
         num_copies=result.num_copies,
+        losses=result.losses,
+        restored=result.restored,
     )
     return Finished(model, summary, result)
 

@@ -22,6 +22,9 @@ from workers.update import CallSums
 SHARE = 0.02
 """Of a run's time that may be spent on it."""
 
+LARGEST_BYTES = 64 * 1024**2
+"""Of one file: a disk is not filled for what can be computed again."""
+
 FIRST_BYTES_PER_S = 200e6
 FIRST_S = 1e-3
 """Until something was written: how fast that is, and what it takes at least."""
@@ -59,7 +62,8 @@ class Journal:
             return
         began_s = self._clock()
         num_bytes = sum(part.nbytes for part in (sums.total, sums.apart) if part is not None)
-        if self._spent_s + self._expected_s(num_bytes) > SHARE * (began_s - self._began_s):
+        too_dear = self._spent_s + self._expected_s(num_bytes) > SHARE * (began_s - self._began_s)
+        if too_dear or self._file.tell() + num_bytes > LARGEST_BYTES:
             self._is_whole = False
             return
         entry = {

@@ -110,7 +110,8 @@ workers:
     memory: lots
 polcy: equal
 """
-    keys = "name, data, test_fraction, validation_fraction, split, model, training, shards, workers, policy, output"
+    keys = "name, data, test_fraction, validation_fraction, split, model, training, shards, workers, "
+    keys += "recovery, policy, output"
     options = ", ".join(TrainingSpec.model_fields)
     sets = ", ".join(BUNDLED | FETCHED)
     plain = "must be 1 to 64 letters, digits, '.', '_' or '-' of ASCII, a letter or digit first"
