@@ -271,7 +271,7 @@ try:
         answers["fourth"] = fourth[0].node_id
         gone = lambda: cluster.remove_node(fourth[0], allow_graceful=False)
         back = lambda: fourth.append(cluster.add_node(num_cpus=1, memory=512 * MIB))
-        answers["back"] = launch({100: gone, 1000: back}, 4000)
+        answers["back"] = launch({100: gone, 1000: back}, 10000)
         answers["fifth"] = fourth[1].node_id
 finally:
     cluster.shutdown()
