@@ -15,8 +15,9 @@ from scheduler.preparation import Prepared, prepare
 from workers import sequential
 from workers.data.shard import Shard
 from workers.exact_sum import Floats, Ints
+from workers.outcome import Outcome
 from workers.parameter_store import ParameterStore
-from workers.training import Outcome, Training
+from workers.training import Training
 from workers.update import CallSums, Message, call_update, shard_update
 
 SOLVERS = ("gradient-descent", "local-sgd", "local-svrg", "exact")

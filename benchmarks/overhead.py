@@ -22,8 +22,9 @@ import ray
 from benchmarks import textbook
 from policies.presets import resolve
 from scheduler.job_file import load_job
+from scheduler.observer import Observer
 from scheduler.preparation import Prepared, prepare
-from scheduler.runner import Observer, run_connected
+from scheduler.runner import run_connected
 from scheduler.session import connect
 
 HOME = Path(__file__).resolve().parent.parent

@@ -9,12 +9,12 @@ from typing import Any
 import ray
 
 from policies.interface import Grant, JobView, Policy
+from scheduler.driving import answer, spec_of
 from scheduler.errors import LostActorError, RunFailedError, UserError
 from scheduler.gang import Gang
 from scheduler.preparation import Prepared
 from scheduler.ray_cluster import RayCluster
 from scheduler.run import Progress, RunResult, RunSpec
-from scheduler.runner import answer, spec_of
 from scheduler.tending import Mending
 from workers.errors import DataError
 

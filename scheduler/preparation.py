@@ -14,10 +14,11 @@ from workers.columns import Columns
 from workers.data.shard import DataSet
 from workers.data.source import Source
 from workers.kernels import FAST, STRICT
+from workers.outcome import WarmStart
 from workers.problem import Problem
 from workers.solvers import SOLVERS
 from workers.stopping import Stopping
-from workers.training import Training, WarmStart
+from workers.training import Training
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from typing import Any
 from policies.interface import Balance, Resources, ShardTable
 from scheduler.results.outcome import Interval, RoundOutcome
 from workers.environment import Environment
+from workers.outcome import Outcome, RoundReport, WarmStart
 from workers.problem import Problem
 from workers.record import Record, Staleness
 from workers.stopping import Stopping
-from workers.training import Outcome, RoundReport, Training, WarmStart
+from workers.training import Training
 
 INLINE_BYTES = 100 * 1024
 """What is larger is put into the object store once; it goes to a node once, and its workers read it there."""

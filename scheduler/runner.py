@@ -2,84 +2,32 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import ray
 
 from policies.interface import Policy
 from policies.presets import resolve
 from scheduler import node_labels
 from scheduler.checkpoints.manifest import Kept, Manifest
-from scheduler.errors import LostActorError, RunFailedError, UserError
+from scheduler.driving import train
+from scheduler.errors import UserError
 from scheduler.gang import Gang
-from scheduler.inventory import Inspection, NodeView, logical_views
+from scheduler.inventory import Inspection, logical_views
 from scheduler.job import Job
+from scheduler.observer import Observer
 from scheduler.outputs import Finished, Summary, conclude
 from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
-from scheduler.run import INLINE_BYTES, Keeping, Loss, Patience, Progress, RunResult, RunSpec, WorkerReport
-from scheduler.server.calls import how_it_died
-from scheduler.session import Session, connect, ship_by_value
+from scheduler.run import Keeping, RunResult
+from scheduler.session import connect
 from scheduler.simulation.profile import recorded, refuse_asynchronous
 from scheduler.simulation.traces.trace_file import write_trace
 from scheduler.simulation.workload import Workload
-from scheduler.tending import Mending, Tending
 from workers.environment import environment
-from workers.errors import BadUpdateError, CorruptionError, DataError
-from workers.training import DivergedError, RoundReport
-from workers.wire import encode
-
-POLL_S = 0.1
-"""How often the driver asks for progress; the rounds do not wait for it."""
-
-LONGEST_SILENCE_S = 30.0
-"""A server that has not answered for so long hangs, or is cut off."""
-
-STORE_FULL = (
-    "start Ray with a larger one (--object-store-memory), let the job's data be read from files, or free "
-    "references of your own; 'ray memory' lists what is in it"
-)
-
-
-class Observer:
-    """Whoever wants to know how a run goes on; this one takes no notice."""
-
-    def connected(self, session: Session) -> None:
-        """Hear that the cluster is there."""
-
-    def initialised(self, nodes: Sequence[NodeView], prepared: Prepared) -> None:
-        """Step 1: nodes and data have been looked at."""
-
-    def split(self, prepared: Prepared, policy: Policy, workers: Sequence[WorkerReport]) -> None:
-        """Step 2: every shard has its worker."""
-
-    def trained(self, report: RoundReport) -> None:
-        """Step 3, once a round."""
-
-    def restored(self, num_rounds: int) -> None:
-        """Hear that so many rounds need not be computed again."""
-
-    def lost(self, loss: Loss) -> None:
-        """Hear that a worker is gone; what it had to do, others do."""
-
-    def warned(self, text: str) -> None:
-        """Hear what a user should know."""
-
-    def kept(self, output: Path) -> None:
-        """Hear that the run ends here, and can be gone on with."""
-
-    def communicated(self, result: RunResult) -> None:
-        """Step 4: all rounds are committed."""
-
-    def fused(self, summary: Summary) -> None:
-        """Step 5: the model is evaluated and saved."""
 
 
 @dataclass(frozen=True)
@@ -241,123 +189,3 @@ def run_connected(
         result = pool.lend(prepared.view(time.time()), chosen, prepared.problem.seed, work)
     watching.communicated(result)
     return conclude(prepared, chosen.name, result, time.perf_counter() - started_s)
-
-
-def train(
-    gang: Gang,
-    prepared: Prepared,
-    policy: Policy,
-    observer: Observer,
-    keeping: Keeping | None = None,
-    run: str = "",
-) -> RunResult:
-    """Train a prepared job on a gang, its shards divided by the policy's balance.
-
-    Whoever dies meanwhile is replaced, where resources allow: workers, nodes, the server.
-
-    Raises
-    ------
-    UserError, DataError
-        If the policy breaks a rule, or the data cannot be read.
-    RunFailedError
-        If the run failed.
-    """
-    spec = spec_of(prepared, policy, prepared.job.name, keeping=keeping, run=run)
-    mending = Mending(gang, prepared.shard_table.bytes)
-    tending = Tending(mending, policy, prepared.problem.seed)
-    watched = _Watched(observer, prepared, policy)
-    done = gang.server.run.remote(spec)
-    while True:
-        try:
-            if ray.wait([done], timeout=POLL_S)[0]:
-                result: RunResult = answer(done)
-                break
-            progress = answer(gang.server.progress.remote(watched.num_told), LONGEST_SILENCE_S)
-        except LostActorError as error:
-            mending.revive(error, watched.num_told)
-            observer.warned(f"{error}; another one goes on")
-            done = gang.server.run.remote(spec)
-            continue
-        watched.tell(progress)
-        for loss in tending.tend(progress, watched.num_told):
-            observer.lost(loss)
-    watched.conclude(result)
-    return result
-
-
-class _Watched:
-    """What an observer was told of a run so far."""
-
-    def __init__(self, observer: Observer, prepared: Prepared, policy: Policy) -> None:
-        self._observer, self._prepared, self._policy = observer, prepared, policy
-        self._split, self._num_warnings = False, 0
-        self.num_told = 0
-
-    def tell(self, progress: Progress) -> None:
-        """Tell what is new, rounds once every shard has its worker."""
-        if progress.workers and not self._split:
-            if progress.restored:
-                self._observer.restored(progress.restored)
-            self._observer.split(self._prepared, self._policy, progress.workers)
-            self._split = True
-        for report in progress.reports if self._split else ():
-            self._observer.trained(report)
-            self.num_told += 1
-        for warning in progress.warnings[self._num_warnings :]:
-            self._observer.warned(warning)
-        self._num_warnings = len(progress.warnings)
-
-    def conclude(self, result: RunResult) -> None:
-        """Tell what is left."""
-        self.tell(Progress(result.reports[self.num_told :], result.workers, restored=result.restored))
-
-
-def spec_of(
-    prepared: Prepared,
-    policy: Policy,
-    name: str,
-    began_s: float = 0.0,
-    keeps_timeline: bool = False,
-    keeping: Keeping | None = None,
-    run: str = "",
-) -> RunSpec:
-    """Return what a server must know to run a job, which it calls ``name``; ``run`` is that of one which goes on."""
-    job, data = prepared.job, prepared.data
-    ship_by_value(policy.balance)
-    small = data.nbytes.sum() < INLINE_BYTES and not data.source.holds_references
-    return RunSpec(
-        job=name,
-        data=encode(data) if small else ray.put(data),
-        shards=prepared.shard_table,
-        problem=prepared.problem,
-        solver=prepared.solver,
-        stopping=prepared.stopping,
-        standardise=job.training.standardise,
-        initial=prepared.initial,
-        balance=policy.balance,
-        bundle=job.workers.bundle.resources(),
-        run=run or secrets.token_hex(8),
-        began_s=began_s,
-        keeps_timeline=keeps_timeline,
-        keeping=keeping,
-        patience=Patience(job.recovery.silent_s, job.recovery.stuck_s),
-    )
-
-
-def answer(reference: Any, within_s: float | None = None) -> Any:
-    """Return an actor's answer; what it raised is raised here as itself, and ``LostActorError`` where none comes."""
-    try:
-        return ray.get(reference, timeout=within_s)
-    except ray.exceptions.GetTimeoutError:
-        raise LostActorError(f"the parameter server has not answered for {within_s:g} s") from None
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, UserError | DataError | RunFailedError):
-            raise cause from None
-        if isinstance(cause, DivergedError | CorruptionError | BadUpdateError):
-            raise RunFailedError(str(cause)) from None
-        if isinstance(cause, ray.exceptions.ObjectStoreFullError | ray.exceptions.OutOfDiskError):
-            raise RunFailedError(f"Ray's object store is full, or its disk: {STORE_FULL}") from error
-        raise RunFailedError(f"the parameter server failed: {cause!r}") from error
-    except ray.exceptions.RayActorError as error:
-        raise LostActorError(f"the parameter server is gone: {how_it_died(error)[0]}") from error

@@ -7,11 +7,12 @@ import threading
 from contextlib import ExitStack
 
 from policies.interface import Policy
+from scheduler.driving import train
 from scheduler.errors import UserError
+from scheduler.observer import Observer
 from scheduler.pool import Pool
 from scheduler.preparation import Prepared
 from scheduler.run import RunResult
-from scheduler.runner import Observer, train
 from scheduler.session import Session, connection, join
 
 ANYWHERE = (None, "auto")

@@ -16,9 +16,10 @@ from workers.clocks import Clocks
 from workers.errors import CorruptionError, bad_update, listed
 from workers.exact_sum import Floats, Ints
 from workers.fingerprint import fingerprint
+from workers.outcome import RoundReport
 from workers.parameter_store import ParameterStore, Verdict
 from workers.record import Applied, Record, RecordedCall, Staleness
-from workers.training import RoundReport, Training
+from workers.training import Training
 from workers.update import CallSums, Message, blocks_of
 
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from workers.errors import CorruptionError, bad_update, listed
 from workers.exact_sum import Ints, Peaks, Scale
 from workers.fingerprint import AcceptedCalls
-from workers.training import RoundReport, Training
+from workers.outcome import RoundReport
+from workers.training import Training
 from workers.update import CallSums, Message, blocks_of
 
 Bools = NDArray[np.bool_]

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from workers.exact_sum import Floats
-from workers.training import RoundReport, Training
+from workers.outcome import RoundReport
+from workers.training import Training
 
 
 @dataclass(frozen=True)

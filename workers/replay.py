@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from workers.data.shard import Shard
 from workers.errors import shown
 from workers.exact_sum import Floats
+from workers.outcome import Outcome, RoundReport
 from workers.record import Applied, Record, Update
 from workers.sequential import rounds
 from workers.solvers.base import Payload
-from workers.training import Outcome, RoundReport, Training
+from workers.training import Training
 from workers.update import CallSums, Message, call_update
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from workers.data.shard import Shard
 from workers.exact_sum import Floats
+from workers.outcome import Outcome, RoundReport
 from workers.parameter_store import ParameterStore
-from workers.training import Outcome, RoundReport, Training
+from workers.training import Training
 from workers.update import call_update
 
 

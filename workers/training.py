@@ -8,14 +8,14 @@ and no clock, so it is the same object on Ray and in a plain loop.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from workers.architectures.base import Arrays
 from workers.data.rows import Floats
 from workers.errors import CheckpointError, DataError
+from workers.outcome import Outcome, RoundReport, WarmStart
 from workers.plan import stages_of
 from workers.problem import Problem
 from workers.solvers import SOLVERS
@@ -34,62 +34,6 @@ FIRST_BATCHES = 20
 
 class DivergedError(ArithmeticError):
     """The loss or the parameters overflowed; the message names the round and suggests a smaller rate."""
-
-
-@dataclass(frozen=True)
-class RoundReport:
-    """What a finished round tells: its stage, its number in that stage, and what it measured."""
-
-    stage: str
-    round: int
-    loss: float | None
-    gradient_norm: float | None = None
-    validation: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was learnt.
-
-    Attributes
-    ----------
-    arrays
-        The parameters by name, for raw columns.
-    metric, optimum
-        Means over (training rows, test rows); ``optimum`` is that of the exact solution where there is one.
-    converged, reason
-        Whether training stopped by itself, and why it stopped.
-    """
-
-    arrays: Mapping[str, Floats]
-    rounds: int
-    loss: float | None
-    learning_rate: float | None
-    metric: tuple[float, float]
-    optimum: tuple[float, float] | None
-    converged: bool
-    reason: str
-
-    @property
-    def weights(self) -> Floats:
-        """A linear model's weights on raw columns, shape ``(features, outputs)``."""
-        return self.arrays["weights"]
-
-    @property
-    def intercepts(self) -> Floats:
-        """A linear model's intercepts, shape ``(outputs,)``."""
-        return self.arrays["intercepts"]
-
-
-@dataclass(frozen=True)
-class WarmStart:
-    """Where the solver begins: named arrays for raw columns, and the number of the first round.
-
-    The round is part of the key of the shards' random streams, and of the learning rate's schedule.
-    """
-
-    arrays: Arrays
-    round: int = 0
 
 
 class Training:

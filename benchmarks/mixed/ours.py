@@ -11,13 +11,14 @@ import numpy as np
 
 from policies.interface import Floats
 from policies.presets import resolve
+from scheduler.driving import train
 from scheduler.gang import Gang
+from scheduler.observer import Observer
 from scheduler.outputs import conclude
 from scheduler.placing import placed
 from scheduler.preparation import Prepared
 from scheduler.run import RunResult
-from scheduler.runner import Observer, train
-from workers.training import RoundReport
+from workers.outcome import RoundReport
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from benchmarks.public_data import DATA
 from policies.presets import resolve
 from scheduler.gang import Gang
 from scheduler.lab.lab import Lab, lab_up
+from scheduler.observer import Observer
 from scheduler.preparation import Prepared
-from scheduler.runner import Observer
 from scheduler.session import connect
 from scheduler.simulation.faults import Fault
 from scheduler.simulation.simulator import simulate

@@ -11,9 +11,10 @@ from benchmarks.peers.numpy_loop import RATES
 from benchmarks.problems import LearningProblem
 from policies.presets import resolve
 from scheduler.job import Job
+from scheduler.observer import Observer
 from scheduler.preparation import Prepared, prepare
-from scheduler.runner import Observer, run_connected
-from workers.training import RoundReport
+from scheduler.runner import run_connected
+from workers.outcome import RoundReport
 
 NUM_WORKERS = 2
 

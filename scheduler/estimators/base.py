@@ -22,8 +22,8 @@ from scheduler.preparation import prepare_source
 from scheduler.warm import WARM
 from workers.data.memory_source import MemorySource
 from workers.data.rows import Floats
+from workers.outcome import WarmStart
 from workers.solvers import SOLVERS
-from workers.training import WarmStart
 
 FLOATS = (np.float64, np.float32)
 INCREMENTAL = "local-sgd"

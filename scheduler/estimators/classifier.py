@@ -16,7 +16,7 @@ from sklearn.utils.validation import validate_data
 from scheduler.estimators.base import FLOATS, Distributed, row_weights
 from workers.data.memory_source import MemorySource
 from workers.data.rows import Floats
-from workers.training import WarmStart
+from workers.outcome import WarmStart
 
 
 def _has_probabilities(estimator: DistributedClassifier) -> bool:

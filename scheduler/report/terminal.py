@@ -19,16 +19,16 @@ from rich.table import Table
 
 from policies.interface import Policy
 from scheduler.inventory import NodeView
+from scheduler.observer import Observer
 from scheduler.outputs import Summary, max_over_mean
 from scheduler.preparation import Prepared
 from scheduler.record_file import RECORD_FILE, in_ranges
 from scheduler.run import Loss, RunResult, WorkerReport
-from scheduler.runner import Observer
 from scheduler.session import Session
 from workers.aggregation import SUM
 from workers.modes import SYNCHRONOUS
+from workers.outcome import RoundReport
 from workers.record import Staleness
-from workers.training import RoundReport
 
 MAX_ROWS = 40
 MAX_RANGES = 5

@@ -12,8 +12,9 @@ from scheduler.rounds.dealing import Dealer, Part
 from scheduler.rounds.synchronous import Instructions, Rounds
 from workers.asynchronous_store import AsynchronousStore
 from workers.exact_sum import NonFiniteError
+from workers.outcome import RoundReport
 from workers.parameter_store import ParameterStore, Verdict
-from workers.training import RoundReport, Training
+from workers.training import Training
 from workers.worker_state import CallResult
 
 

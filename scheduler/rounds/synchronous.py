@@ -15,8 +15,8 @@ from scheduler.rounds.pieces import Pieces
 from scheduler.rounds.speculation import Speculation
 from scheduler.rounds.store import Store
 from workers.exact_sum import NonFiniteError
+from workers.outcome import RoundReport
 from workers.parameter_store import Verdict
-from workers.training import RoundReport
 from workers.worker_state import CallResult
 
 WORTH_A_FORECAST_S = 0.05

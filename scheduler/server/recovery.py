@@ -18,8 +18,9 @@ from scheduler.run import Keeping
 from workers.asynchronous_store import AsynchronousStore
 from workers.errors import CheckpointError, CorruptionError
 from workers.exact_sum import Ints
+from workers.outcome import RoundReport
 from workers.parameter_store import ParameterStore, Verdict
-from workers.training import RoundReport, Training
+from workers.training import Training
 from workers.update import CallSums
 
 Store = ParameterStore | AsynchronousStore

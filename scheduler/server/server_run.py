@@ -19,9 +19,9 @@ from scheduler.server.recovery import Recovery, columns_of
 from scheduler.server.seating import Beats, Seating
 from scheduler.server.team import Team
 from workers.asynchronous_store import AsynchronousStore
+from workers.outcome import RoundReport
 from workers.parameter_store import ParameterStore
 from workers.sgd_worker import Beating
-from workers.training import RoundReport
 
 BEATS_A_SECOND = 50.0
 """That a server takes at most; with more workers each gives signs of life less often than once a second."""

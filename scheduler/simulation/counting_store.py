@@ -9,8 +9,8 @@ import numpy as np
 
 from policies.interface import Ints
 from scheduler.simulation.workload import Learning
+from workers.outcome import RoundReport
 from workers.parameter_store import Commit, Verdict
-from workers.training import RoundReport
 from workers.update import CallSums
 
 

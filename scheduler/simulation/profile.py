@@ -17,8 +17,8 @@ from scheduler.job import Recipe
 from scheduler.preparation import Prepared
 from scheduler.run import RunResult
 from scheduler.simulation.workload import Learning, SimulatedJob
+from workers.outcome import RoundReport
 from workers.parameter_store import ParameterStore
-from workers.training import RoundReport
 from workers.wire import encode
 from workers.worker_state import WorkerState
 

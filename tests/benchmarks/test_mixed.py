@@ -14,7 +14,7 @@ from benchmarks.mixed.__main__ import one_model_each
 from benchmarks.mixed.ours import Rounds, Timed, bound_s, speeds, to_target_s
 from scheduler.results.outcome import RoundOutcome
 from scheduler.simulation.traces import alibaba
-from workers.training import RoundReport
+from workers.outcome import RoundReport
 
 
 def run(busy_s: list[tuple[float, ...]], rows: tuple[int, ...], stages: list[str] | None = None) -> Timed:

@@ -17,11 +17,12 @@ from workers.data.rows import Rows
 from workers.data.shard import Shard
 from workers.kernels import FAST, STRICT, Kernels
 from workers.objectives import OBJECTIVES
+from workers.outcome import Outcome
 from workers.problem import Problem, SolverOptions
 from workers.sequential import train
 from workers.solvers import SOLVERS
 from workers.stopping import Stopping
-from workers.training import Outcome, Training
+from workers.training import Training
 
 NUM_SHARDS, NUM_ROWS, WIDTH = 7, 1400, 23
 

@@ -12,17 +12,19 @@ import ray
 
 from policies.interface import Policy
 from policies.presets import resolve
+from scheduler.driving import answer, spec_of
 from scheduler.errors import RunFailedError
 from scheduler.gang import Gang
 from scheduler.job import Job
 from scheduler.job_file import load_job
+from scheduler.observer import Observer
 from scheduler.outputs import Finished, conclude
 from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
 from scheduler.record_file import RECORD_FILE, read_record
 from scheduler.replaying import replay_output
 from scheduler.run import RunResult
-from scheduler.runner import Observer, answer, run_connected, spec_of
+from scheduler.runner import run_connected
 from scheduler.session import Session
 from workers.sequential import train
 

@@ -103,7 +103,8 @@ from pathlib import Path
 from scheduler.job_file import load_job
 from scheduler.lab.lab import Lab
 from scheduler.preparation import prepare
-from scheduler.runner import Observer, run_connected
+from scheduler.observer import Observer
+from scheduler.runner import run_connected
 from scheduler.session import connect
 
 class Slows(Observer):

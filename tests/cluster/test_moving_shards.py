@@ -15,8 +15,9 @@ from policies.place.spread import Spread
 from policies.presets import resolve
 from scheduler.job import Job
 from scheduler.job_file import load_job
+from scheduler.observer import Observer
 from scheduler.preparation import prepare
-from scheduler.runner import Observer, run_connected
+from scheduler.runner import run_connected
 from scheduler.session import Session
 from workers.sequential import train
 

@@ -25,7 +25,8 @@ from scheduler.errors import UserError
 from scheduler.inventory import Inspection, logical_views, node_table
 from scheduler.job_file import load_job
 from scheduler.preparation import prepare
-from scheduler.runner import Observer, run_connected
+from scheduler.observer import Observer
+from scheduler.runner import run_connected
 from scheduler.session import connect
 
 MIB = 1024**2

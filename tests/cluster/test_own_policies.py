@@ -9,8 +9,9 @@ import pytest
 from policies.presets import resolve
 from scheduler.errors import UserError
 from scheduler.job_file import load_job
+from scheduler.observer import Observer
 from scheduler.preparation import prepare
-from scheduler.runner import Observer, run_connected
+from scheduler.runner import run_connected
 from scheduler.session import Session
 from workers.model import load_model
 

@@ -9,8 +9,9 @@ import ray
 
 from policies.presets import resolve
 from scheduler.job import Recipe
+from scheduler.observer import Observer
 from scheduler.preparation import prepare_source
-from scheduler.runner import Observer, run_connected
+from scheduler.runner import run_connected
 from scheduler.session import Session
 from workers.data import ray_dataset
 from workers.data.memory_source import MemorySource

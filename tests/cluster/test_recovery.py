@@ -20,13 +20,14 @@ from policies.interface import Policy
 from policies.presets import resolve
 from scheduler.errors import RunFailedError
 from scheduler.job_file import load_job
+from scheduler.observer import Observer
 from scheduler.outputs import Finished
 from scheduler.preparation import Prepared, prepare
 from scheduler.run import Keeping, Loss, WorkerReport
-from scheduler.runner import Observer, run_connected
+from scheduler.runner import run_connected
 from scheduler.session import Session
+from workers.outcome import RoundReport
 from workers.sequential import train
-from workers.training import RoundReport
 
 pytestmark = pytest.mark.cluster
 HOME = Path(__file__).resolve().parents[2]
@@ -220,7 +221,8 @@ from ray.cluster_utils import Cluster
 from policies.presets import resolve
 from scheduler.job_file import load_job
 from scheduler.preparation import prepare
-from scheduler.runner import Observer, run_connected
+from scheduler.observer import Observer
+from scheduler.runner import run_connected
 from scheduler.session import connect
 from workers.sequential import train
 

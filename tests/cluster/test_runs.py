@@ -17,9 +17,10 @@ from scheduler.errors import UserError
 from scheduler.inventory import logical_views
 from scheduler.job import Job
 from scheduler.job_file import load_job
+from scheduler.observer import Observer
 from scheduler.outputs import Finished
 from scheduler.preparation import prepare
-from scheduler.runner import Observer, run_connected
+from scheduler.runner import run_connected
 from scheduler.session import Session
 from workers.sequential import train
 from workers.solvers import SOLVERS

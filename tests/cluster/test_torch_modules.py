@@ -10,8 +10,9 @@ from threadpoolctl import threadpool_limits
 
 from policies.presets import resolve
 from scheduler.job_file import load_job
+from scheduler.observer import Observer
 from scheduler.preparation import prepare
-from scheduler.runner import Observer, run_connected
+from scheduler.runner import run_connected
 from scheduler.session import Session
 from workers.model import load_model
 from workers.sequential import train

@@ -20,9 +20,9 @@ from scheduler.rounds.synchronous import Instructions
 from scheduler.run import BytesMoved, RunResult, WorkerReport
 from workers.asynchronous_store import AsynchronousStore
 from workers.environment import environment
+from workers.outcome import Outcome, RoundReport
 from workers.record import Record
 from workers.replay import replay
-from workers.training import Outcome, RoundReport
 from workers.worker_state import CallResult, WorkerState
 
 NUM_SHARDS = 8

@@ -17,8 +17,8 @@ from scheduler.job import Job
 from scheduler.preparation import Prepared, prepare
 from scheduler.rounds.synchronous import Instructions, Rounds
 from workers import sequential
+from workers.outcome import Outcome
 from workers.parameter_store import ParameterStore
-from workers.training import Outcome
 from workers.worker_state import CallResult, WorkerState
 
 NUM_SHARDS = 12

@@ -18,10 +18,11 @@ import scheduler.cli.main as program
 from policies.presets import resolve
 from scheduler.errors import RunFailedError, UserError
 from scheduler.job import Job
+from scheduler.observer import Observer
 from scheduler.preparation import prepare
 from scheduler.record_file import RECORD_FILE, StoredRecord, in_ranges, read_record, write_record
 from scheduler.replaying import replay_output
-from scheduler.runner import Observer, RunOptions, run_job
+from scheduler.runner import RunOptions, run_job
 from scheduler.simulation.profile import profile
 from workers.record import Record, RecordedCall
 

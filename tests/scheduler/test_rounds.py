@@ -19,8 +19,9 @@ from scheduler.job import Job
 from scheduler.preparation import Prepared, prepare
 from scheduler.rounds.synchronous import Rounds
 from workers import sequential
+from workers.outcome import Outcome
 from workers.parameter_store import ParameterStore
-from workers.training import DivergedError, Outcome
+from workers.training import DivergedError
 from workers.worker_state import CallResult, WorkerState
 
 NUM_SHARDS = 5

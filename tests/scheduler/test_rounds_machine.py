@@ -20,8 +20,9 @@ from scheduler.job import Job
 from scheduler.preparation import Prepared, prepare
 from scheduler.rounds.synchronous import Instructions, Rounds
 from workers import sequential
+from workers.outcome import RoundReport
 from workers.parameter_store import ParameterStore, Verdict
-from workers.training import RoundReport, Training
+from workers.training import Training
 from workers.update import Message
 from workers.worker_state import CallResult, WorkerState
 

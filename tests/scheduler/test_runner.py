@@ -13,8 +13,9 @@ from policies.presets import resolve
 from scheduler import runner
 from scheduler.errors import UserError
 from scheduler.job_file import load_job
+from scheduler.observer import Observer
 from scheduler.outputs import Finished
-from scheduler.runner import Observer, RunOptions, run_job, start_preparing
+from scheduler.runner import RunOptions, run_job, start_preparing
 from workers.errors import DataError
 
 JOB = load_job(Path(__file__).resolve().parents[2] / "examples" / "diabetes.yaml")

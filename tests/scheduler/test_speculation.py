@@ -20,8 +20,8 @@ from scheduler.preparation import Prepared, prepare
 from scheduler.rounds.flights import Flights
 from scheduler.rounds.synchronous import Instructions, Rounds
 from workers import sequential
+from workers.outcome import Outcome
 from workers.parameter_store import ParameterStore
-from workers.training import Outcome
 from workers.worker_state import CallResult, WorkerState
 
 NUM_SHARDS = 24

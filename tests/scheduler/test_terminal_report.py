@@ -28,7 +28,7 @@ from scheduler.report.terminal import (
 from scheduler.run import BytesMoved, RunResult, WorkerReport
 from scheduler.session import Session
 from workers.environment import environment
-from workers.training import Outcome, RoundReport
+from workers.outcome import Outcome, RoundReport
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ARRAYS = {"weights": frozen([[2.0]]), "intercepts": frozen([0.0])}

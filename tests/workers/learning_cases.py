@@ -19,11 +19,12 @@ from workers.data.shard import DataSet, Shard
 from workers.data.source import DataInfo, Task
 from workers.exact_sum import Floats, Ints
 from workers.objectives import OBJECTIVES
+from workers.outcome import Outcome
 from workers.penalty import Penalty
 from workers.problem import Problem, SolverOptions
 from workers.sequential import train
 from workers.stopping import Stopping
-from workers.training import Outcome, Training
+from workers.training import Training
 
 quick = settings(max_examples=60, deadline=None)
 

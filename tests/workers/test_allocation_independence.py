@@ -18,12 +18,13 @@ from learning_cases import classification, data_set, fused, problem_for, regress
 from workers.architectures import Mlp
 from workers.data.shard import DataSet
 from workers.exact_sum import CAPACITY_BITS, GROWTH_BITS, LEAST_PEAK, SHRINK_BITS, Floats, Ints
+from workers.outcome import Outcome
 from workers.parameter_store import ParameterStore, Verdict
 from workers.problem import Problem
 from workers.sequential import train
 from workers.solvers import SOLVERS
 from workers.stopping import Stopping
-from workers.training import Outcome, Training
+from workers.training import Training
 from workers.update import STAGES
 from workers.worker_state import WorkerState
 

@@ -17,13 +17,14 @@ from workers.data.rows import Rows
 from workers.data.shard import Shard
 from workers.exact_sum import Ints
 from workers.modes import Asp, Backup, Mode, Ssp
+from workers.outcome import Outcome, RoundReport
 from workers.parameter_store import Verdict
 from workers.penalty import Penalty
 from workers.record import Record, RecordedCall
 from workers.replay import RecordError, replay
 from workers.sequential import rounds
 from workers.stopping import Stopping
-from workers.training import Outcome, RoundReport, Training
+from workers.training import Training
 from workers.update import CallSums, Message, call_update
 
 NUM_SHARDS, ROUNDS, MOST_WORKERS = 6, 4, 4

@@ -13,10 +13,11 @@ from learning_cases import classification, cut, fused, problem_for, regression
 
 from workers.data.shard import Shard
 from workers.exact_sum import Floats, Ints
+from workers.outcome import Outcome, RoundReport
 from workers.parameter_store import ParameterStore, Verdict
 from workers.solvers import SOLVERS
 from workers.stopping import Stopping
-from workers.training import Outcome, RoundReport, Training
+from workers.training import Training
 from workers.update import CallSums, Message, call_update
 
 NUM_SHARDS = 6

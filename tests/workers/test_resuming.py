@@ -14,11 +14,12 @@ from workers.checkpoint import decode, encode
 from workers.data.shard import Shard
 from workers.errors import CheckpointError
 from workers.exact_sum import Floats
+from workers.outcome import Outcome, WarmStart
 from workers.parameter_store import ParameterStore
 from workers.problem import SolverOptions
 from workers.solvers import SOLVERS
 from workers.stopping import Stopping
-from workers.training import Outcome, Training, WarmStart
+from workers.training import Training
 from workers.update import call_update
 
 NUM_SHARDS, ROUNDS = 4, 5

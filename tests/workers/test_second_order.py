@@ -23,13 +23,14 @@ from learning_cases import (
 
 from workers.data.rows import Floats, Rows
 from workers.data.shard import Shard
+from workers.outcome import RoundReport, WarmStart
 from workers.problem import Problem
 from workers.sequential import rounds
 from workers.solvers import SOLVERS
 from workers.solvers.base import State
 from workers.solvers.lbfgs import MEMORY, _inverse_hessian_times, _remember
 from workers.stopping import Stopping
-from workers.training import RoundReport, Training, WarmStart
+from workers.training import Training
 
 SECOND_ORDER = ["newton", "lbfgs"]
 

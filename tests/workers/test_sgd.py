@@ -10,9 +10,10 @@ from learning_cases import cut, problem_for, regression
 
 from workers.data.rows import Rows
 from workers.data.shard import Shard
+from workers.outcome import WarmStart
 from workers.sequential import rounds, train
 from workers.stopping import Stopping
-from workers.training import Training, WarmStart
+from workers.training import Training
 
 
 @pytest.mark.parametrize("solver", ["sgd", "local-sgd"])

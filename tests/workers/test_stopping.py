@@ -13,11 +13,12 @@ from workers.data.rows import Rows
 from workers.data.shard import Shard
 from workers.errors import DataError
 from workers.exact_sum import Floats
+from workers.outcome import Outcome, RoundReport
 from workers.sequential import rounds, train
 from workers.solvers import SOLVERS
 from workers.solvers.base import State
 from workers.stopping import Progress, Stopping, Validation
-from workers.training import Outcome, RoundReport, Training
+from workers.training import Training
 
 
 def state(loss: float | None = None, norm: float | None = None, solved: str = "", at: float = 0.0) -> State:

@@ -12,10 +12,11 @@ from learning_cases import classification, cut, learn, problem_for, regression
 from workers.data.rows import Rows
 from workers.data.shard import Shard
 from workers.exact_sum import NonFiniteError
+from workers.outcome import Outcome
 from workers.sequential import rounds
 from workers.solvers import SOLVERS
 from workers.stopping import STEADY_ROUNDS, Stopping
-from workers.training import DivergedError, Outcome, Training
+from workers.training import DivergedError, Training
 
 
 def end_of(training: Training, shards: list[Shard]) -> Outcome:

@@ -20,10 +20,10 @@ from scheduler.server.recovery import Recovery, columns_of, reports_of
 from workers.asynchronous_store import AsynchronousStore
 from workers.data.shard import Shard
 from workers.exact_sum import Floats
+from workers.outcome import Outcome, RoundReport
 from workers.parameter_store import ParameterStore
 from workers.replay import replay
 from workers.sequential import train
-from workers.training import Outcome, RoundReport
 from workers.update import call_update
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"

@@ -1,0 +1,152 @@
+"""One job on a gang: its server is told what to do, watched, and replaced, until there is a result."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import ray
+
+from policies.interface import Policy
+from scheduler.errors import LostActorError, RunFailedError, UserError
+from scheduler.gang import Gang
+from scheduler.observer import Observer
+from scheduler.preparation import Prepared
+from scheduler.run import INLINE_BYTES, Keeping, Patience, Progress, RunResult, RunSpec
+from scheduler.server.calls import how_it_died
+from scheduler.session import ship_by_value
+from scheduler.tending import Mending, Tending
+from workers.errors import BadUpdateError, CorruptionError, DataError
+from workers.training import DivergedError
+from workers.wire import encode
+
+POLL_S = 0.1
+"""How often the driver asks for progress; the rounds do not wait for it."""
+
+LONGEST_SILENCE_S = 30.0
+"""A server that has not answered for so long hangs, or is cut off."""
+
+STORE_FULL = (
+    "start Ray with a larger one (--object-store-memory), let the job's data be read from files, or free "
+    "references of your own; 'ray memory' lists what is in it"
+)
+
+
+def train(
+    gang: Gang,
+    prepared: Prepared,
+    policy: Policy,
+    observer: Observer,
+    keeping: Keeping | None = None,
+    run: str = "",
+) -> RunResult:
+    """Train a prepared job on a gang, its shards divided by the policy's balance.
+
+    Whoever dies meanwhile is replaced, where resources allow: workers, nodes, the server.
+
+    Raises
+    ------
+    UserError, DataError
+        If the policy breaks a rule, or the data cannot be read.
+    RunFailedError
+        If the run failed.
+    """
+    spec = spec_of(prepared, policy, prepared.job.name, keeping=keeping, run=run)
+    mending = Mending(gang, prepared.shard_table.bytes)
+    tending = Tending(mending, policy, prepared.problem.seed)
+    watched = _Watched(observer, prepared, policy)
+    done = gang.server.run.remote(spec)
+    while True:
+        try:
+            if ray.wait([done], timeout=POLL_S)[0]:
+                result: RunResult = answer(done)
+                break
+            progress = answer(gang.server.progress.remote(watched.num_told), LONGEST_SILENCE_S)
+        except LostActorError as error:
+            mending.revive(error, watched.num_told)
+            observer.warned(f"{error}; another one goes on")
+            done = gang.server.run.remote(spec)
+            continue
+        watched.tell(progress)
+        for loss in tending.tend(progress, watched.num_told):
+            observer.lost(loss)
+    watched.conclude(result)
+    return result
+
+
+class _Watched:
+    """What an observer was told of a run so far."""
+
+    def __init__(self, observer: Observer, prepared: Prepared, policy: Policy) -> None:
+        self._observer, self._prepared, self._policy = observer, prepared, policy
+        self._split, self._num_warnings = False, 0
+        self.num_told = 0
+
+    def tell(self, progress: Progress) -> None:
+        """Tell what is new, rounds once every shard has its worker."""
+        if progress.workers and not self._split:
+            if progress.restored:
+                self._observer.restored(progress.restored)
+            self._observer.split(self._prepared, self._policy, progress.workers)
+            self._split = True
+        for report in progress.reports if self._split else ():
+            self._observer.trained(report)
+            self.num_told += 1
+        for warning in progress.warnings[self._num_warnings :]:
+            self._observer.warned(warning)
+        self._num_warnings = len(progress.warnings)
+
+    def conclude(self, result: RunResult) -> None:
+        """Tell what is left."""
+        self.tell(Progress(result.reports[self.num_told :], result.workers, restored=result.restored))
+
+
+def spec_of(
+    prepared: Prepared,
+    policy: Policy,
+    name: str,
+    began_s: float = 0.0,
+    keeps_timeline: bool = False,
+    keeping: Keeping | None = None,
+    run: str = "",
+) -> RunSpec:
+    """Return what a server must know to run a job, which it calls ``name``; ``run`` is that of one which goes on."""
+    job, data = prepared.job, prepared.data
+    ship_by_value(policy.balance)
+    small = data.nbytes.sum() < INLINE_BYTES and not data.source.holds_references
+    return RunSpec(
+        job=name,
+        data=encode(data) if small else ray.put(data),
+        shards=prepared.shard_table,
+        problem=prepared.problem,
+        solver=prepared.solver,
+        stopping=prepared.stopping,
+        standardise=job.training.standardise,
+        initial=prepared.initial,
+        balance=policy.balance,
+        bundle=job.workers.bundle.resources(),
+        run=run or secrets.token_hex(8),
+        began_s=began_s,
+        keeps_timeline=keeps_timeline,
+        keeping=keeping,
+        patience=Patience(job.recovery.silent_s, job.recovery.stuck_s),
+    )
+
+
+def answer(reference: Any, within_s: float | None = None) -> Any:
+    """Return an actor's answer; what it raised is raised here as itself, and ``LostActorError`` where none comes."""
+    try:
+        return ray.get(reference, timeout=within_s)
+    except ray.exceptions.GetTimeoutError:
+        raise LostActorError(f"the parameter server has not answered for {within_s:g} s") from None
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, UserError | DataError | RunFailedError):
+            raise cause from None
+        if isinstance(cause, DivergedError | CorruptionError | BadUpdateError):
+            raise RunFailedError(str(cause)) from None
+        if isinstance(cause, ray.exceptions.ObjectStoreFullError | ray.exceptions.OutOfDiskError):
+            raise RunFailedError(f"Ray's object store is full, or its disk: {STORE_FULL}") from error
+        raise RunFailedError(f"the parameter server failed: {cause!r}") from error
+    except ray.exceptions.RayActorError as error:
+        raise LostActorError(f"the parameter server is gone: {how_it_died(error)[0]}") from error
