@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -111,29 +113,23 @@ def test_damaged_checkpoints_are_told_without_a_traceback(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a file system of its own needs root")
 def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(tmp_path: Path, wanted: str) -> None:
-    import subprocess
-
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=False).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], check=False).returncode:
         pytest.skip("nothing can be mounted here")
     try:
         running = start_endless(tmp_path, "--cpus", "2", *OPTIONS, "--output", str(disk / "out"))
         until_kept(disk / "out")
         filler = disk / "filler"
-        with filler.open("wb") as file:
-            while True:
-                try:
-                    file.write(b"x" * 4096)
-                    file.flush()
-                except OSError:
-                    break
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
         told, _ = running.process.communicate(timeout=120)
         text = " ".join(told.split())
         assert "was not kept" in text and "No space left on device" in text
         assert "Traceback" not in told
         if running.process.returncode:  # the model could not be written: nothing is lost
-            filler.unlink()
+            filler.unlink(missing_ok=True)
             assert resumed(tmp_path, disk / "out", "--cpus", "2")["model_sha256"] == wanted
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
