@@ -23,6 +23,9 @@ from workers.wire import encode
 POLL_S = 0.1
 """How often the driver asks for progress; the rounds do not wait for it."""
 
+LONGEST_START_S = 300.0
+"""For how long a server that has just been started may not answer: its process starts, on a machine that is busy."""
+
 LONGEST_SILENCE_S = 30.0
 """A server that has not answered for so long hangs, or is cut off."""
 
@@ -55,17 +58,19 @@ def train(
     mending = Mending(gang, prepared.shard_table.bytes)
     tending = Tending(mending, policy, prepared.problem.seed)
     watched = _Watched(observer, prepared, policy)
-    done = gang.server.run.remote(spec)
+    done, patience_s = gang.server.run.remote(spec), LONGEST_START_S
     while True:
         try:
             if ray.wait([done], timeout=POLL_S)[0]:
                 result: RunResult = answer(done)
                 break
-            progress = answer(gang.server.progress.remote(watched.num_told), LONGEST_SILENCE_S)
+            progress = answer(gang.server.progress.remote(watched.num_told), patience_s)
+            patience_s = LONGEST_SILENCE_S
         except LostActorError as error:
             mending.revive(error, watched.num_told)
             observer.warned(f"{error}; another one goes on")
-            done = gang.server.run.remote(spec)
+            watched.server_changed()
+            done, patience_s = gang.server.run.remote(spec), LONGEST_START_S
             continue
         watched.tell(progress)
         for loss in tending.tend(progress, watched.num_told):
@@ -95,6 +100,10 @@ class _Watched:
         for warning in progress.warnings[self._num_warnings :]:
             self._observer.warned(warning)
         self._num_warnings = len(progress.warnings)
+
+    def server_changed(self) -> None:
+        """Note that another server counts its warnings anew."""
+        self._num_warnings = 0
 
     def conclude(self, result: RunResult) -> None:
         """Tell what is left."""

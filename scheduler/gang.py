@@ -37,6 +37,8 @@ class Gang:
     server
         The parameter server's handle. It is there from the start, on the driver's node (Ray might choose the slowest,
         and does so now and then where it is only asked), takes no resources, and outlives its workers.
+    started
+        The actors' ids of all workers that there ever were.
     call_bytes
         Worker's number -> how many bytes of shards its calls may have, where that is limited.
     """
@@ -49,6 +51,7 @@ class Gang:
         self._num_seatings = self._num_servers = 0
         self._num_started: Counter[int] = Counter()
         self.call_bytes: dict[int, float] = {}
+        self.started: set[str] = set()
         self.server: Any = self._start_server()
 
     def _start_server(self) -> Any:
@@ -67,6 +70,11 @@ class Gang:
         _end(self.server)
         self.server = self._start_server()
         self._tell()
+
+    @property
+    def num_seated(self) -> int:
+        """How many workers take part."""
+        return len(self._workers)
 
     @property
     def leases(self) -> tuple[Grant, ...]:
@@ -166,7 +174,10 @@ class Gang:
             memory=amounts.get("memory", 0),
             scheduling_strategy=PlacementGroupSchedulingStrategy(self.cluster.groups[lease]),
         )
-        return worker.remote(self.job.id, lease.worker, min(bundle.memory, self.call_bytes.get(lease.worker, math.inf)))
+        memory = min(bundle.memory, self.call_bytes.get(lease.worker, math.inf))
+        started: Any = worker.remote(self.job.id, lease.worker, memory)
+        self.started.add(started._actor_id.hex())
+        return started
 
     def stop(self) -> None:
         """End every actor, and give the leases back."""

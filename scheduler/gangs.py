@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import ray
 
 from policies.interface import Grant, JobView, Policy
-from scheduler.driving import answer, spec_of
+from scheduler.driving import LONGEST_SILENCE_S, answer, spec_of
 from scheduler.errors import LostActorError, RunFailedError, UserError
 from scheduler.gang import Gang
 from scheduler.preparation import Prepared
@@ -43,6 +44,7 @@ class Gangs:
         self._specs: dict[str, RunSpec] = {}
         self._done: dict[Any, str] = {}
         self._asked: dict[str, Any] = {}
+        self._asked_s: dict[str, float] = {}
         self.num_rounds: dict[str, int] = {}
 
     @property
@@ -98,8 +100,10 @@ class Gangs:
 
     def tend(self) -> list[Ended]:
         """Hear how the jobs go on, replace their workers that are gone, and return the jobs that fail by it."""
+        now_s = time.monotonic()
         for name, gang in self._gangs.items():
-            self._asked.setdefault(name, gang.server.progress.remote(sys.maxsize))
+            if name not in self._asked:
+                self._asked[name], self._asked_s[name] = gang.server.progress.remote(sys.maxsize), now_s
         asked = list(self._asked.values())
         answered = ray.wait(asked, num_returns=len(asked), timeout=0)[0] if asked else []
         failed: list[Ended] = []
@@ -111,6 +115,9 @@ class Gangs:
             except RunFailedError as error:
                 self._done = {reference: other for reference, other in self._done.items() if other != name}
                 failed.append((name, error))
+        for name in [name for name in self._asked if now_s - self._asked_s[name] > LONGEST_SILENCE_S]:
+            self._done = {reference: other for reference, other in self._done.items() if other != name}
+            failed += self._revive(name, LostActorError(f"its server has not answered for {LONGEST_SILENCE_S:g} s"))
         return failed
 
     def _mend(self, name: str, progress: Progress) -> None:

@@ -15,7 +15,7 @@ from policies.interface import Resources
 from scheduler.data_spec import DataSpec
 from scheduler.errors import MOST_CHARACTERS, shown
 from scheduler.learning_spec import ModelSpec, TrainingSpec
-from scheduler.section import Section, path_of, plain
+from scheduler.section import Section, is_url, path_of, plain
 
 
 class BundleSpec(Section):
@@ -107,6 +107,14 @@ class RecoverySpec(Section):
     keep: int = Field(2, ge=1, le=1000)
     silent_s: float = Field(10.0, ge=2.0, le=86_400.0)
     stuck_s: float = Field(60.0, ge=2.0, le=86_400.0)
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _folder_is_absolute(cls, checkpoints: str | None) -> str | None:
+        """Whoever goes on with the run may do so from another folder."""
+        if checkpoints is None or is_url(checkpoints):
+            return checkpoints
+        return str(path_of(checkpoints).absolute())
 
 
 class Recipe(Section):

@@ -6,15 +6,17 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import scheduler
 from policies.interface import Policy
 from policies.presets import resolve
 from scheduler import node_labels
 from scheduler.checkpoints.manifest import Kept, Manifest
 from scheduler.driving import train
-from scheduler.errors import UserError
+from scheduler.errors import RunFailedError, UserError
 from scheduler.gang import Gang
 from scheduler.inventory import Inspection, logical_views
 from scheduler.job import Job
@@ -70,7 +72,7 @@ def run_job(job: Job, policy: Policy, options: RunOptions, observer: Observer) -
         _refuse_to_forget(job, kept)
 
     def manifest(prepared: Prepared) -> Manifest:
-        found = Manifest.of(job, prepared.data.info.fingerprint, job.policy, options.search)
+        found = Manifest.of(job, prepared.data.info.fingerprint, options.search)
         kept.begin(found)
         return found
 
@@ -81,8 +83,8 @@ def _refuse_to_forget(job: Job, kept: Kept) -> None:
     """Refuse to begin where an unfinished run has been going on for long enough that something was kept of it."""
     if number := kept.num_checkpoints:
         raise UserError(
-            f"{job.output} holds an unfinished run, of which {number} checkpoint(s) were kept: go on with it by "
-            f"'apportion resume {job.output}', forget it with '--anew', or name another output"
+            f"{kept.where} holds {number} checkpoint(s) of an unfinished run: go on with it by 'apportion resume "
+            f"{job.output}', forget it with '--anew', or name another output"
         )
 
 
@@ -103,6 +105,11 @@ def resume_job(
             observer.warned(
                 f"the run began on processors that compute with other kernels ({manifest.numeric_class}, here {here}): "
                 "the last bits of its model may be others; 'training.reproducible: strict' would keep them"
+            )
+        if manifest.apportion != scheduler.__version__:
+            observer.warned(
+                f"the run began with apportion {manifest.apportion}, this is {scheduler.__version__}: the last bits of "
+                "its model may be others"
             )
         kept.write(manifest)
         return manifest
@@ -125,18 +132,24 @@ def _run(
         run = manifest(prepared).run
         try:
             finished = run_connected(prepared, policy, observer, kept.keeping(job), run)
+            finished.save(job.output)
         except BaseException:
-            if kept.num_checkpoints:
-                observer.kept(kept.folder.path.parent)
-            else:  # nothing is lost with it
-                kept.clear()
+            _tell_what_is_kept(kept, observer)
             raise
-        finished.save(job.output)
         if options.record is not None and finished.result is not None:
             _record(prepared, finished.result, options.record)
         kept.clear()
         observer.fused(finished.summary)
         return finished.summary
+
+
+def _tell_what_is_kept(kept: Kept, observer: Observer) -> None:
+    """Say how to go on with a run that ends here; where nothing is lost with it, nothing is left of it."""
+    with suppress(RunFailedError):  # of a storage that does not answer: what ended the run matters more
+        if kept.num_checkpoints:
+            observer.kept(kept.folder.path.parent)
+        elif not kept.has_journal:
+            kept.clear()
 
 
 def _record(prepared: Prepared, result: RunResult, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,8 @@ def known(kind: str, name: str, choices: Sequence[str]) -> str:
     if name not in choices:
         raise ValueError(unknown(kind, name, choices))
     return name
+
+
+def is_url(where: str) -> bool:
+    """Say whether a place is an address such as ``s3://bucket/folder``, not a folder."""
+    return re.fullmatch(r"[a-z][a-z0-9+.-]*://.+", where) is not None

@@ -19,6 +19,9 @@ LOOK_S = 1.0
 MOST_LOSSES = 5
 """A worker, or a server, that dies so often without a round between is not a matter of bad luck."""
 
+LONGEST_START_S = 600.0
+"""How long it waits for workers that have room, and do not come."""
+
 LONGEST_WITHOUT_S = 60.0
 """How long a run without any worker waits for room."""
 
@@ -51,7 +54,8 @@ class Mending:
         self._note_rounds(num_rounds)
         for died in self.gang.arrive():
             self._count(died.worker, f"worker {died.worker} died before it could take part")
-        new = tuple(loss for loss in progress.losses if loss.id not in self._seen)
+        mine = self.gang.started  # a run that was resumed tells of the workers that it had before, too
+        new = tuple(loss for loss in progress.losses if loss.id in mine and loss.id not in self._seen)
         return new, tuple(lease for loss in new if (lease := self._gone(loss)) is not None)
 
     def _note_rounds(self, num_rounds: int) -> None:
@@ -137,9 +141,13 @@ class Tending:
             gang.cluster.release(lease)
 
     def _refuse_to_wait_for_ever(self, now_s: float) -> None:
-        if self._mending.gang.leases:
+        gang = self._mending.gang
+        if gang.num_seated:
             self._without_since_s = None
             return
         self._without_since_s = self._without_since_s or now_s
-        if now_s - self._without_since_s > LONGEST_WITHOUT_S:
+        waited_s = now_s - self._without_since_s
+        if not gang.leases and waited_s > LONGEST_WITHOUT_S:
             raise RunFailedError(f"no worker is left, and for {LONGEST_WITHOUT_S:g} s there was no room for another")
+        if waited_s > LONGEST_START_S:
+            raise RunFailedError(f"no worker is left, and for {LONGEST_START_S:g} s none that was started has come")

@@ -21,9 +21,10 @@ from workers.worker_state import WorkerState, probe
 
 @dataclass(frozen=True)
 class Beating:
-    """How a worker gives signs of life: to which server (the actor's ``beat``), and how often."""
+    """How a worker gives signs of life: to which server (the actor's ``beat``, and its id), and how often."""
 
     server: Any
+    server_id: str
     every_s: float = 1.0
 
 
@@ -37,7 +38,7 @@ class SgdWorker:
         self._limits = threadpool_limits(limits=1)
         self._job, self._name = job, f"worker-{index}"
         self._memory_bytes = memory_bytes
-        self._run = ""
+        self._run = self._server_id = ""
         self._state: WorkerState
         self._resting = threading.Event()
 
@@ -61,6 +62,7 @@ class SgdWorker:
         if run != self._run or not run:
             known = decode(data) if isinstance(data, bytes) else data
             self._state, self._run = WorkerState(self._name, known, self._memory_bytes, time.perf_counter), run
+        self._server_id = beating.server_id
         self._beat(beating)
         return self._state.prepare(shards), os.getpid(), environment()
 
@@ -78,16 +80,24 @@ class SgdWorker:
 
         threading.Thread(target=beat, name="beating", daemon=True).start()
 
-    def fetch(self, shards: Sequence[int]) -> None:
+    def fetch(self, server_id: str, shards: Sequence[int]) -> None:
         """Read shards that the next round is likely to want here."""
-        self._state.fetch(shards)
+        if server_id == self._server_id:
+            self._state.fetch(shards)
 
-    def run(self, message: bytes, problem: bytes | None, shards: Sequence[int] | None) -> bytes:
+    def run(self, server_id: str, message: bytes, problem: bytes | None, shards: Sequence[int] | None) -> bytes:
         """Compute shards for an encoded ``Message``, and return the encoded ``CallResult``.
 
         ``problem`` has the job's constants, an encoded ``Problem``, where they are new to this worker; ``shards`` are
         the call's, where they are others than in the call before.
+
+        Raises
+        ------
+        RuntimeError
+            If another server has taken over: what was left out of its calls would be this one's.
         """
+        if server_id != self._server_id:
+            raise RuntimeError(f"{self._name} works for server {self._server_id}, not for {server_id} any more")
         if problem is not None:
             self._state.configure(decode(problem))
         return encode(self._state.run(decode(message), shards))

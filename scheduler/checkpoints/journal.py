@@ -93,7 +93,7 @@ class Journal:
             if first < number:
                 continue
             end = 0
-            for entry, end in decode_all(path.read_bytes()):  # noqa: B007  (the last end is wanted below)
+            for entry, end in decode_all(self._folder.read(path.name) or b""):  # noqa: B007  (the last end is wanted below)
                 if entry.get("run") == self._run:
                     yield entry
             with suppress(OSError), path.open("r+b") as file:

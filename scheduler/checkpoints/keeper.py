@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from scheduler.checkpoints.storage import LocalFolder, Url
-from scheduler.errors import RunFailedError
 from workers.checkpoint import decode, pieces
 from workers.errors import CheckpointError
 
@@ -84,24 +83,26 @@ class Keeper:
         writing = self._writing is not None and self._writing.is_alive()
         return not writing and self._clock() - self._last_s >= self.interval_s
 
-    def save(self, number: int, tree: Mapping[str, Any]) -> None:
-        """Begin to write a checkpoint, in a thread of its own; ``tree`` must not change any more."""
+    def save(self, number: int, tree: Mapping[str, Any], spent_s: float = 0.0) -> None:
+        """Begin to write a checkpoint, in a thread of its own; ``tree`` must not change any more.
+
+        ``spent_s`` is what it took to make it.
+        """
         self.wait()
         self._last_s = self._clock()
-        self._writing = threading.Thread(target=self._write, args=(number, tree), name="checkpoint", daemon=True)
+        arguments = (number, tree, spent_s)
+        self._writing = threading.Thread(target=self._write, args=arguments, name="checkpoint", daemon=True)
         self._writing.start()
 
-    def _write(self, number: int, tree: Mapping[str, Any]) -> None:
+    def _write(self, number: int, tree: Mapping[str, Any], spent_s: float) -> None:
         began_s = self._clock()
         try:
             self.storage.write(f"{number:09d}.checkpoint", pieces({"run": self._run, "number": number, **tree}))
             for old in self.numbers()[: -self._keep]:
                 self.storage.remove(f"{old:09d}.checkpoint")
-        except RunFailedError as error:
-            last = self.numbers()[-1:]
-            kept = f"the last one, number {last[0]}, is whole" if last else "there is none yet"
-            self.warnings.append(f"checkpoint {number} was not kept, {kept}: {error}")
-        self._cost_s = self._clock() - began_s
+        except Exception as error:  # noqa: BLE001  (training goes on whatever a disk, or somebody's storage, says)
+            self.warnings.append(f"checkpoint {number} was not kept, those before it are as they were: {error}")
+        self._cost_s = spent_s + self._clock() - began_s
 
     def wait(self) -> None:
         """Wait until what is being written is there."""

@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import scheduler
-from scheduler.checkpoints.storage import LocalFolder, Url, is_url, storage_at
+from scheduler.checkpoints.storage import LocalFolder, Url, storage_at
 from scheduler.errors import UserError, shown
 from scheduler.job import Job
 from scheduler.run import Keeping
+from scheduler.section import is_url
 from workers.environment import environment
 
 MANIFEST_FILE = "run.json"
@@ -32,8 +33,8 @@ class Manifest(BaseModel):
         Its own mark, which its checkpoints carry.
     job
         With all its fields.
-    policy, search
-        As the user named it, and where modules of the user's own are looked for.
+    search
+        Where modules of the user's own are looked for.
     numeric_class, apportion
         With whom the server's bits agree, and the version of this program.
     """
@@ -44,19 +45,17 @@ class Manifest(BaseModel):
     run: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     job: dict[str, Any]
     data_sha256: str
-    policy: str | dict[str, Any]
     search: tuple[str, ...] = ()
     numeric_class: str = ""
     apportion: str = ""
 
     @staticmethod
-    def of(job: Job, data_sha256: str, policy: str | dict[str, Any], search: Sequence[Path]) -> Manifest:
+    def of(job: Job, data_sha256: str, search: Sequence[Path]) -> Manifest:
         """Return that of a run which begins now."""
         return Manifest(
             run=secrets.token_hex(8),
             job=job.model_dump(mode="json"),
             data_sha256=data_sha256,
-            policy=policy,
             search=tuple(map(str, search)),
             numeric_class=environment().numeric_class,
             apportion=scheduler.__version__,
@@ -116,18 +115,28 @@ class Kept:
     def write(self, manifest: Manifest) -> None:
         """Write down what must be known of a run, in both places."""
         text = json.dumps(manifest.model_dump(mode="json"), indent=2).encode() + b"\n"
-        for place in (self.storage, self.folder):
+        for place in self._places:
             place.write(MANIFEST_FILE, [text])
 
+    @property
+    def _places(self) -> list[LocalFolder | Url]:
+        return [self.folder] if self.elsewhere is None else [self.elsewhere, self.folder]
+
     def clear(self) -> None:
-        """Remove everything."""
-        self.storage.clear()
-        self.folder.clear()
+        """Remove what runs have written there."""
+        for place in self._places:
+            place.clear()
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether calls were written down that need not be computed again."""
+        return any(name.endswith(".journal") and self.folder.read(name) for name in self.folder.names())
 
     @property
     def num_checkpoints(self) -> int:
-        """How many checkpoints there are, of whatever run."""
-        return sum(name.endswith(".checkpoint") for name in self.storage.names())
+        """How many checkpoints there are of an unfinished run, whichever it is; without its manifest they are none."""
+        found = [place.names() for place in self._places]
+        return sum(name.endswith(".checkpoint") for names in found if MANIFEST_FILE in names for name in names)
 
 
 def read_manifest(output: str) -> Manifest:

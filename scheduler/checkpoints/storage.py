@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from scheduler.errors import RunFailedError, UserError
+from scheduler.section import is_url
 from workers.errors import DataError
 from workers.model import WRITING, atomic_bytes
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://.+")
+_OURS = re.compile(r"run\.json|\d{9}\.(checkpoint|journal)|" + re.escape(WRITING) + ".*")
 
 
 class Storage(Protocol):
@@ -31,7 +32,7 @@ class Storage(Protocol):
         """Remove a file, if it is there."""
 
     def clear(self) -> None:
-        """Remove all files, and the place if nothing else is in it."""
+        """Remove what runs have written, and the place if nothing else is in it."""
 
 
 def sweep(storage: Storage) -> None:
@@ -75,8 +76,8 @@ class LocalFolder:
             (self.path / name).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove all files, and the folder if nothing else is in it."""
-        for name in self.names():
+        """Remove what runs have written, and the folder if nothing else is in it."""
+        for name in filter(_OURS.fullmatch, self.names()):
             self.remove(name)
         with suppress(OSError):
             self.path.rmdir()
@@ -100,43 +101,38 @@ class Url:
         self._address = address
 
     def names(self) -> list[str]:
-        """Return the names of all files, in ascending order."""
-        try:
-            found = self._files.ls(self._root, detail=False)
-        except FileNotFoundError:
-            return []
+        """Return the names of all files, in ascending order; raises ``RunFailedError`` if nobody answers."""
+        found = self._asked(self._files.ls, self._root, detail=False) or ()
         return sorted(str(path).rpartition("/")[2] for path in found)
+
+    def _asked(self, question: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Return what a file system says, None if something is not there: each has errors of its own for the rest."""
+        try:
+            return question(*arguments, **options)
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise RunFailedError(f"{self._address}: {type(error).__name__}: {error}") from error
 
     def read(self, name: str) -> bytes | None:
         """Return what a file holds, None if there is none of that name."""
-        try:
-            return bytes(self._files.cat_file(f"{self._root}/{name}"))
-        except FileNotFoundError:
-            return None
+        found = self._asked(self._files.cat_file, f"{self._root}/{name}")
+        return None if found is None else bytes(found)
 
     def write(self, name: str, pieces: Sequence[bytes | memoryview]) -> None:
         """Write a file under another name, and rename it; raises ``RunFailedError`` if that cannot be done."""
-        try:
-            self._files.makedirs(self._root, exist_ok=True)
-            self._files.pipe_file(f"{self._root}/{WRITING}{name}", b"".join(pieces))
-            self._files.mv(f"{self._root}/{WRITING}{name}", f"{self._root}/{name}")
-        except Exception as error:  # every file system behind fsspec has errors of its own
-            raise RunFailedError(f"{self._address}/{name} cannot be written: {error}") from error
+        self._asked(self._files.makedirs, self._root, exist_ok=True)
+        self._asked(self._files.pipe_file, f"{self._root}/{WRITING}{name}", b"".join(pieces))
+        self._asked(self._files.mv, f"{self._root}/{WRITING}{name}", f"{self._root}/{name}")
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
-        with suppress(FileNotFoundError):
-            self._files.rm_file(f"{self._root}/{name}")
+        self._asked(self._files.rm_file, f"{self._root}/{name}")
 
     def clear(self) -> None:
-        """Remove all files."""
-        for name in self.names():
+        """Remove what runs have written."""
+        for name in filter(_OURS.fullmatch, self.names()):
             self.remove(name)
-
-
-def is_url(where: str) -> bool:
-    """Say whether a place is an address, not a folder."""
-    return _URL.fullmatch(where) is not None
 
 
 def storage_at(where: str) -> LocalFolder | Url:

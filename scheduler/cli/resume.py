@@ -10,12 +10,12 @@ from rich.console import Console
 
 from policies.presets import resolve
 from scheduler.checkpoints.manifest import FOLDER, Kept, read_manifest
-from scheduler.checkpoints.storage import is_url
 from scheduler.cli.arguments import Address, AsJson, Cpus, Workers, print_json
 from scheduler.cli.run import PolicyName
 from scheduler.outputs import SUMMARY_FILE
 from scheduler.report.terminal import TerminalObserver
 from scheduler.runner import RunOptions, resume_job
+from scheduler.section import is_url
 
 Interrupted = Annotated[
     str, typer.Argument(metavar="OUTPUT", help="The output folder of a run, or the address of its checkpoints.")

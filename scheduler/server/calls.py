@@ -22,8 +22,16 @@ from workers.update import Message
 from workers.wire import decode, encode
 from workers.worker_state import CallResult
 
-DEATHS = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError)
-"""What Ray raises where the actor that was called is gone."""
+DEATHS = (
+    ray.exceptions.RayActorError,
+    ray.exceptions.OutOfMemoryError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.ObjectLostError,
+    ray.exceptions.ActorUnschedulableError,
+    ray.exceptions.ActorPlacementGroupRemoved,
+)
+"""What Ray raises where the actor that was called is gone, its answer is gone with its node, or its place is."""
 
 OF_MEMORY = "running low on memory"
 
@@ -36,6 +44,8 @@ def how_it_died(error: Exception) -> tuple[str, bool]:
     text = " ".join(str(error).split())
     if isinstance(error, ray.exceptions.OutOfMemoryError) or OF_MEMORY in text:
         return "Ray killed it, since its node was running low on memory", True
+    if isinstance(error, ray.exceptions.ObjectLostError):
+        return "its answer was lost with its node", False
     if "node" in text and "died" in text and "worker process" not in text:
         return "its node died", False
     detail = re.search(r"Worker exit (?:detail|type): (\w[^.;]*)", text.partition("Worker exit type")[2] or text)
@@ -135,7 +145,9 @@ class Calls:
         store: ParameterStore | AsynchronousStore,
         moved: Moved,
         now_s: Callable[[], float],
+        server_id: str,
     ) -> None:
+        self._server_id = server_id
         self._team, self._store, self._moved, self._now_s = team, store, moved, now_s
         self._out: dict[Any, tuple[Call, float, int, bool]] = {}
         self._num_out: Counter[int] = Counter()  # by worker
@@ -165,7 +177,7 @@ class Calls:
             member.told, member.queue = problem, call.shards
             num_seen = len(member.seen)
             member.seen.update(call.shards.tolist())
-            reference = member.seat.worker.run.remote(self._blob, news, shards)
+            reference = member.seat.worker.run.remote(self._server_id, self._blob, news, shards)
             waits = member.taken is not None or self._num_out[call.worker] > 0 or call.worker in self._fetching
             self._fetching.discard(call.worker)
             self._num_out[call.worker] += 1
@@ -190,7 +202,7 @@ class Calls:
         """Let workers read shards that they are likely to want in the next round."""
         for call in calls:
             self._fetching.add(call.worker)
-            self._team[call.worker].seat.worker.fetch.remote(call.shards.tolist())
+            self._team[call.worker].seat.worker.fetch.remote(self._server_id, call.shards.tolist())
 
     def forget(self, worker: int) -> None:
         """Wait no longer for the answers of a worker."""

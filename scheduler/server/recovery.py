@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,11 +80,11 @@ class Recovery:
     def _restored(self, keeper: Keeper) -> Store:
         """Return the store of the last checkpoint, with the calls that were accepted since."""
         found = keeper.latest()
+        state: Mapping[str, Any] = {}
         if found is not None:
             self.warnings += found.damaged
-            self._take_over(found.tree)
+            state = self._take_over(found.tree)
         number = 0 if found is None else found.number
-        state = {} if found is None else found.tree["store"]
         if not self.training.problem.options.mode.is_synchronous:
             return AsynchronousStore.resumed(self.training, state) if state else AsynchronousStore(self.training)
         store = KeptStore(self.training, **state)
@@ -98,11 +98,15 @@ class Recovery:
             store.journal = self._journal
         return store
 
-    def _take_over(self, tree: Mapping[str, Any]) -> None:
-        self.training.resume(tree["training"])
+    def _take_over(self, tree: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Go on where a checkpoint was made, and return what it says of the store."""
         try:
+            self.training.resume(tree["training"])
             self.told = dict(tree["told"])
             self.reports += reports_of(self.told["reports"])
+            return dict(tree["store"])
+        except CheckpointError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"it was not written by this program: {error!r}") from None
 
@@ -115,13 +119,15 @@ class Recovery:
         if store.complete and (report := store.commit().report) is not None:
             self.reports.append(report)
 
-    def committed(self, number: int, told: Mapping[str, Any]) -> None:
-        """Keep a checkpoint after round ``number``, with what the server has counted."""
+    def committed(self, number: int, told: Callable[[], Mapping[str, Any]]) -> None:
+        """Keep a checkpoint after round ``number``, with what the server has counted, which ``told`` returns."""
+        began_s = time.monotonic()
         keeper = self._keeper
         if keeper is None or self.training.outcome is not None:
             return
         store = self.store.snapshot()
-        keeper.save(number, {"training": self.training.snapshot(), "store": store, "told": told})
+        tree = {"training": self.training.snapshot(), "store": store, "told": told()}
+        keeper.save(number, tree, time.monotonic() - began_s)
         if self._journal is not None:
             self._journal.begin(number)
             self._journal.forget(min(keeper.numbers(), default=0))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import ray
 
+from scheduler.errors import UserError
 from scheduler.metrics import RunMetrics
 from scheduler.rounds.asynchronous import rounds_of
 from scheduler.rounds.synchronous import Instructions, Rounds
@@ -36,6 +38,7 @@ class ServerRun:
 
     def __init__(self, spec: RunSpec, seating: Seating, beats: Beats, server: Any) -> None:
         self._spec, self._seating, self._beats, self._server = spec, seating, beats, server
+        self._server_id = server._actor_id.hex()
         self._training = spec.training()
         self._recovery = Recovery(self._training, spec.run, spec.keeping)
         self._store = self._recovery.store
@@ -115,7 +118,8 @@ class ServerRun:
                 self._log.leave(self._now_s())
         finally:
             self._recovery.close()
-        self._team.welcome()
+        with suppress(ray.exceptions.RayTaskError, UserError):  # who came too late has computed nothing
+            self._team.welcome()
         self._flush()
         return self._result()
 
@@ -164,8 +168,8 @@ class ServerRun:
         patience = spec.patience
         self._watch = Watch(len(team.here), patience.silent_s, patience.stuck_s, before=self._watch)
         self._watch.given_up(self._now_s())  # it looks at the clock for the first time
-        calls = self._calls = Calls(team.here, self._store, self._moved, self._now_s)
-        beating = Beating(self._server, max(1.0, len(team.here) / BEATS_A_SECOND))
+        calls = self._calls = Calls(team.here, self._store, self._moved, self._now_s, self._server_id)
+        beating = Beating(self._server, self._server_id, max(1.0, len(team.here) / BEATS_A_SECOND))
         for place, member in enumerate(team.here):
             member.shards = rounds.queue(place)
             if not known[place]:
@@ -260,7 +264,6 @@ class ServerRun:
                 self._watch.beat(place, when_s - self._spec.began_s, num_done)
         for given_up in self._watch.given_up(now_s):
             if given_up.worker not in self._away:
-                ray.kill(here[given_up.worker].seat.worker)  # it must not wake up and hold what another is to have
                 self._lose(given_up.worker, str(given_up), calls, rounds)
 
     def _let_go(self, calls: Calls, rounds: Rounds, seats: tuple[Seat, ...]) -> None:
@@ -272,7 +275,10 @@ class ServerRun:
 
     def _lose(self, place: int, reason: Exception | str, calls: Calls, rounds: Rounds) -> None:
         """Do without a worker that died, or hangs; it may be that it was taken away, and word of that is under way."""
-        self._team.lose(self._team.here[place], reason)
+        member = self._team.here[place]
+        self._team.lose(member, reason)
+        with suppress(ray.exceptions.RayError):
+            ray.kill(member.seat.worker)  # whatever it is, it must not wake up and hold what another is to have
         self._hand_over(place, calls, rounds)
 
     def _hand_over(self, place: int, calls: Calls, rounds: Rounds) -> None:
@@ -311,7 +317,7 @@ class ServerRun:
         self._log.round_ended(now_s, report.loss)
         self._metrics.record(seconds, report.loss, self._team.speeds(), self._moved.sum().total)
         if self._recovery.is_due:
-            self._recovery.committed(len(self._reports), self._told())
+            self._recovery.committed(len(self._reports), self._told)
 
     def _flush(self) -> None:
         losses = [report.loss for report in self._reports if report.loss is not None]

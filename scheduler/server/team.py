@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -47,12 +48,10 @@ class Team:
         """The actors that are gone."""
         return {loss.id for loss in self.losses}
 
-    def seat(self, seats: Sequence[Seat]) -> list[bool]:
-        """Let those of ``seats`` who are not gone be here, and return who was known before."""
+    def seat(self, seats: Sequence[Seat]) -> None:
+        """Let those of ``seats`` who are not gone be here."""
         there = [seat for seat in seats if seat.id not in self.lost]
-        known = [seat.id in self.everyone for seat in there]
         self.here = [self.everyone.setdefault(seat.id, Member(seat)) for seat in there]
-        return known
 
     def probe(self) -> None:
         """Ask those whose speed is not known for it, if the policy wants to know; whoever dies of it is gone."""
@@ -63,9 +62,10 @@ class Team:
         work = float(spec.shards.work.sum()) * passes / max(len(self.here), 1)
         asked = [member for member in self.here if np.isnan(member.s_per_work)]
         probes = [member.seat.worker.probe.remote(spec.problem, work) for member in asked]
+        deadline_s = time.monotonic() + LONGEST_PROBE_S
         for member, probe in zip(asked, probes, strict=True):
             try:
-                member.s_per_work = ray.get(probe, timeout=LONGEST_PROBE_S)
+                member.s_per_work = ray.get(probe, timeout=max(deadline_s - time.monotonic(), 0.0))
             except ray.exceptions.GetTimeoutError:
                 continue
             except DEATHS as error:

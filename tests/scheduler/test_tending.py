@@ -39,6 +39,14 @@ class FakeGang:
     def leases(self) -> tuple[Grant, ...]:
         return tuple(sorted(self.workers, key=lambda lease: lease.worker))
 
+    @property
+    def num_seated(self) -> int:
+        return len(self.workers)
+
+    @property
+    def started(self) -> set[str]:
+        return {f"{number}.{num}" for number in range(9) for num in range(99)}
+
     def lease_of(self, actor: str) -> Grant | None:
         return next((lease for lease, num in self.workers.items() if actor == f"{lease.worker}.{num}"), None)
 

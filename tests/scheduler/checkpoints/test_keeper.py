@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from scheduler.checkpoints.keeper import LARGEST_INTERVAL_S, LEAST_INTERVAL_S, Keeper
-from scheduler.checkpoints.storage import LocalFolder, Url, is_url, storage_at, sweep
+from scheduler.checkpoints.storage import LocalFolder, Url, storage_at, sweep
 from scheduler.errors import RunFailedError, UserError
+from scheduler.section import is_url
 from workers.errors import CheckpointError
 
 HOME = Path(__file__).resolve().parents[3]
@@ -124,7 +125,7 @@ def test_what_cannot_be_written_is_a_warning_and_the_last_one_stays(tmp_path: Pa
     keeper = Keeper(Full(tmp_path), RUN, 1.0, 2, Clock())
     saved(keeper, 4, value=2)
     (warning,) = keeper.warnings
-    assert warning.startswith("checkpoint 4 was not kept, the last one, number 3, is whole: ")
+    assert warning.startswith("checkpoint 4 was not kept, those before it are as they were: ")
     assert "No space left on device" in warning
     assert keeper.latest().number == 3  # type: ignore[union-attr]
 
@@ -173,6 +174,11 @@ def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
     folder.clear()
     folder.write("a", [b"12", memoryview(b"3")])
     assert (folder.names(), folder.read("a")) == (["a"], b"123")
+    folder.write("run.json", [b"{}"])
+    folder.write("000000003.checkpoint", [b""])
+    folder.clear()
+    assert folder.names() == ["a"], "what is not ours stays"
+    folder.remove("a")
     folder.clear()
     assert not folder.path.exists()
 

@@ -75,8 +75,8 @@ class Server:
             return
         self.recovery.reports.append(report)
         if self.recovery.is_due:
-            told = {"reports": columns_of(self.recovery.reports)}
-            self.recovery.committed(len(self.recovery.reports), told)
+            reports = self.recovery.reports
+            self.recovery.committed(len(reports), lambda: {"reports": columns_of(reports)})
 
     def die(self) -> None:
         """Leave files as they are; a thread that writes is let finish, since a kill of it is tested elsewhere."""
@@ -212,7 +212,8 @@ def test_an_asynchronous_run_goes_on_with_its_record(tmp_path: Path) -> None:
             report = _asynchronous_step(store, parts, shards, random)
             if report is not None:
                 recovery.reports.append(report)
-                recovery.committed(len(recovery.reports), {"reports": columns_of(recovery.reports)})
+                columns = {"reports": columns_of(recovery.reports)}
+                recovery.committed(len(recovery.reports), lambda columns=columns: columns)  # type: ignore[misc]
         recovery.close()
         outcome = training.outcome
     assert isinstance(store, AsynchronousStore)
