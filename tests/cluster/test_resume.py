@@ -91,7 +91,7 @@ def test_killed_twice_and_resumed_twice_on_a_running_head(head: Head, tmp_path: 
     assert survivors(actors, within_s=60.0) == []
     refused = apportion(head.home, "run", JOB, "--output", str(tmp_path / "out"), RAY_ADDRESS=head.address)
     assert refused.returncode == 2
-    assert "holds an unfinished run" in refused.stderr and "apportion resume" in refused.stderr
+    assert "of an unfinished run" in refused.stderr and "apportion resume" in refused.stderr
     own = {"RAY_AUTH_MODE": "token", "RAY_ADDRESS": head.address}
     summary = resumed(head.home, tmp_path / "out", "--workers", "3", "--output", str(tmp_path / "new"), **own)
     assert summary["model_sha256"] == wanted
