@@ -278,7 +278,9 @@ def test_a_node_that_slows_down_is_helped_and_the_model_is_the_same(lab: Lab, tm
     assert slowed["num_copies"] > 0
     where = status()["quarter-0"]["node_id"]
     (slow,) = [worker for worker in slowed["workers"] if worker["node"] == where]
-    assert slow["rows"] < min(worker["rows"] for worker in slowed["workers"] if worker is not slow) / 2
+    # In the last round copies may have taken all from whoever was still at something else, fast or slow.
+    assert slow["rows"] < sum(worker["rows"] for worker in slowed["workers"]) / 3 / 2, "half of an equal share"
+    assert slowed["losses"] == [], "who is slow is not lost"
 
 
 def test_there_is_one_lab_of_a_name(lab: Lab, cluster_file: Path) -> None:
