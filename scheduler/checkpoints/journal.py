@@ -6,15 +6,13 @@ written only as far as that costs little beside what it saves, and never waits f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from scheduler.checkpoints.storage import LocalFolder
+from scheduler.checkpoints.storage import JOURNALS, LocalFolder
 from workers.checkpoint import decode_all, pieces
 from workers.exact_sum import Ints
 from workers.update import CallSums
@@ -28,8 +26,6 @@ LARGEST_BYTES = 64 * 1024**2
 FIRST_BYTES_PER_S = 200e6
 FIRST_S = 1e-3
 """Until something was written: how fast that is, and what it takes at least."""
-
-_NAME = re.compile(r"(\d{9})\.journal")
 
 
 class Journal:
@@ -50,7 +46,7 @@ class Journal:
     def begin(self, number: int) -> None:
         """Begin the file of a checkpoint, or go on with it."""
         self.close()
-        path = self._folder.path / f"{number:09d}.journal"
+        path = self._folder.path / JOURNALS.name(number)
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
@@ -89,25 +85,24 @@ class Journal:
 
     def since(self, number: int) -> Iterator[dict[str, Any]]:
         """Yield what was accepted since a checkpoint, as far as it is whole; what is torn is cut off."""
-        for first, path in self._files():
+        for first in self._numbers():
             if first < number:
                 continue
-            end = 0
-            for entry, end in decode_all(self._folder.read(path.name) or b""):  # noqa: B007  (the last end is wanted below)
+            end, name = 0, JOURNALS.name(first)
+            for entry, end in decode_all(self._folder.read(name) or b""):  # noqa: B007  (the last end is wanted below)
                 if entry.get("run") == self._run:
                     yield entry
-            with suppress(OSError), path.open("r+b") as file:
+            with suppress(OSError), (self._folder.path / name).open("r+b") as file:
                 file.truncate(end)
 
-    def _files(self) -> list[tuple[int, Path]]:
-        found = [(_NAME.fullmatch(name), name) for name in self._folder.names()]
-        return [(int(match[1]), self._folder.path / name) for match, name in found if match]
+    def _numbers(self) -> list[int]:
+        return JOURNALS.numbers(self._folder.names())
 
     def forget(self, number: int) -> None:
         """Remove what was written before a checkpoint."""
-        for first, path in self._files():
+        for first in self._numbers():
             if first < number:
-                self._folder.remove(path.name)
+                self._folder.remove(JOURNALS.name(first))
 
     def close(self) -> None:
         """Close the file."""

@@ -8,13 +8,12 @@ checkpoint interval, Communications of the ACM 1974.
 from __future__ import annotations
 
 import math
-import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scheduler.checkpoints.storage import LocalFolder, Url
+from scheduler.checkpoints.storage import CHECKPOINTS, LocalFolder, Url
 from workers.checkpoint import decode, pieces
 from workers.errors import CheckpointError
 
@@ -26,8 +25,7 @@ FIRST_COST_S = 0.02
 """What a checkpoint is taken to cost until one has been written."""
 
 LONGEST_CLOSING_S = 60.0
-
-_NAME = re.compile(r"(\d{9})\.checkpoint")
+"""How long whoever ends waits for what is being written."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,7 @@ class Keeper:
     ) -> None:
         self.storage, self.warnings = storage, list[str]()
         self._run, self._every_s, self._keep, self._clock = run, every_s, keep, clock
-        self._cost_s, self._began_s = FIRST_COST_S, clock()
-        self._last_s = self._began_s
+        self._cost_s, self._last_s = FIRST_COST_S, clock()
         self._writing: threading.Thread | None = None
 
     @property
@@ -97,9 +94,9 @@ class Keeper:
     def _write(self, number: int, tree: Mapping[str, Any], spent_s: float) -> None:
         began_s = self._clock()
         try:
-            self.storage.write(f"{number:09d}.checkpoint", pieces({"run": self._run, "number": number, **tree}))
+            self.storage.write(CHECKPOINTS.name(number), pieces({"run": self._run, "number": number, **tree}))
             for old in self.numbers()[: -self._keep]:
-                self.storage.remove(f"{old:09d}.checkpoint")
+                self.storage.remove(CHECKPOINTS.name(old))
         except Exception as error:  # noqa: BLE001  (training goes on whatever a disk, or somebody's storage, says)
             self.warnings.append(f"checkpoint {number} was not kept, those before it are as they were: {error}")
         self._cost_s = spent_s + self._clock() - began_s
@@ -111,7 +108,7 @@ class Keeper:
 
     def numbers(self) -> list[int]:
         """Return the numbers of all checkpoints that are there, whole or not, ascending."""
-        return sorted(int(match[1]) for name in self.storage.names() if (match := _NAME.fullmatch(name)))
+        return CHECKPOINTS.numbers(self.storage.names())
 
     def latest(self) -> Found | None:
         """Return the last checkpoint of this run that is whole; None if there never was one.
@@ -123,7 +120,7 @@ class Keeper:
         """
         damaged: list[str] = []
         for number in reversed(self.numbers()):
-            blob = self.storage.read(f"{number:09d}.checkpoint")
+            blob = self.storage.read(CHECKPOINTS.name(number))
             try:
                 tree = decode(blob or b"")
             except CheckpointError as error:

@@ -12,14 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import scheduler
-from scheduler.checkpoints.storage import LocalFolder, Url, storage_at
+from scheduler.checkpoints.storage import CHECKPOINTS, JOURNALS, MANIFEST_FILE, LocalFolder, Url, storage_at
 from scheduler.errors import UserError, shown
 from scheduler.job import Job
 from scheduler.run import Keeping
 from scheduler.section import is_url
 from workers.environment import environment
 
-MANIFEST_FILE = "run.json"
 FOLDER = "checkpoints"
 LARGEST_BYTES = 1 << 20
 
@@ -95,13 +94,7 @@ class Kept:
     def _at(folder: Path, other: str | None) -> Kept:
         if other is None:
             return Kept(LocalFolder(folder), None, str(folder.resolve()))
-        where = other if is_url(other) else str(Path(other).resolve())
-        return Kept(LocalFolder(folder), storage_at(where), where)
-
-    @property
-    def storage(self) -> LocalFolder | Url:
-        """Where the checkpoints lie."""
-        return self.elsewhere or self.folder
+        return Kept(LocalFolder(folder), storage_at(other), other)
 
     def keeping(self, job: Job) -> Keeping:
         """Return what a server is told of it."""
@@ -130,13 +123,13 @@ class Kept:
     @property
     def has_journal(self) -> bool:
         """Whether calls were written down that need not be computed again."""
-        return any(name.endswith(".journal") and self.folder.read(name) for name in self.folder.names())
+        return any(self.folder.read(JOURNALS.name(number)) for number in JOURNALS.numbers(self.folder.names()))
 
     @property
     def num_checkpoints(self) -> int:
         """How many checkpoints there are of an unfinished run, whichever it is; without its manifest they are none."""
         found = [place.names() for place in self._places]
-        return sum(name.endswith(".checkpoint") for names in found if MANIFEST_FILE in names for name in names)
+        return sum(len(CHECKPOINTS.numbers(names)) for names in found if MANIFEST_FILE in names)
 
 
 def read_manifest(output: str) -> Manifest:

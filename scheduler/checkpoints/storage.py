@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +14,42 @@ from scheduler.section import is_url
 from workers.errors import DataError
 from workers.model import WRITING, atomic_bytes
 
-_OURS = re.compile(r"run\.json|\d{9}\.(checkpoint|journal)|" + re.escape(WRITING) + ".*")
+MANIFEST_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """Files that are called by a number, with nine digits, and an ending."""
+
+    ending: str
+
+    def name(self, number: int) -> str:
+        """Return what a file is called."""
+        return f"{number:09d}.{self.ending}"
+
+    def numbers(self, names: Iterable[str]) -> list[int]:
+        """Return the numbers of those of ``names`` that are such files', ascending."""
+        return sorted(number for name in names if (number := self._number(name)) is not None)
+
+    def __contains__(self, name: str) -> bool:
+        """Say whether a file is called so."""
+        return self._number(name) is not None
+
+    def _number(self, name: str) -> int | None:
+        match = re.fullmatch(rf"(\d{{9}})\.{self.ending}", name)
+        return int(match[1]) if match else None
+
+
+CHECKPOINTS, JOURNALS = Numbered("checkpoint"), Numbered("journal")
+
+
+def ours(names: Iterable[str]) -> list[str]:
+    """Return those of ``names`` that runs have written."""
+    return [
+        name
+        for name in names
+        if name == MANIFEST_FILE or name in CHECKPOINTS or name in JOURNALS or name.startswith(WRITING)
+    ]
 
 
 class Storage(Protocol):
@@ -77,7 +113,7 @@ class LocalFolder:
 
     def clear(self) -> None:
         """Remove what runs have written, and the folder if nothing else is in it."""
-        for name in filter(_OURS.fullmatch, self.names()):
+        for name in ours(self.names()):
             self.remove(name)
         with suppress(OSError):
             self.path.rmdir()
@@ -131,7 +167,7 @@ class Url:
 
     def clear(self) -> None:
         """Remove what runs have written."""
-        for name in filter(_OURS.fullmatch, self.names()):
+        for name in ours(self.names()):
             self.remove(name)
 
 
