@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from policies.interface import JobView, ShardTable, frozen
@@ -13,6 +14,7 @@ from workers.choice import Choice, choose
 from workers.columns import Columns
 from workers.data.shard import DataSet
 from workers.data.source import Source
+from workers.errors import brief
 from workers.kernels import FAST, STRICT
 from workers.outcome import WarmStart
 from workers.problem import Problem
@@ -72,6 +74,18 @@ class Prepared:
         choice = choose(self.problem, training.wishes())
         job = self.job.model_copy(update={"training": training})
         return replace(self, job=job, problem=choice.applied(self.problem), choice=choice)
+
+    def refuse_other_data(self, where: Path, data_sha256: str) -> None:
+        """Refuse to go on with what ``where`` tells of where the data is not that of then.
+
+        Raises
+        ------
+        UserError
+            If it has another fingerprint.
+        """
+        found = self.data.info.fingerprint
+        if found != data_sha256:
+            raise UserError(f"{where}: the data has changed since the run: it was {brief(data_sha256)}, and is {found}")
 
     def view(self, submitted_s: float) -> JobView:
         """Return what the job wants of a cluster."""

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from scheduler.errors import Mistakes, UserError, shown
+from scheduler.section import first_mistake
 from workers.model import atomic_text
 from workers.reading import limited_lines
 from workers.record import Record, RecordedCall, Update
@@ -84,7 +85,7 @@ def read_record(path: Path) -> StoredRecord:
     try:
         header = _Header.model_validate_json(next(lines, ""))
     except ValidationError as error:
-        raise UserError(f"{path}:1: not the header of a record: {_first(error)}") from None
+        raise UserError(f"{path}:1: not the header of a record: {first_mistake(error)}") from None
     updates = [_update(number, line, known, mistakes) for number, line in enumerate(lines, 2)]
     if len(updates) != header.num_updates:
         mistakes.add(len(updates) + 1, "", f"{header.num_updates} updates are announced, the file has {len(updates)}")
@@ -121,7 +122,7 @@ def _update(number: int, line: str, known: _Shards, mistakes: Mistakes) -> Updat
     try:
         calls = _CALLS.validate_json(line)
     except ValidationError as error:
-        mistakes.add(number, "", f"not an update: {_first(error)}")
+        mistakes.add(number, "", f"not an update: {first_mistake(error)}")
         return ()
     found = []
     for worker, read, round_, ranges in calls:
@@ -162,12 +163,6 @@ def _shards(ranges: str) -> tuple[int, ...]:
             return ()
         found += new
     return tuple(found)
-
-
-def _first(error: ValidationError) -> str:
-    detail = error.errors(include_url=False)[0]
-    where = ".".join(map(str, detail["loc"]))
-    return f"{f'{where}: ' if where else ''}{detail['msg']}, got {shown(detail['input'])}"
 
 
 def _json(value: Any) -> str:

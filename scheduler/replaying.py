@@ -12,7 +12,6 @@ from scheduler.errors import Mistakes, RunFailedError, UserError
 from scheduler.job import Job
 from scheduler.preparation import Prepared, prepare
 from scheduler.record_file import RECORD_FILE, StoredRecord, read_record
-from workers.errors import brief
 from workers.exact_sum import NonFiniteError
 from workers.model import load_model, sha256_of
 from workers.replay import RecordError, replay
@@ -70,9 +69,5 @@ def _prepared(path: Path, stored: StoredRecord) -> Prepared:
             mistakes.add(1, f"job.{'.'.join(map(str, one['loc']))}", one["msg"])
         raise mistakes.error() from None
     prepared = prepare(job)
-    found = prepared.data.info.fingerprint
-    if found != stored.data_sha256:
-        raise UserError(
-            f"{path}: the data has changed since the run: it was {brief(stored.data_sha256)}, and is {found}"
-        )
+    prepared.refuse_other_data(path, stored.data_sha256)
     return prepared

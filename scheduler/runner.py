@@ -94,12 +94,7 @@ def resume_job(
     """Go on with a run that was begun elsewhere or before, to the same model; raises what ``run_job`` raises."""
 
     def known(prepared: Prepared) -> Manifest:
-        found = prepared.data.info.fingerprint
-        if found != manifest.data_sha256:
-            raise UserError(
-                f"{job.output}: the data has changed since the run began: its fingerprint was {manifest.data_sha256}, "
-                f"and is {found}"
-            )
+        prepared.refuse_other_data(job.output, manifest.data_sha256)
         here = environment().numeric_class
         if job.training.reproducible != "strict" and manifest.numeric_class not in ("", here):
             observer.warned(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from scheduler.errors import shown, unknown
 
@@ -60,3 +60,10 @@ def known(kind: str, name: str, choices: Sequence[str]) -> str:
 def is_url(where: str) -> bool:
     """Say whether a place is an address such as ``s3://bucket/folder``, not a folder."""
     return re.fullmatch(r"[a-z][a-z0-9+.-]*://.+", where) is not None
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Return the first mistake of a file that nobody writes by hand: the field, what is wrong, what was got."""
+    detail = error.errors(include_url=False)[0]
+    where = ".".join(map(str, detail["loc"]))
+    return f"{f'{where}: ' if where else ''}{detail['msg']}, got {shown(detail['input'])}"

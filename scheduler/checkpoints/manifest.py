@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import scheduler
 from scheduler.checkpoints.storage import CHECKPOINTS, JOURNALS, MANIFEST_FILE, LocalFolder, Url, storage_at
-from scheduler.errors import UserError, shown
+from scheduler.errors import UserError
 from scheduler.job import Job
 from scheduler.run import Keeping
-from scheduler.section import is_url
+from scheduler.section import first_mistake, is_url
 from workers.environment import environment
 
 FOLDER = "checkpoints"
@@ -153,6 +153,4 @@ def read_manifest(output: str) -> Manifest:
     try:
         return Manifest.model_validate_json(blob)
     except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        field = ".".join(map(str, detail["loc"]))
-        raise UserError(f"{where}: not a run: {field}: {detail['msg']}, got {shown(detail['input'])}") from None
+        raise UserError(f"{where}: not a run: {first_mistake(error)}") from None
