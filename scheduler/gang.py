@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, Place
 
 from policies.interface import Grant, JobView
 from scheduler.parameter_server import ParameterServer
-from scheduler.ray_cluster import RayCluster, ray_resources
+from scheduler.ray_cluster import RayCluster, ray_resources, times
 from scheduler.run import Seat
 from workers.sgd_worker import SgdWorker
 
@@ -56,9 +56,8 @@ class Gang:
 
     def _start_server(self) -> Any:
         self._num_servers += 1
-        again = f".{self._num_servers}" if self._num_servers > 1 else ""
         server = ray.remote(ParameterServer).options(
-            name=f"{self._name}/parameter-server{again}",
+            name=f"{self._name}/parameter-server{times(self._num_servers)}",
             num_cpus=0,
             max_concurrency=3,
             scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
@@ -88,10 +87,14 @@ class Gang:
 
     def replace(self, lease: Grant) -> None:
         """Start another worker on a lease in place of one that is gone."""
+        self._dismiss(lease)
+        self._start(lease)
+
+    def _dismiss(self, lease: Grant) -> None:
+        """End the worker on a lease, whether it takes part by now or not."""
         for known in (self._workers, self._coming):
             if lease in known:
                 _end(known.pop(lease)[0])
-        self._start(lease)
 
     def seat(self, leases: Sequence[Grant]) -> None:
         """Let workers on just these leases go on with the job: new ones are started, those on others end.
@@ -166,9 +169,8 @@ class Gang:
         bundle = self.job.bundle
         amounts = ray_resources(bundle)
         self._num_started[lease.worker] += 1
-        again = f".{num}" if (num := self._num_started[lease.worker]) > 1 else ""
         worker = ray.remote(SgdWorker).options(
-            name=f"{self._name}/worker-{lease.worker}{again}",
+            name=f"{self._name}/worker-{lease.worker}{times(self._num_started[lease.worker])}",
             num_cpus=amounts.get("CPU", 0),
             num_gpus=amounts.get("GPU", 0),
             memory=amounts.get("memory", 0),
@@ -182,9 +184,7 @@ class Gang:
     def stop(self) -> None:
         """End every actor, and give the leases back."""
         for lease in self.leases:
-            for known in (self._workers, self._coming):
-                if lease in known:
-                    _end(known.pop(lease)[0])
+            self._dismiss(lease)
             self.cluster.release(lease)
         _end(self.server)
 

@@ -43,8 +43,7 @@ class Gangs:
         self._mending: dict[str, Mending] = {}
         self._specs: dict[str, RunSpec] = {}
         self._done: dict[Any, str] = {}
-        self._asked: dict[str, Any] = {}
-        self._asked_s: dict[str, float] = {}
+        self._asked: dict[str, tuple[Any, float]] = {}  # and since when
         self.num_rounds: dict[str, int] = {}
 
     @property
@@ -84,8 +83,13 @@ class Gangs:
                 found.append((name, error))
         return found
 
-    def _revive(self, name: str, error: LostActorError) -> list[Ended]:
+    def _forget_run(self, name: str) -> None:
+        """Wait no longer for a server's answers."""
         self._asked.pop(name, None)
+        self._done = {reference: other for reference, other in self._done.items() if other != name}
+
+    def _revive(self, name: str, error: LostActorError) -> list[Ended]:
+        self._forget_run(name)
         try:
             self._mending[name].revive(error, self.num_rounds.get(name, 0))
         except RunFailedError as failed:
@@ -103,20 +107,19 @@ class Gangs:
         now_s = time.monotonic()
         for name, gang in self._gangs.items():
             if name not in self._asked:
-                self._asked[name], self._asked_s[name] = gang.server.progress.remote(sys.maxsize), now_s
-        asked = list(self._asked.values())
+                self._asked[name] = gang.server.progress.remote(sys.maxsize), now_s
+        asked = [told for told, _ in self._asked.values()]
         answered = ray.wait(asked, num_returns=len(asked), timeout=0)[0] if asked else []
         failed: list[Ended] = []
-        for name in [name for name, told in self._asked.items() if told in answered]:
+        for name in [name for name, (told, _) in self._asked.items() if told in answered]:
             try:
-                self._mend(name, answer(self._asked.pop(name)))
+                self._mend(name, answer(self._asked.pop(name)[0]))
             except LostActorError:
                 continue  # the end of its run says so, too
             except RunFailedError as error:
-                self._done = {reference: other for reference, other in self._done.items() if other != name}
+                self._forget_run(name)
                 failed.append((name, error))
-        for name in [name for name in self._asked if now_s - self._asked_s[name] > LONGEST_SILENCE_S]:
-            self._done = {reference: other for reference, other in self._done.items() if other != name}
+        for name in [name for name, (_, since_s) in self._asked.items() if now_s - since_s > LONGEST_SILENCE_S]:
             failed += self._revive(name, LostActorError(f"its server has not answered for {LONGEST_SILENCE_S:g} s"))
         return failed
 
@@ -131,7 +134,7 @@ class Gangs:
 
     def end(self, name: str) -> None:
         """End a job's actors, and give its leases back, if it has begun."""
-        self._asked.pop(name, None)
+        self._forget_run(name)
         self._mending.pop(name, None)
         self._specs.pop(name, None)
         if gang := self._gangs.pop(name, None):

@@ -85,7 +85,7 @@ class RayCluster:
 
     def _reserve(self, grant: Grant, bundle: Resources) -> PlacementGroup:
         self._num_reserved[grant.job, grant.worker] += 1  # a name must not come again while the last is being removed
-        again = f".{num}" if (num := self._num_reserved[grant.job, grant.worker]) > 1 else ""
+        again = times(self._num_reserved[grant.job, grant.worker])
         group: PlacementGroup = placement_group(
             [ray_resources(bundle)],
             name=f"apportion:{grant.job}/{self._token}:{grant.worker}{again}",
@@ -98,6 +98,11 @@ def _without(view: LogicalView, held: Floats) -> LogicalView:
     """Return a node of which no more is free than what we leave of it."""
     cpu, gpu, memory = np.minimum(view.free, np.maximum(np.array(view.capacity) - held, 0.0)).tolist()
     return replace(view, free=(cpu, gpu, memory))
+
+
+def times(number: int) -> str:
+    """Return what tells a name from those before it: nothing the first time, then ``.2``, ``.3`` and so on."""
+    return f".{number}" if number > 1 else ""
 
 
 def ray_resources(bundle: Resources) -> dict[str, float]:

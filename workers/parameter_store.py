@@ -175,10 +175,6 @@ class ParameterStore:
             "bit; look for bad memory, or for another version of a library, on one of the two nodes, and leave it out"
         )
 
-    def begin_again(self) -> None:
-        """Forget what is in of this round; answers to calls that are under way will be stale."""
-        self.message = self._open()
-
     def commit(self) -> Commit:
         """Close the attempt: advance the training, or open the round again on the scale that fits.
 

@@ -48,7 +48,7 @@ def how_it_died(error: Exception) -> tuple[str, bool]:
         return "its answer was lost with its node", False
     if "node" in text and "died" in text and "worker process" not in text:
         return "its node died", False
-    detail = re.search(r"Worker exit (?:detail|type): (\w[^.;]*)", text.partition("Worker exit type")[2] or text)
+    detail = re.search(r"Worker exit detail: (\w[^.;]*)", text)
     return f"its process died{f' ({detail[1].strip()})' if detail else ''}", False
 
 

@@ -50,7 +50,8 @@ class Team:
 
     def seat(self, seats: Sequence[Seat]) -> None:
         """Let those of ``seats`` who are not gone be here."""
-        there = [seat for seat in seats if seat.id not in self.lost]
+        lost = self.lost
+        there = [seat for seat in seats if seat.id not in lost]
         self.here = [self.everyone.setdefault(seat.id, Member(seat)) for seat in there]
 
     def probe(self) -> None:
@@ -70,7 +71,8 @@ class Team:
                 continue
             except DEATHS as error:
                 self.lose(member, error)
-        self.here = [member for member in self.here if member.seat.id not in self.lost]
+        lost = self.lost
+        self.here = [member for member in self.here if member.seat.id not in lost]
 
     def lose(self, member: Member, reason: Exception | str) -> None:
         """Note that a worker is gone."""
