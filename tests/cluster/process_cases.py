@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -157,3 +159,21 @@ def apportion(home: Path, *arguments: str, **extra: str) -> subprocess.Completed
         timeout=120,
         check=False,
     )
+
+
+def answers_of(script: str, home: Path, timeout_s: float) -> dict[str, Any]:
+    """Run a script in a process of its own, where it makes a cluster, and return the JSON that it prints last."""
+    (home / ".ray").mkdir()
+    (home / ".ray" / "auth_token").write_text("c" * 64)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=HOME,
+        env={**os.environ, "HOME": str(home), "RAY_AUTH_MODE": "token"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import platform
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from process_cases import answers_of
 
 pytestmark = pytest.mark.cluster
 HOME = Path(__file__).resolve().parents[2]
@@ -87,21 +84,7 @@ print(json.dumps(answers))
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Run on a cluster of three raylets, in a process of its own."""
-    home = tmp_path_factory.mktemp("home")
-    (home / ".ray").mkdir()
-    (home / ".ray" / "auth_token").write_text("c" * 64)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        cwd=HOME,
-        env={**os.environ, "HOME": str(home), "RAY_AUTH_MODE": "token"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return answers_of(SCRIPT, tmp_path_factory.mktemp("home"), timeout_s=240)
 
 
 def test_every_node_is_inspected(answers: dict[str, Any]) -> None:

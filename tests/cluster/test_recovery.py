@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 import ray
+from process_cases import answers_of
 
 from policies.interface import Policy
 from policies.presets import resolve
@@ -284,21 +282,7 @@ print(json.dumps(answers))
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Run on a cluster whose nodes come and go, in a process of its own."""
-    home = tmp_path_factory.mktemp("home")
-    (home / ".ray").mkdir()
-    (home / ".ray" / "auth_token").write_text("d" * 64)
-    done = subprocess.run(
-        [sys.executable, "-c", NODES],
-        cwd=HOME,
-        env={**os.environ, "HOME": str(home), "RAY_AUTH_MODE": "token"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return answers_of(NODES, tmp_path_factory.mktemp("home"), timeout_s=300)
 
 
 def test_a_node_that_dies_is_done_without(answers: dict[str, Any]) -> None:
