@@ -195,8 +195,8 @@ def _classes(found: Any) -> Classes | None:
     if found is None:
         return None
     classes = _list("classes", found)
-    if len(set(map(str, classes))) != len(classes) or not classes:
-        raise DataError(f"classes: must be different labels, got {shown(classes)}")
+    if len(set(map(str, classes))) != len(classes) or len(classes) < 2:
+        raise DataError(f"classes: must be at least two different labels, got {shown(classes)}")
     if all(isinstance(one, str) for one in classes):
         return _texts("classes", classes)
     return tuple(_whole("classes", one, -(2**63)) for one in classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -203,12 +204,18 @@ def test_nothing_is_left_behind(session: Session) -> None:
     assert [group for group in ray.util.placement_group_table().values() if group["state"] != "REMOVED"] == []
     deadline_s = time.monotonic() + 20
     while True:
-        mine = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
-        names = [" ".join(p.cmdline()) for p in mine]
+        names = [name for child in psutil.Process().children(recursive=True) if (name := command_line(child))]
         if not [name for name in names if "SgdWorker" in name or "ParameterServer" in name]:
             break
         assert time.monotonic() < deadline_s, names
         time.sleep(0.1)
+
+
+def command_line(process: psutil.Process) -> str:
+    """Return what a living process was started with; nothing for one that ends just now, or is a zombie."""
+    with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is a kind of it
+        return " ".join(process.cmdline())
+    return ""
 
 
 NODES = """
