@@ -42,7 +42,8 @@ class Composed(Policy):
     Under a ``preemptive`` order running jobs have a turn too, and stay where they are while nobody before them needs
     their room. Jobs are revoked for another's minimum, never for its growth: the last ranked first, no more of them
     than it takes, and one that can do with fewer workers keeps the others. A job that lost its nodes is placed anew
-    when its own turn comes, if there is room. Surplus workers (more than the claim has) go before anything is placed.
+    when its own turn comes, if there is room. Surplus workers (more than the claim has) go before anything is placed,
+    and so do all of a claim that ``yields``.
 
     Cost: that of the order, and a call of the placement for each job that fits. Those that do not are refused in O(1)
     where nothing is left of some resource, or an equal job was refused just before.

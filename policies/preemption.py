@@ -101,7 +101,7 @@ class Running:
     """The running jobs under a preemptive order: each stays where it is until a job before it needs the room.
 
     The last ranked is evicted first, and no more are than it takes. A job that has more workers than its claim loses
-    those with the highest numbers, before anybody has a turn.
+    those with the highest numbers, before anybody has a turn; one whose claim yields counts as evicted from the start.
 
     Parameters
     ----------
@@ -124,8 +124,11 @@ class Running:
             rows = [(lease, nodes.row(lease.node)) for lease in leases.get(job.id, ())]
             held = tuple(Held(lease, Slot(row, lease.devices)) for lease, row in rows if row is not None)
             most = turn.max_workers if isinstance(turn, Claim) else 0
-            nodes.release(job, _slots(held[most:]))
-            if held[:most] and isinstance(turn, Claim):
+            yields = isinstance(turn, Claim) and turn.yields
+            nodes.release(job, _slots(held if yields else held[most:]))
+            if yields:
+                self._lost[job.id] = held[:most]
+            elif held[:most] and isinstance(turn, Claim):
                 self._jobs[job.id] = RunningJob(turn, held[:most])
         # with those only who have had their turn: where nobody runs, that is everybody
         self._heard = LiveNodes(nodes.view()) if self._jobs else nodes

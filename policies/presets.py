@@ -33,6 +33,7 @@ from policies.joint.relocate import Relocate
 from policies.loading import create, load, unknown
 from policies.order.deadline import Deadline
 from policies.order.drf import Drf
+from policies.order.fair_share import FairShare
 from policies.order.fifo import Fifo
 from policies.order.fifo_backfill import FifoBackfill
 from policies.order.finish_time_fair import FinishTimeFair
@@ -73,6 +74,7 @@ ORDERS: dict[str, type[Order]] = {
         Las,
         Priority,
         Drf,
+        FairShare,
         FinishTimeFair,
         Deadline,
         Quota,

@@ -118,12 +118,15 @@ class Tenant:
         What may be used without borrowing; ``None`` for no limit.
     parent
         The tenant that this one is a part of, or empty.
+    borrows
+        Whether it may use more than its quota, and its parts with it, while that would be idle.
     """
 
     name: str
     weight: float = 1.0
     quota: Resources | None = None
     parent: str = ""
+    borrows: bool = True
 
 
 @dataclass(frozen=True)
@@ -131,11 +134,17 @@ class Claim:
     """A job's turn: between ``min_workers`` and ``max_workers`` of its bundles.
 
     An order counts the workers that the job has already; a placement is asked for the rest.
+
+    Attributes
+    ----------
+    yields
+        Whether what the job has is free to all claims before it, for growth too; it gets back what they leave.
     """
 
     job: JobView
     min_workers: int
     max_workers: int
+    yields: bool = False
 
 
 @dataclass(frozen=True)

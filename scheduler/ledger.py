@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from policies.interface import ClusterPlan, ClusterSnapshot, Demand, Grant, JobView, NodeTable
+from policies.interface import ClusterPlan, ClusterSnapshot, Demand, Grant, JobView, NodeTable, Tenant
 
 ANY_DEMAND = Demand()
 
@@ -21,10 +21,13 @@ class Ledger:
         Counts the events.
     state
         The policy's memory from the last plan that was carried out.
+    tenants
+        Who shares the cluster.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tenants: tuple[Tenant, ...] = ()) -> None:
         self.version = 0
+        self.tenants = tenants
         self.state: Mapping[str, Any] = {}
         self._waiting: dict[str, JobView] = {}
         self._running: dict[str, JobView] = {}
@@ -118,4 +121,4 @@ class Ledger:
         """Return what a policy is to see; without the ``running`` jobs and their leases if it has no use for them."""
         jobs = (*self._running.values(), *self._waiting.values()) if running else self.waiting
         leases = tuple(lease for held in self._leases.values() for lease in held.values()) if running else ()
-        return ClusterSnapshot(self.version, now_s, seed, nodes, jobs, leases, self.state, demand=demand)
+        return ClusterSnapshot(self.version, now_s, seed, nodes, jobs, leases, self.state, self.tenants, demand)

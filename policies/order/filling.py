@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -76,11 +76,11 @@ def fill(snapshot: ClusterSnapshot, gain: Gain) -> dict[str, int]:
     return workers
 
 
-def claims(snapshot: ClusterSnapshot, workers: dict[str, int]) -> tuple[Claim, ...]:
+def claims(jobs: Sequence[JobView], workers: Mapping[str, int]) -> tuple[Claim, ...]:
     """Return a claim for up to that many workers for each job that has some; for the least number, after them, else."""
-    jobs = {job.id: job for job in snapshot.jobs}
-    rest: Iterable[JobView] = sorted((job for job in snapshot.jobs if job.id not in workers), key=by_submission)
+    named = {job.id: job for job in jobs}
+    rest = sorted((job for job in jobs if job.id not in workers), key=by_submission)
     return (
-        *(Claim(jobs[name], jobs[name].min_workers, most) for name, most in workers.items()),
+        *(Claim(named[name], named[name].min_workers, most) for name, most in workers.items()),
         *(Claim(job, job.min_workers, job.min_workers) for job in rest),
     )

@@ -41,4 +41,4 @@ class Optimus(Order):
             now_s, then_s = (shortest_s(job, number, kinds) for number in (workers, workers + 1))
             return 0.0 if math.isinf(then_s) else now_s - then_s
 
-        return claims(snapshot, fill(snapshot, gain))
+        return claims(snapshot.jobs, fill(snapshot, gain))

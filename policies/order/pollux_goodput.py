@@ -60,7 +60,7 @@ class PolluxGoodput(Order):
             now, then = (best_rate(job, number, kinds) / fair[job.id] for number in (workers, workers + 1))
             return self._value(then) - self._value(now) if then > now else 0.0
 
-        return claims(snapshot, fill(snapshot, gain))
+        return claims(snapshot.jobs, fill(snapshot, gain))
 
     def _value(self, speedup: float) -> float:
         """Return what the mean grows with: the sum of this over all jobs is largest where the mean is."""

@@ -1,10 +1,14 @@
-"""Who belongs to whom: the tree of tenants."""
+"""Who belongs to whom, and what each was promised: the tree of tenants and its quotas."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from policies.interface import ClusterSnapshot, PolicyError, Tenant
+import numpy as np
+
+from policies.feasibility import TOLERANCE
+from policies.interface import RESOURCES, ClusterSnapshot, Floats, JobView, PolicyError, Shortfall, Tenant, Unplaced
 
 
 def tenants_of(snapshot: ClusterSnapshot) -> Mapping[str, Tenant]:
@@ -33,3 +37,53 @@ def lineage(name: str, tenants: Mapping[str, Tenant]) -> tuple[str, ...]:
             raise PolicyError(f"tenant {name} is a part of itself: {' -> '.join([*found, parent])}")
         found.append(parent)
     return tuple(found)
+
+
+class Quotas:
+    """What is left of every tenant's quota; a job counts in those of its tenant and of every tenant above that."""
+
+    def __init__(self, tenants: Mapping[str, Tenant]) -> None:
+        self._tenants = tenants
+        self._left: dict[str, Floats] = {
+            name: np.full(3, math.inf) if tenant.quota is None else tenant.quota.vector()
+            for name, tenant in tenants.items()
+        }
+
+    def take(self, job: JobView, workers: int) -> bool:
+        """Count ``workers`` workers of a job if they are within quota, and say whether they are."""
+        amount = job.bundle.vector() * workers
+        above = lineage(job.tenant, self._tenants)
+        if any((amount > self._left[name] + TOLERANCE).any() for name in above):
+            return False
+        for name in above:
+            self._left[name] = self._left[name] - amount
+        return True
+
+    def grow(self, job: JobView) -> int:
+        """Count as many more workers of a job as its maximum and the quotas allow, and return how many."""
+        more = int(min(self._fit(job), job.max_workers - job.min_workers))
+        self.take(job, more)
+        return more
+
+    def lend(self) -> None:
+        """Let tenants that borrow go beyond their quotas from now on."""
+        for name, tenant in self._tenants.items():
+            if tenant.borrows:
+                self._left[name] = np.full(3, math.inf)
+
+    def refusal(self, job: JobView) -> Unplaced:
+        """Say of a job whose least workers are not within quota what is short, and whose quota that is."""
+        amount = job.bundle.vector() * job.min_workers
+        reasons = tuple(
+            Shortfall(RESOURCES[r], float(amount[r]), float(self._left[name][r]), f"quota of tenant {name}")
+            for name in lineage(job.tenant, self._tenants)
+            for r in np.flatnonzero(amount > self._left[name] + TOLERANCE)
+        )
+        return Unplaced(job.id, int(self._fit(job)), job.min_workers, reasons)
+
+    def _fit(self, job: JobView) -> float:
+        """Count how many more workers of a job are within quota."""
+        bundle = job.bundle.vector()
+        left = np.min([self._left[name] for name in lineage(job.tenant, self._tenants)], axis=0)
+        wants = bundle > 0
+        return float(max(np.floor((left[wants] + TOLERANCE) / bundle[wants]).min(initial=math.inf), 0.0))

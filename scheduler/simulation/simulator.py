@@ -55,7 +55,7 @@ class _Simulation:
 
     def __init__(self, world: World, policy: Policy, keep_timeline: bool, watch: Watch | None) -> None:
         self._world, self._policy, self._watch = world, policy, watch
-        self._cluster, self._ledger = SimulatedCluster(world.fleet), Ledger()
+        self._cluster, self._ledger = SimulatedCluster(world.fleet), Ledger(world.tenants)
         self._agenda, self._books = Agenda(), Books(world, keep_timeline)
         self._machines = Machines(world, self._cluster)
         self._memo = memo_for(policy)

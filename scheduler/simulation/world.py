@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
 
+from policies.interface import Tenant
 from scheduler.simulation.faults import Fault, FaultKind, ForeignLoad
 from scheduler.simulation.fleet import Fleet, Machine
 from scheduler.simulation.speeds import Steps
@@ -62,6 +63,8 @@ class World:
         How long a job waits for its first workers before it goes away; 0: it goes if it is not placed at once.
     until_s
         When the simulation ends, whatever is left.
+    tenants
+        Who shares the machines.
     """
 
     fleet: Fleet
@@ -73,6 +76,7 @@ class World:
     patience_s: float = inf
     until_s: float = inf
     foreign: tuple[ForeignLoad, ...] = ()
+    tenants: tuple[Tenant, ...] = ()
 
     @cached_property
     def machines(self) -> Mapping[str, Machine]:
