@@ -47,10 +47,13 @@ def _no_overtaking(order: Order, snapshot: ClusterSnapshot, plan: ClusterPlan) -
 
 
 def _work_conserving(order: Order, snapshot: ClusterSnapshot, plan: ClusterPlan) -> None:
-    """Nobody waits for whom there is room."""
+    """Nobody waits for whom there is room, and a quota to use it, or leave to go beyond."""
     del order
     left, jobs = after(plan, snapshot), _jobs(snapshot)
+    strict = {f"quota of tenant {tenant.name}" for tenant in snapshot.tenants if not tenant.borrows}
     for item in plan.unplaced:
+        if any(reason.where in strict for reason in item.shortfalls):
+            continue
         fit = slots(jobs[item.what], left).sum()
         assert fit < jobs[item.what].min_workers, f"{item.what} waits, although {fit} of its workers fit"
 

@@ -38,7 +38,7 @@ TENANTS = (
     Tenant("red", 2.0, Resources(cpu=2.0, gpu=1.0, memory=128 * MIB)),
     Tenant("sea"),
     Tenant("blue", parent="sea"),
-    Tenant("navy", 3.0, Resources(cpu=0.5), parent="sea"),
+    Tenant("navy", 3.0, Resources(cpu=0.5), parent="sea", borrows=False),
 )
 
 
