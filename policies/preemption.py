@@ -131,8 +131,8 @@ class Running:
             elif held[:most] and isinstance(turn, Claim):
                 self._jobs[job.id] = RunningJob(turn, held[:most])
         # with those only who have had their turn: where nobody runs, that is everybody
-        self._heard = LiveNodes(nodes.view()) if self._jobs else nodes
-        self._places = (nodes, self._heard) if self._jobs else (nodes,)
+        self._heard = LiveNodes(nodes.view()) if self._jobs or self._lost else nodes
+        self._places = (nodes,) if self._heard is nodes else (nodes, self._heard)
         for claim, held in self._jobs.values():
             self._heard.release(claim.job, _slots(held))
 

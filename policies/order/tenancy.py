@@ -45,17 +45,15 @@ class Quotas:
     def __init__(self, tenants: Mapping[str, Tenant]) -> None:
         self._tenants = tenants
         self._left: dict[str, Floats] = {
-            name: np.full(3, math.inf) if tenant.quota is None else tenant.quota.vector()
-            for name, tenant in tenants.items()
+            name: tenant.quota.vector() for name, tenant in tenants.items() if tenant.quota is not None
         }
 
     def take(self, job: JobView, workers: int) -> bool:
         """Count ``workers`` workers of a job if they are within quota, and say whether they are."""
-        amount = job.bundle.vector() * workers
-        above = lineage(job.tenant, self._tenants)
-        if any((amount > self._left[name] + TOLERANCE).any() for name in above):
+        amount, bounds = job.bundle.vector() * workers, self._bounds(job)
+        if any((amount > self._left[name] + TOLERANCE).any() for name in bounds):
             return False
-        for name in above:
+        for name in bounds:
             self._left[name] = self._left[name] - amount
         return True
 
@@ -67,16 +65,14 @@ class Quotas:
 
     def lend(self) -> None:
         """Let tenants that borrow go beyond their quotas from now on."""
-        for name, tenant in self._tenants.items():
-            if tenant.borrows:
-                self._left[name] = np.full(3, math.inf)
+        self._left = {name: left for name, left in self._left.items() if not self._tenants[name].borrows}
 
     def refusal(self, job: JobView) -> Unplaced:
         """Say of a job whose least workers are not within quota what is short, and whose quota that is."""
         amount = job.bundle.vector() * job.min_workers
         reasons = tuple(
             Shortfall(RESOURCES[r], float(amount[r]), float(self._left[name][r]), f"quota of tenant {name}")
-            for name in lineage(job.tenant, self._tenants)
+            for name in self._bounds(job)
             for r in np.flatnonzero(amount > self._left[name] + TOLERANCE)
         )
         return Unplaced(job.id, int(self._fit(job)), job.min_workers, reasons)
@@ -84,6 +80,13 @@ class Quotas:
     def _fit(self, job: JobView) -> float:
         """Count how many more workers of a job are within quota."""
         bundle = job.bundle.vector()
-        left = np.min([self._left[name] for name in lineage(job.tenant, self._tenants)], axis=0)
         wants = bundle > 0
-        return float(max(np.floor((left[wants] + TOLERANCE) / bundle[wants]).min(initial=math.inf), 0.0))
+        more = [
+            np.floor((self._left[name] + TOLERANCE)[wants] / bundle[wants]).min(initial=math.inf)
+            for name in self._bounds(job)
+        ]
+        return float(max(min(more, default=math.inf), 0.0))
+
+    def _bounds(self, job: JobView) -> list[str]:
+        """Return the tenant of a job and all above it, as far as they have a quota that counts."""
+        return [name for name in lineage(job.tenant, self._tenants) if name in self._left]

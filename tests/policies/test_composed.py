@@ -153,6 +153,31 @@ def test_nobody_is_evicted_for_another_to_grow() -> None:
     assert changes(plan_of(Ranked(), snapshot)) == (["grows.1@c"], [], [])
 
 
+class Yields(Ranked):
+    """Ranks by priority; the claims of jobs with less than 5 yield."""
+
+    def rank(self, snapshot: ClusterSnapshot) -> tuple[Claim | Unplaced, ...]:
+        claims = (claim for claim in super().rank(snapshot) if isinstance(claim, Claim))
+        return tuple(replace(claim, yields=claim.job.priority < 5.0) for claim in claims)
+
+
+def test_who_yields_makes_room_for_growth() -> None:
+    jobs = [job("grows", 9.0, fewest=1, most=3), job("last", 1.0)]
+    snapshot = cluster(gpus(a=1, b=1, c=1), jobs, {"grows": "b0", "last": "a0"})
+    assert changes(plan_of(Yields(), snapshot)) == (["grows.1@c", "grows.2@a"], ["last.0@a"], ["last"])
+
+
+def test_who_yields_keeps_what_is_left_to_it() -> None:
+    jobs = [job("grows", 9.0, fewest=1, most=2, gpu=2.0), job("last", 1.0)]
+    snapshot = cluster(gpus(a=1, b=2), jobs, {"grows": "b01", "last": "a0"})
+    assert changes(plan_of(Yields(), snapshot)) == ([], [], [])
+
+
+def test_who_yields_holds_what_it_gets_back_once() -> None:
+    jobs = [job("yields", 2.0), job("new", 1.0)]
+    assert changes(plan_of(Yields(), cluster(gpus(a=2), jobs, {"yields": "a0"}))) == (["new.0@a"], [], [])
+
+
 def test_surplus_workers_go_before_anybody_is_placed() -> None:
     """The first grows by what the last, which is to have fewer, gives back."""
     jobs = [job("first", 9.0, fewest=1, most=3), job("last", 1.0, fewest=1, most=4)]

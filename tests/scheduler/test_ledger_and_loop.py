@@ -17,6 +17,7 @@ from policies.interface import (
     NodeTable,
     Policy,
     Resources,
+    Tenant,
     frozen,
 )
 from policies.presets import resolve
@@ -136,6 +137,11 @@ def test_a_snapshot_shows_the_ledger_and_the_policys_memory() -> None:
     assert (snapshot.leases, snapshot.state) == ((Grant("j", 0, "ant"),), {"seen": 1})
     unaware = ledger.snapshot(Table().observe(), 3.0, 9, running=False)
     assert ([known.id for known in unaware.jobs], unaware.leases) == (["k"], ())
+
+
+def test_a_snapshot_shows_who_shares_the_cluster() -> None:
+    tenants = (Tenant("red", 2.0), Tenant("sea"))
+    assert Ledger(tenants).snapshot(Table().observe(), 3.0, 9).tenants == tenants
 
 
 def test_a_gang_is_granted_whole() -> None:

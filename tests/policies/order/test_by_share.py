@@ -192,6 +192,18 @@ class TestQuota:
         claims = {claim.job.id: claim.max_workers for claim in Quota().rank(four(*jobs, tenants=[RED, SEA]))}
         assert claims == {"r": 1, "r2": 1, "s": 2, "over": 3}
 
+    def test_who_does_not_borrow_stays_within_its_quota(self) -> None:
+        strict = Tenant("red", quota=Resources(gpu=2.0), borrows=False)
+        jobs = [
+            job("r", tenant="red", most=9),
+            job("over", at=1.0, tenant="red", fewest=2),
+            job("s", tenant="sea", most=9),
+        ]
+        snapshot = four(*jobs, tenants=[strict, SEA], over=[("a", 0), ("a", 1)])
+        plan = plan_of(Quota(), snapshot)
+        assert str(plan.unplaced[0]) == "r: only 0 of 1 fit\n  - quota of tenant red: gpu 1 requested, 0 free"
+        assert workers_of(Quota(), snapshot) == {"red": 2, "sea": 2}
+
     def test_a_borrower_shrinks_before_it_is_stopped(self) -> None:
         jobs = [job("r", tenant="none", most=4, fewest=1), job("s", at=9.0, tenant="sea")]
         tenants = [Tenant("none", quota=Resources()), SEA]
