@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from policies.balance.equal import Equal
@@ -21,6 +23,7 @@ from policies.interface import (
     frozen,
 )
 from policies.place.pack import Pack
+from policies.promises import after
 from policies.referee import violations
 
 
@@ -70,3 +73,29 @@ def starts(order: Order, snapshot: ClusterSnapshot) -> list[str]:
 def ranking(order: Order, snapshot: ClusterSnapshot) -> list[str]:
     """Return the jobs in the order of their turns, refused ones too."""
     return [turn.job.id if isinstance(turn, Claim) else turn.what for turn in order.rank(snapshot)]
+
+
+def later(snapshot: ClusterSnapshot, plan: ClusterPlan) -> ClusterSnapshot:
+    """Return the snapshot once a plan is carried out."""
+    kept = tuple(lease for lease in snapshot.leases if lease not in set(plan.revokes))
+    return replace(snapshot, nodes=after(plan, snapshot), leases=kept + plan.grants)
+
+
+def planned(order: Order, snapshot: ClusterSnapshot) -> ClusterSnapshot:
+    """Return the snapshot once the plan of an order is carried out."""
+    return later(snapshot, plan_of(order, snapshot))
+
+
+def workers(snapshot: ClusterSnapshot) -> dict[str, int]:
+    """Count the workers of every job that has some."""
+    return dict(Counter(lease.job for lease in snapshot.leases))
+
+
+def elastic(name: str, tenant: str = "", most: int = 99, **more: Any) -> JobView:
+    """Build a job that can use everything, unless told otherwise."""
+    return job(name, tenant=tenant, most=most, **more)
+
+
+def on(*devices: int) -> list[tuple[str, int]]:
+    """Return the places of workers on these GPUs of node a."""
+    return [("a", device) for device in devices]

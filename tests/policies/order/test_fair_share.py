@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from order_cases import cluster, gpus, job, plan_of, ranking
+from order_cases import cluster, elastic, gpus, job, on, plan_of, planned, ranking, workers
 
-from policies.feasibility import TOLERANCE, Room, slots
-from policies.interface import ClusterPlan, ClusterSnapshot, Grant, JobView, NodeTable, Resources, Tenant, frozen
+from policies.interface import JobView, NodeTable, Resources, Tenant, frozen
 from policies.order.fair_share import FairShare
-from policies.order.tenancy import lineage, tenants_of
 from policies.presets import resolve
-from policies.promises import after
-from policies.strategies import cluster_snapshots, crowded_snapshots
 from policies.testing import OrderConformance, PolicyConformance
 from scheduler.results.outcome import RunOutcome
 from scheduler.simulation.fleet import Fleet, Machine
@@ -38,34 +31,14 @@ class TestFairShareAsPolicy(PolicyConformance):
         return resolve({"order": "fair-share", "place": "pack"})
 
 
-def later(snapshot: ClusterSnapshot, plan: ClusterPlan | None = None) -> ClusterSnapshot:
-    """Return the snapshot once the plan of the order is carried out."""
-    plan = plan or plan_of(FairShare(), snapshot)
-    kept = tuple(lease for lease in snapshot.leases if lease not in set(plan.revokes))
-    return replace(snapshot, nodes=after(plan, snapshot), leases=kept + plan.grants)
-
-
-def workers(snapshot: ClusterSnapshot) -> dict[str, int]:
-    """Count the workers of every job that has some."""
-    return dict(Counter(lease.job for lease in snapshot.leases))
-
-
-def elastic(name: str, tenant: str = "", most: int = 99, **more: Any) -> JobView:
-    return job(name, tenant=tenant, most=most, **more)
-
-
 def divided(
     num_gpus: int, *jobs: JobView, tenants: Sequence[Tenant] = (), **running: Sequence[tuple[str, int]]
 ) -> dict[str, int]:
     """Return who has how many workers on one node after the plan, when nothing else happens for ever after."""
-    then = later(cluster(gpus(a=num_gpus), jobs, running, tenants=tenants))
+    then = planned(FairShare(), cluster(gpus(a=num_gpus), jobs, running, tenants=tenants))
     plan = plan_of(FairShare(), then)
     assert (plan.grants, plan.revokes) == ((), ())
     return workers(then)
-
-
-def on(*devices: int) -> list[tuple[str, int]]:
-    return [("a", device) for device in devices]
 
 
 class TestShares:
@@ -97,7 +70,7 @@ class TestShares:
     def test_what_others_use_is_not_divided(self) -> None:
         nodes = NodeTable.of(("a",), [[10.0, 0.0, 0.0]], [[4.0, 0.0, 0.0]])
         jobs = [elastic(name, name, bundle=Resources(cpu=1.0)) for name in "xy"]
-        assert workers(later(cluster(nodes, jobs))) == {"x": 2, "y": 2}
+        assert workers(planned(FairShare(), cluster(nodes, jobs))) == {"x": 2, "y": 2}
 
     def test_the_dominant_share_is_of_what_others_leave(self) -> None:
         """Of 12 CPUs 6 are left, of 12 GB all: a CPU is as much as 2 GB."""
@@ -106,7 +79,7 @@ class TestShares:
             elastic("cpus", "x", bundle=Resources(cpu=1.0, memory=1.0)),
             elastic("bytes", "y", bundle=Resources(memory=2.0)),
         ]
-        assert workers(later(cluster(nodes, jobs))) == {"cpus": 4, "bytes": 4}
+        assert workers(planned(FairShare(), cluster(nodes, jobs))) == {"cpus": 4, "bytes": 4}
 
     def test_a_new_job_of_the_same_tenant_gets_its_least_workers_of_one_that_grew(self) -> None:
         jobs = [elastic("old"), elastic("new", fewest=3, at=1.0)]
@@ -173,7 +146,7 @@ class TestGangs:
             job("late", tenant="y", at=2.0),
         ]
         snapshot = cluster(nodes, jobs, {"x": [("a", 0), ("b", 0)]})
-        assert workers(later(snapshot)) == {"x": 2, "late": 1}
+        assert workers(planned(FairShare(), snapshot)) == {"x": 2, "late": 1}
 
 
 RED = Tenant("red", quota=Resources(gpu=2.0))
@@ -210,165 +183,6 @@ class TestQuotas:
 
     def test_who_runs_beyond_a_quota_that_may_not_be_exceeded_is_stopped(self) -> None:
         assert divided(8, job("r", tenant="red", fewest=3), tenants=[STRICT], r=on(0, 1, 2)) == {}
-
-
-NEEDS = st.sampled_from(((1.0, 0.0), (1.0, 1.0), (2.0, 1.0), (0.0, 1.0), (1.0, 3.0)))
-QUOTAS = st.none() | st.builds(lambda cpu, memory: Resources(cpu, 0.0, memory), *[st.integers(0, 8).map(float)] * 2)
-TREE = {"a": "", "b": "", "c": "", "d": "c", "e": "c"}
-
-
-@st.composite
-def tenancies(draw: st.DrawFn) -> tuple[Tenant, ...]:
-    """Draw weights and quotas for three tenants, one of two parts."""
-    weight = st.sampled_from((1.0, 2.0, 3.0))
-    return tuple(Tenant(name, draw(weight), draw(QUOTAS), up, draw(st.booleans())) for name, up in TREE.items())
-
-
-@st.composite
-def machines(draw: st.DrawFn) -> ClusterSnapshot:
-    """Draw one machine, on which fits whatever fits in sum, and jobs of a tree of tenants, some running."""
-    room = Room(NodeTable.of(("m",), [[float(draw(st.integers(1, 16))), 0.0, float(draw(st.integers(1, 16)))]]))
-    jobs: list[JobView] = []
-    leases: list[Grant] = []
-    for number in range(draw(st.integers(1, 10))):
-        cpu, memory = draw(NEEDS)
-        fewest = draw(st.integers(1, 5))
-        one = job(
-            f"j{number}",
-            at=float(draw(st.integers(0, 4))),
-            bundle=Resources(cpu=cpu, memory=memory),
-            fewest=fewest,
-            most=fewest + draw(st.integers(0, 5)),
-            tenant=draw(st.sampled_from(sorted(TREE))),
-            priority=draw(st.sampled_from((0.0, 0.0, 0.0, 1.0))),
-            deadline_s=draw(st.sampled_from((np.inf, np.inf, 9.0))),
-        )
-        jobs.append(one)
-        num = draw(st.integers(one.min_workers, one.max_workers)) if draw(st.booleans()) else 0
-        if num <= slots(one, room.table()).sum():
-            for worker in range(num):
-                room.hold(one.bundle, 0, ())
-                leases.append(Grant(one.id, worker, "m"))
-    return ClusterSnapshot(0, 5.0, 0, room.table(), tuple(jobs), tuple(leases), tenants=draw(tenancies()))
-
-
-def used_by_tenants(snapshot: ClusterSnapshot) -> dict[str, np.ndarray[Any, Any]]:
-    """Add up what every tenant's jobs and those of its parts have."""
-    tenants, jobs = tenants_of(snapshot), {one.id: one for one in snapshot.jobs}
-    used = {name: np.zeros(3) for name in tenants}
-    for lease in snapshot.leases:
-        for name in lineage(jobs[lease.job].tenant, tenants):
-            used[name] = used[name] + jobs[lease.job].bundle.vector()
-    return used
-
-
-@settings(max_examples=300, deadline=None)
-@given(snapshot=machines())
-def test_planning_again_changes_nothing(snapshot: ClusterSnapshot) -> None:
-    then = later(snapshot)
-    plan = plan_of(FairShare(), then)
-    assert (plan.grants, plan.revokes) == ((), ())
-
-
-@settings(max_examples=200, deadline=None)
-@given(snapshot=cluster_snapshots(max_jobs=8) | crowded_snapshots())
-def test_where_aggregates_deceive_plans_come_to_rest(snapshot: ClusterSnapshot) -> None:
-    for _ in range(4):
-        plan = plan_of(FairShare(), snapshot)
-        if not plan.grants and not plan.revokes:
-            return
-        snapshot = later(snapshot, plan)
-    raise AssertionError("it goes on and on")
-
-
-@settings(max_examples=200, deadline=None)
-@given(snapshot=machines())
-def test_whoever_fits_runs_and_grows(snapshot: ClusterSnapshot) -> None:
-    """What is left is of no use to any job, by its gang or by one more worker, but beyond a quota."""
-    then = later(snapshot)
-    tenants, used, has = tenants_of(then), used_by_tenants(then), workers(then)
-    for one in then.jobs:
-        more = 1 if one.id in has else one.min_workers
-        amount = one.bundle.vector() * more
-        bound = [tenants[name] for name in lineage(one.tenant, tenants) if not tenants[name].borrows]
-        forbidden = any(
-            up.quota is not None and (used[up.name] + amount > up.quota.vector() + TOLERANCE).any() for up in bound
-        )
-        full = slots(one, then.nodes).sum() < more
-        assert full or forbidden or has.get(one.id) == one.max_workers, f"{one.id} could have {more} more"
-
-
-@settings(max_examples=200, deadline=None)
-@given(snapshot=machines() | cluster_snapshots(max_jobs=8))
-def test_who_does_not_borrow_is_never_beyond_its_quota(snapshot: ClusterSnapshot) -> None:
-    used = used_by_tenants(later(snapshot))
-    for tenant in snapshot.tenants:
-        if tenant.quota is not None and not tenant.borrows:
-            assert (used[tenant.name] <= tenant.quota.vector() + TOLERANCE).all()
-
-
-@settings(max_examples=200, deadline=None)
-@given(snapshot=machines())
-def test_nobody_borrows_what_somebody_within_quota_could_use(snapshot: ClusterSnapshot) -> None:
-    """Somebody within quota, by all tenants above, who lacks a worker could not have it by taking back all loans."""
-    then = later(snapshot)
-    tenants, used, has = tenants_of(then), used_by_tenants(then), workers(then)
-
-    def beyond(name: str, more: Any = 0.0) -> bool:
-        quota = tenants[name].quota
-        return quota is not None and bool((used[name] + more > quota.vector() + TOLERANCE).any())
-
-    lent = [lease for lease in then.leases if any(beyond(up) for up in lineage(_owner(then, lease), tenants))]
-    for one in then.jobs:
-        wants = one.bundle.vector() * (1 if one.id in has else one.min_workers)
-        if has.get(one.id) == one.max_workers or any(beyond(up, wants) for up in lineage(one.tenant, tenants)):
-            continue
-        for lease in lent:
-            borrower = next(other for other in then.jobs if other.id == lease.job)
-            enough = np.maximum(then.nodes.free[0], 0.0) + borrower.bundle.vector() + TOLERANCE >= wants
-            spare = has[borrower.id] > borrower.min_workers
-            assert not (spare and enough.all()), f"{borrower.id} has borrowed what {one.id} has a right to"
-
-
-def _owner(snapshot: ClusterSnapshot, lease: Grant) -> str:
-    return next(one.tenant for one in snapshot.jobs if one.id == lease.job)
-
-
-@settings(max_examples=200, deadline=None)
-@given(snapshot=machines())
-def test_nobody_is_stopped_for_an_equal_of_its_own_tenant(snapshot: ClusterSnapshot) -> None:
-    alone = replace(
-        snapshot,
-        jobs=tuple(replace(one, tenant="", priority=0.0, deadline_s=np.inf) for one in snapshot.jobs),
-        tenants=(),
-    )
-    assert workers(alone).keys() <= workers(later(alone)).keys()
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    weights=st.lists(st.sampled_from((1.0, 2.0, 3.0, 5.0)), min_size=2, max_size=5),
-    size=st.integers(5, 40),
-    jobs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), max_size=8),
-    taken=st.integers(0, 40),
-)
-def test_shares_are_as_the_weights_up_to_a_worker(
-    weights: Sequence[float], size: int, jobs: Sequence[tuple[int, int]], taken: int
-) -> None:
-    """Everybody can use everything, in single workers, however many jobs it has and whoever ran before."""
-    names = [f"t{number}" for number in range(len(weights))]
-    every = [elastic(name, name) for name in names]
-    every += [
-        elastic(f"more-{number}", names[owner % len(names)], most=1, at=float(at))
-        for number, (owner, at) in enumerate(jobs)
-    ]
-    tenants = [Tenant(name, weight) for name, weight in zip(names, weights, strict=True)]
-    snapshot = cluster(gpus(a=size), every, {"t0": on(*range(min(taken, size)))}, tenants=tenants)
-    has = {name: used[1] for name, used in used_by_tenants(later(snapshot)).items()}
-    assert sum(has.values()) == size
-    for poor, weight in zip(names, weights, strict=True):
-        for rich, other in zip(names, weights, strict=True):
-            assert (has[rich] - 1) / other <= has[poor] / weight + 1e-9, f"{poor} has a right to a worker of {rich}"
 
 
 def simulated(tenants: Sequence[Tenant], until_s: float) -> RunOutcome:
