@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -115,28 +115,27 @@ def test_who_does_not_borrow_is_never_beyond_its_quota(snapshot: ClusterSnapshot
 @settings(max_examples=200, deadline=None)
 @given(snapshot=machines())
 def test_nobody_borrows_what_somebody_within_quota_could_use(snapshot: ClusterSnapshot) -> None:
-    """Somebody within quota, by all tenants above, who lacks a worker could not have it by taking back all loans."""
+    """Who lacks a worker within quota could not have it in place of what any one job has certainly borrowed."""
     then = planned(FairShare(), snapshot)
     tenants, used, has = tenants_of(then), used_by_tenants(then), workers(then)
 
-    def beyond(name: str, more: Any = 0.0) -> bool:
-        quota = tenants[name].quota
-        return quota is not None and bool((used[name] + more > quota.vector() + TOLERANCE).any())
+    def beyond(one: JobView, amounts: Mapping[str, Any]) -> bool:
+        quotas = [(amounts[name], tenants[name].quota) for name in lineage(one.tenant, tenants)]
+        return any(quota is not None and (amount > quota.vector() + TOLERANCE).any() for amount, quota in quotas)
 
-    lent = [lease for lease in then.leases if any(beyond(up) for up in lineage(_owner(then, lease), tenants))]
+    def borrowed(one: JobView) -> int:
+        """Count the workers that are beyond a quota even if nobody else uses any of it."""
+        least, all_ = (dict.fromkeys(tenants, one.bundle.vector() * num) for num in (one.min_workers, has[one.id]))
+        return has[one.id] if beyond(one, least) else int(beyond(one, all_))
+
+    loans = [(one, borrowed(one)) for one in then.jobs if one.id in has]
     for one in then.jobs:
         wants = one.bundle.vector() * (1 if one.id in has else one.min_workers)
-        if has.get(one.id) == one.max_workers or any(beyond(up, wants) for up in lineage(one.tenant, tenants)):
+        if has.get(one.id) == one.max_workers or beyond(one, {name: amount + wants for name, amount in used.items()}):
             continue
-        for lease in lent:
-            borrower = next(other for other in then.jobs if other.id == lease.job)
-            enough = np.maximum(then.nodes.free[0], 0.0) + borrower.bundle.vector() + TOLERANCE >= wants
-            spare = has[borrower.id] > borrower.min_workers
-            assert not (spare and enough.all()), f"{borrower.id} has borrowed what {one.id} has a right to"
-
-
-def _owner(snapshot: ClusterSnapshot, lease: Grant) -> str:
-    return next(one.tenant for one in snapshot.jobs if one.id == lease.job)
+        for borrower, num in loans:
+            enough = then.nodes.free[0] + borrower.bundle.vector() * num + TOLERANCE >= wants
+            assert not (num and enough.all()), f"{borrower.id} has borrowed what {one.id} has a right to"
 
 
 @settings(max_examples=200, deadline=None)
