@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import ray
 
@@ -12,7 +13,7 @@ from scheduler.errors import LostActorError, RunFailedError, UserError
 from scheduler.gang import Gang
 from scheduler.observer import Observer
 from scheduler.preparation import Prepared
-from scheduler.run import INLINE_BYTES, Keeping, Patience, Progress, RunResult, RunSpec
+from scheduler.run import INLINE_BYTES, Keeping, Loss, Patience, Progress, RunResult, RunSpec
 from scheduler.server.calls import how_it_died
 from scheduler.session import ship_by_value
 from scheduler.tending import Mending, Tending
@@ -42,10 +43,12 @@ def train(
     observer: Observer,
     keeping: Keeping | None = None,
     run: str = "",
+    tended: Tended | None = None,
 ) -> RunResult:
     """Train a prepared job on a gang, its shards divided by the policy's balance.
 
-    Whoever dies meanwhile is replaced, where resources allow: workers, nodes, the server.
+    Whoever dies meanwhile is replaced, where resources allow: workers, nodes, the server. ``tended`` returns what
+    sees to that, from the mending and the most rounds that there are; without one the job is alone.
 
     Raises
     ------
@@ -56,7 +59,10 @@ def train(
     """
     spec = spec_of(prepared, policy, prepared.job.name, keeping=keeping, run=run)
     mending = Mending(gang, prepared.shard_table.bytes)
-    tending = Tending(mending, policy, prepared.problem.seed)
+    if tended is None:
+        tending: Tends = Tending(mending, policy, prepared.problem.seed)
+    else:
+        tending = tended(mending, prepared.stopping.max_rounds)
     watched = _Watched(observer, prepared, policy)
     done, patience_s = gang.server.run.remote(spec), LONGEST_START_S
     while True:
@@ -77,6 +83,16 @@ def train(
             observer.lost(loss)
     watched.conclude(result)
     return result
+
+
+class Tends(Protocol):
+    """What keeps a gang as it is to be."""
+
+    def tend(self, progress: Progress, num_rounds: int) -> tuple[Loss, ...]:
+        """Do what is to be done, and return the losses that are new."""
+
+
+Tended = Callable[[Mending, int], Tends]
 
 
 class _Watched:

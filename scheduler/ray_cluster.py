@@ -6,6 +6,7 @@ import secrets
 import time
 from collections import Counter
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
@@ -30,7 +31,11 @@ class RayCluster:
     ----------
     groups
         The placement group of every lease that is held.
+    lifetime
+        Of the groups: None lets them end with this process.
     """
+
+    lifetime: ClassVar[str | None] = None
 
     def __init__(self, began_s: float = 0.0) -> None:
         self._began_s = began_s
@@ -89,6 +94,7 @@ class RayCluster:
         group: PlacementGroup = placement_group(
             [ray_resources(bundle)],
             name=f"apportion:{grant.job}/{self._token}:{grant.worker}{again}",
+            lifetime=self.lifetime,
             bundle_label_selector=[{NODE_ID_LABEL: grant.node}],
         )
         return group

@@ -1,0 +1,125 @@
+"""Asking the scheduler service, from a program that is connected to its cluster."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from policies.interface import PolicyError
+from scheduler.errors import RunFailedError, UserError
+from scheduler.service.actor import SchedulerService
+from scheduler.service.leasing import head_node
+from scheduler.service.submission import API
+from scheduler.session import NAMESPACE
+from workers.errors import DataError
+
+ACTOR = "scheduler"
+LONGEST_ABSENCE_S = 120.0
+"""A service that is started again is waited for so long."""
+
+ASK_AGAIN_S = 0.2
+
+
+class ServiceClient:
+    """The service of the connected cluster; a question is asked again where the service dies over it."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+
+    def ask(self, method: str, *values: Any) -> Any:
+        """Return the service's answer.
+
+        Raises
+        ------
+        UserError
+            What the service raises.
+        RunFailedError
+            If it is gone, and does not come back.
+        """
+        until_s = time.monotonic() + LONGEST_ABSENCE_S
+        while True:
+            try:
+                return answer_of(getattr(self.actor, method).remote(*values))
+            except ray.exceptions.RayActorError as error:
+                if isinstance(error, ray.exceptions.ActorDiedError) or time.monotonic() > until_s:
+                    self.actor = _found()  # it was started anew, by 'apportion service restart'
+                if self.actor is None or time.monotonic() > until_s:
+                    raise RunFailedError(f"the scheduler service is gone: {error}") from None
+                time.sleep(ASK_AGAIN_S)
+
+
+def answer_of(reference: Any) -> Any:
+    """Return an answer of the service; what it raised is raised here as itself."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError | DataError | PolicyError):
+            raise error.cause from None
+        raise RunFailedError(f"the scheduler service failed: {error.cause!r}") from error
+
+
+def find_service() -> ServiceClient | None:
+    """Return the service of the connected cluster, None if none has been started there."""
+    actor = _found()
+    return None if actor is None else _greeted(actor)
+
+
+def _found() -> Any:
+    try:
+        return ray.get_actor(ACTOR, NAMESPACE)
+    except ValueError:
+        return None
+
+
+def the_service() -> ServiceClient:
+    """Return the service of the connected cluster; it is started with the first who asks for it."""
+    actor = (
+        ray.remote(SchedulerService)
+        .options(
+            name=ACTOR,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            max_restarts=-1,
+            num_cpus=0,
+            max_concurrency=10_000,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(head_node(), soft=False),
+        )
+        .remote(dashboard_url())
+    )
+    return _greeted(actor)
+
+
+def _greeted(actor: Any) -> ServiceClient:
+    client = ServiceClient(actor)
+    client.ask("hello", API)
+    return client
+
+
+def restart_service() -> ServiceClient:
+    """End the service, and start it with the code of this program; it goes on from its journal."""
+    actor = _found()
+    if actor is not None:
+        ray.kill(actor, no_restart=True)
+    until_s = time.monotonic() + LONGEST_ABSENCE_S
+    while _found() is not None and time.monotonic() < until_s:  # its name is free once it is gone
+        time.sleep(ASK_AGAIN_S)
+    return the_service()
+
+
+def dashboard_url() -> str | None:
+    """Return where the connected cluster's dashboard is, None if it has none."""
+    url = ray._private.worker.get_dashboard_url()
+    return f"http://{url}" if url else None
+
+
+def user() -> str:
+    """Return who asks, as this machine knows them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

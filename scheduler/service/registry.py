@@ -1,0 +1,310 @@
+"""Every job and tenant of the cluster, and what may become of them. Pure: events in, records out, through a journal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from policies.feasibility import TOLERANCE, shortfalls, slots
+from policies.interface import RESOURCES, JobView, NodeTable, PolicyError, Shortfall, Tenant, Unplaced
+from policies.order.tenancy import lineage
+from scheduler.errors import UserError, unknown
+from scheduler.service.records import Heard, JobRecord, State, TenantRecord
+from scheduler.service.submission import EVERYONE, Submission
+
+DEFAULT_POLICY = "fair-share+fgd+adaptive-pull"
+MOST_ATTEMPTS = 5
+"""A driver that dies so often without a round between is not a matter of bad luck."""
+
+
+class Storing(Protocol):
+    """Where records are kept; each call is on the disk when it returns."""
+
+    def save(self, record: JobRecord) -> None:
+        """Keep a job's record in place of the one before."""
+
+    def save_tenant(self, record: TenantRecord) -> None:
+        """Keep a tenant's record in place of the one before."""
+
+    def save_setting(self, name: str, value: Any) -> None:
+        """Keep a setting of the service."""
+
+    def note(self, at_s: float, kind: str, job: str = "", user: str = "", **details: Any) -> None:
+        """Write down what has happened."""
+
+
+class Registry:
+    """All that was handed in, by event.
+
+    Attributes
+    ----------
+    policy
+        The cluster's: a name, or parts.
+    tenants
+        By name; ``default`` is always there.
+    may_grow
+        Whether nodes may be added, so that what does not fit now is not refused.
+    """
+
+    def __init__(self, storing: Storing) -> None:
+        self._storing = storing
+        self._records: dict[str, JobRecord] = {}
+        self._live: dict[str, None] = {}
+        self._ids_by_token: dict[str, str] = {}
+        self.tenants: dict[str, TenantRecord] = {EVERYONE: TenantRecord(Tenant(EVERYONE))}
+        self.policy: str | dict[str, Any] = DEFAULT_POLICY
+        self.may_grow = False
+
+    def load(
+        self, records: list[JobRecord], tenants: list[TenantRecord], policy: str | dict[str, Any] | None
+    ) -> None:
+        """Take up what was kept by the service before this one."""
+        for record in records:
+            self._enter(record)
+        self.tenants |= {one.tenant.name: one for one in tenants}
+        self.policy = policy or self.policy
+
+    def _enter(self, record: JobRecord) -> None:
+        self._records[record.id] = record
+        self._ids_by_token[record.submission.token] = record.id
+        if record.state.has_ended:
+            self._live.pop(record.id, None)
+        else:
+            self._live[record.id] = None
+
+    def change(self, record: JobRecord, **fields: Any) -> JobRecord:
+        """Replace fields of a job's record, on the disk too, and return it."""
+        changed = replace(record, **fields)
+        self._storing.save(changed)
+        self._enter(changed)
+        return changed
+
+    def hear(self, record: JobRecord, heard: Heard) -> None:
+        """Take note of a driver's word; it is not kept, the next one comes soon."""
+        self._records[record.id] = replace(record, heard=heard)
+
+    def __len__(self) -> int:
+        """Count all jobs that there ever were."""
+        return len(self._records)
+
+    def __getitem__(self, id: str) -> JobRecord:
+        """Return a record by its id; raises ``KeyError``."""
+        return self._records[id]
+
+    def get(self, id: str) -> JobRecord | None:
+        """Return a record by its id, if there is one."""
+        return self._records.get(id)
+
+    @property
+    def everyone(self) -> tuple[JobRecord, ...]:
+        """All jobs, in the order of their submission."""
+        return tuple(self._records.values())
+
+    @property
+    def live(self) -> Iterator[JobRecord]:
+        """The jobs that have not ended."""
+        return (self._records[id] for id in tuple(self._live))
+
+    def find(self, name: str) -> JobRecord:
+        """Return a job by its id, or the newest of a name.
+
+        Raises
+        ------
+        UserError
+            If there is none.
+        """
+        if name in self._records:
+            named = [one for one in self._records.values() if one.submission.name == name]
+            return named[-1] if named else self._records[name]
+        if not self._records:
+            raise UserError(f"unknown job '{name}': none has been submitted yet ('apportion submit JOB')")
+        raise UserError(unknown("job", name, self._records))
+
+    def submit(self, submission: Submission, now_s: float, nodes: NodeTable) -> JobRecord:
+        """Take a job in, once for each token.
+
+        Raises
+        ------
+        UserError
+            If its tenant is unknown, its name is taken, or it can never have its workers.
+        """
+        if submission.token in self._ids_by_token:
+            return self._records[self._ids_by_token[submission.token]]
+        self._refuse_strangers(submission)
+        record = JobRecord(self._new_id(submission.name), submission, State.HELD, now_s)
+        self._refuse_hopeless(record.view, nodes)
+        record = self._admitted(record)
+        self._storing.save(record)
+        self._enter(record)
+        self._storing.note(now_s, "submitted", record.id, submission.user)
+        return record
+
+    def _refuse_strangers(self, submission: Submission) -> None:
+        tenant = submission.wishes.tenant
+        if tenant not in self.tenants:
+            raise UserError(
+                f"{unknown('tenant', tenant, self.tenants)} A new one is declared by 'apportion tenant set {tenant}'"
+            )
+        for other in submission.wishes.after:
+            self.find(other)
+
+    def _new_id(self, name: str) -> str:
+        same = [one for one in self._records.values() if one.submission.name == name]
+        if alive := [one for one in same if not one.state.has_ended]:
+            raise UserError(
+                f"a job named '{name}' is {alive[0].state.value} already: wait for it, stop it, or give this one "
+                "another name (--name)"
+            )
+        number = len(same) + 1
+        while (id := name if number == 1 else f"{name}.{number}") in self._records:
+            number += 1
+        return id
+
+    def _refuse_hopeless(self, view: JobView, nodes: NodeTable) -> None:
+        """Refuse a job that could not have its workers if it were alone, or that its tenant's quota never allows."""
+        for name in lineage(view.tenant, {one.tenant.name: one.tenant for one in self.tenants.values()}):
+            tenant = self.tenants[name].tenant
+            wants = view.bundle.vector() * view.min_workers
+            if tenant.quota is None or tenant.borrows or not (wants > tenant.quota.vector() + TOLERANCE).any():
+                continue
+            lacks = [
+                str(Shortfall(resource, wanted, quota, f"the quota of tenant {name}"))
+                for resource, wanted, quota in zip(RESOURCES, wants, tenant.quota.vector(), strict=True)
+                if wanted > quota + TOLERANCE
+            ]
+            raise UserError(
+                f"job {view.id} can never have its {view.min_workers} workers, since tenant {name} does not borrow: "
+                f"{'; '.join(lacks)}"
+            )
+        empty = nodes.emptied()
+        fitting = int(min(slots(view, empty).sum(), view.min_workers))
+        if fitting < view.min_workers and not self.may_grow:
+            reasons = Unplaced(view.id, fitting, view.min_workers, closest(view, empty))
+            raise UserError(
+                f"job {reasons}\nit can never have its workers on this cluster, whoever ends: ask for fewer "
+                "(--min-workers) or smaller ones (workers.bundle), or add nodes first"
+            )
+
+    def admit(self, now_s: float) -> None:
+        """Let those wait for workers who are held no longer, and fail those whose predecessors have failed."""
+        for record in self.live:
+            if record.state is State.HELD:
+                after = self._admitted(record)
+                if after.state is not record.state or after.reason != record.reason:
+                    ended_s = now_s if after.state.has_ended else math.nan
+                    self.change(after, ended_s=ended_s)
+                    self._storing.note(now_s, after.state.value, record.id, reason=after.reason)
+
+    def _admitted(self, record: JobRecord) -> JobRecord:
+        """Return the record as it is to be now: held, or waiting."""
+        before = [self.find(name) for name in record.submission.wishes.after]
+        if lost := [one for one in before if one.state in (State.FAILED, State.STOPPED)]:
+            return replace(
+                record, state=State.FAILED, reason=f"it was to come after {lost[0].id}, which has {lost[0].state.value}"
+            )
+        if open_ones := [one.id for one in before if one.state is not State.FINISHED]:
+            return replace(record, state=State.HELD, reason=f"comes after {', '.join(open_ones)}")
+        limit = self.tenants[record.tenant].most_jobs
+        at_work = [one for one in self.live if one.tenant == record.tenant and one.state is not State.HELD]
+        if limit is not None and len(at_work) >= limit:
+            return replace(record, state=State.HELD, reason=f"tenant {record.tenant} may have {limit} jobs at a time")
+        return replace(record, state=State.QUEUED, reason="")
+
+    def control(self, name: str, act: str, user: str, force: bool, now_s: float) -> JobRecord:
+        """Stop, pause or continue a job.
+
+        Raises
+        ------
+        UserError
+            If there is none, it has ended, or it is another user's and ``force`` is not given.
+        """
+        record = self._own(name, act, user, force)
+        acts: Mapping[str, Mapping[State, State]] = {
+            "stop": dict.fromkeys(State, State.STOPPING)
+            | {one: State.STOPPED for one in (State.HELD, State.QUEUED, State.PAUSED) if not record.num_attempts},
+            "pause": dict.fromkeys((State.HELD, State.QUEUED, State.STARTING, State.RUNNING), State.PAUSED),
+            "resume": {State.PAUSED: State.HELD},
+        }
+        if record.state not in acts[act]:
+            raise UserError(f"job {record.id} is {record.state.value}: there is nothing to {act}")
+        state = acts[act][record.state]
+        self._storing.note(now_s, act, record.id, user)
+        ended = {"ended_s": now_s, "reason": f"stopped by {user or 'its user'}"} if state.has_ended else {}
+        changed = self.change(record, **{"state": state, "reason": "", **ended})
+        if act == "resume":
+            changed = self.change(self._admitted(changed))
+        return changed
+
+    def _own(self, name: str, act: str, user: str, force: bool) -> JobRecord:
+        record = self.find(name)
+        if record.state.has_ended:
+            raise UserError(f"job {record.id} has {record.state.value}: there is nothing to {act}")
+        owner = record.submission.user
+        if owner and user != owner and not force:
+            raise UserError(f"job {record.id} is {owner}'s, and you are {user or 'nobody'}: to {act} it all the same, --force")
+        return record
+
+    def resize(
+        self, name: str, least: int | None, most: int | None, user: str, force: bool, now_s: float, nodes: NodeTable
+    ) -> JobRecord:
+        """Let a job have other bounds of its number of workers.
+
+        Raises
+        ------
+        UserError
+            As ``control``; and if the bounds are none, or it can never have so many.
+        """
+        record = self._own(name, "resize", user, force)
+        wishes = record.submission.wishes.model_dump()
+        given = {"min_workers": least, "max_workers": most}
+        try:
+            wished = type(record.submission.wishes).model_validate(wishes | {k: v for k, v in given.items() if v})
+        except ValueError as error:
+            raise UserError(f"job {record.id}: {error}") from None
+        submission = record.submission.model_copy(update={"wishes": wished})
+        try:
+            self._refuse_hopeless(submission.view(record.id, record.submitted_s), nodes)
+        except PolicyError as error:
+            raise UserError(str(error)) from None
+        self._storing.note(now_s, "resized", record.id, user, least=least, most=most)
+        return self.change(record, submission=submission)
+
+    def set_tenant(self, record: TenantRecord, now_s: float) -> None:
+        """Declare a tenant, or declare it anew.
+
+        Raises
+        ------
+        UserError
+            If it would be a part of itself, or of one that is not there, or its weight is none.
+        """
+        tenant = record.tenant
+        if tenant.parent and tenant.parent not in self.tenants:
+            raise UserError(unknown("tenant", tenant.parent, self.tenants))
+        if not 0 < tenant.weight < math.inf:
+            raise UserError(f"tenant {tenant.name}: weight must be greater than 0, got {tenant.weight:g}")
+        try:
+            lineage(tenant.name, {name: one.tenant for name, one in self.tenants.items()} | {tenant.name: tenant})
+        except PolicyError as error:
+            raise UserError(str(error)) from None
+        self._storing.save_tenant(record)
+        self.tenants[tenant.name] = record
+        self._storing.note(now_s, "tenant", details=record.as_json())
+
+    def set_policy(self, spec: str | dict[str, Any], now_s: float) -> None:
+        """Let the cluster have another policy; it has been resolved before."""
+        self._storing.save_setting("policy", spec)
+        self.policy = spec
+        self._storing.note(now_s, "policy", spec=spec)
+
+
+def closest(view: JobView, nodes: NodeTable) -> tuple[Shortfall, ...]:
+    """Return what the node lacks that comes closest to having room for a bundle; nothing where one has."""
+    if slots(view, nodes).any():
+        return ()
+    lacks: dict[str, list[Shortfall]] = {}
+    for one in shortfalls(view, nodes):
+        lacks.setdefault(one.where, []).append(one)
+    parts = {where: sum(1 - one.free / one.requested for one in found) for where, found in lacks.items()}
+    return tuple(lacks[min(parts, key=lambda where: parts[where])]) if parts else ()
