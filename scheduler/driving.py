@@ -32,8 +32,8 @@ LONGEST_SILENCE_S = 30.0
 
 FULL = (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError)
 STORE_FULL = (
-    "Ray's object store is full, or its disk: start Ray with a larger one (--object-store-memory), let the job's data be read from files, or free "
-    "references of your own; 'ray memory' lists what is in it"
+    "Ray's object store is full, or its disk: start Ray with a larger one (--object-store-memory), let the job's data "
+    "be read from files, or free references of your own; 'ray memory' lists what is in it"
 )
 
 

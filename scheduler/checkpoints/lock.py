@@ -68,8 +68,9 @@ def _taken(path: Path) -> int | None:
         if not _lock(file, path):
             return None
         if _is(file, path):
-            os.ftruncate(file, 0)
-            os.write(file, _me().encode())
+            with suppress(OSError):  # of a disk that is full: it is locked all the same
+                os.ftruncate(file, 0)
+                os.write(file, _me().encode())
             return file
         os.close(file)  # another run has just removed it: what is locked is a file without a name
     return None

@@ -107,6 +107,7 @@ import json
 
 import numpy as np
 import ray
+from scipy.sparse import csr_array
 
 from policies.presets import resolve
 from scheduler.errors import RunFailedError
@@ -138,9 +139,16 @@ def launch(job):
 def live(name, job):
     return LiveJob(job, at(named(profile(job, budget_s=0.2), name), 0.0))
 
+def many_parameters():
+    rows = np.arange(1200)
+    X = csr_array((np.ones(1200), (rows, rows * 30)), shape=(1200, 40_000))
+    training = {"solver": "gradient-descent", "rounds": 3, "tolerance": 0.0, "standardise": False}
+    recipe = Recipe(name="j", shards=4, training=training, model={"objective": "softmax"})
+    return prepare_source(recipe, MemorySource(X, rows % 300))
+
 large, small = prepared(100), prepared(20)
 ray.init(num_cpus=2, object_store_memory=75 * MIB, include_dashboard=False, log_to_driver=False)
-answers = {"large": launch(large), "small": launch(small)}
+answers = {"large": launch(large), "message": launch(many_parameters()), "small": launch(small)}
 run = run_workload([live("large", large), live("small", small)], resolve("equal"), 0)
 answers |= {f"live {job.id}": [job.status.name, job.reason, job.model_sha256] for job in run.jobs}
 ray.shutdown()

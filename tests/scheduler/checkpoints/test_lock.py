@@ -127,6 +127,15 @@ def test_where_nothing_can_be_locked_nobody_is_kept_out(tmp_path: Path, monkeypa
     assert not (tmp_path / "out").exists()
 
 
+def test_on_a_full_disk_others_are_kept_out_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with alone_in(tmp_path), pytest.raises(UserError, match="another run is writing there: wait"), alone_in(tmp_path):
+        pytest.fail("two runs in one folder")
+
+
 def test_where_nothing_can_be_written_nobody_is_kept_out(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with alone_in(tmp_path / "file" / "out"):
