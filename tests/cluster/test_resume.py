@@ -99,6 +99,7 @@ def test_killed_twice_and_resumed_twice_on_a_running_head(head: Head, tmp_path: 
     assert (tmp_path / "new" / "model.json").is_file()
 
 
+@pytest.mark.long
 def test_one_output_has_one_run_at_a_time(tmp_path: Path, wanted: str) -> None:
     output = tmp_path / "out"
     running = start_endless(tmp_path, "--cpus", "2", *OPTIONS, "--set", "training.rounds=1000000")
