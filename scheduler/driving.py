@@ -17,6 +17,7 @@ from scheduler.run import INLINE_BYTES, Keeping, Loss, Patience, Progress, RunRe
 from scheduler.server.calls import how_it_died
 from scheduler.session import ship_by_value
 from scheduler.tending import Mending, Tending
+from workers.data.shard import DataSet
 from workers.errors import BadUpdateError, CorruptionError, DataError
 from workers.training import DivergedError
 from workers.wire import encode
@@ -30,9 +31,10 @@ LONGEST_START_S = 300.0
 LONGEST_SILENCE_S = 30.0
 """A server that has not answered for so long hangs, or is cut off."""
 
+FULL = (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError)
 STORE_FULL = (
-    "start Ray with a larger one (--object-store-memory), let the job's data be read from files, or free "
-    "references of your own; 'ray memory' lists what is in it"
+    "Ray's object store is full, or its disk: start Ray with a larger one (--object-store-memory), let the job's data "
+    "be read from files, or free references of your own; 'ray memory' lists what is in it"
 )
 
 
@@ -135,13 +137,19 @@ def spec_of(
     keeping: Keeping | None = None,
     run: str = "",
 ) -> RunSpec:
-    """Return what a server must know to run a job, which it calls ``name``; ``run`` is that of one which goes on."""
+    """Return what a server must know to run a job, which it calls ``name``; ``run`` is that of one which goes on.
+
+    Raises
+    ------
+    RunFailedError
+        If the object store has no room for data in memory.
+    """
     job, data = prepared.job, prepared.data
     ship_by_value(policy.balance)
     small = data.nbytes.sum() < INLINE_BYTES and not data.source.holds_references
     return RunSpec(
         job=name,
-        data=encode(data) if small else ray.put(data),
+        data=encode(data) if small else _put(data),
         shards=prepared.shard_table,
         problem=prepared.problem,
         solver=prepared.solver,
@@ -158,6 +166,15 @@ def spec_of(
     )
 
 
+def _put(data: DataSet) -> Any:
+    """Put data into the object store, and return the reference; raises ``RunFailedError`` if there is no room."""
+    try:
+        return ray.put(data)
+    except FULL as error:
+        num_bytes = int(data.nbytes.sum())
+        raise RunFailedError(f"{num_bytes:,} bytes of data in memory have no room: {STORE_FULL}") from error
+
+
 def answer(reference: Any, within_s: float | None = None) -> Any:
     """Return an actor's answer; what it raised is raised here as itself, and ``LostActorError`` where none comes."""
     try:
@@ -170,8 +187,8 @@ def answer(reference: Any, within_s: float | None = None) -> Any:
             raise cause from None
         if isinstance(cause, DivergedError | CorruptionError | BadUpdateError):
             raise RunFailedError(str(cause)) from None
-        if isinstance(cause, ray.exceptions.ObjectStoreFullError | ray.exceptions.OutOfDiskError):
-            raise RunFailedError(f"Ray's object store is full, or its disk: {STORE_FULL}") from error
+        if isinstance(cause, FULL):
+            raise RunFailedError(STORE_FULL) from error
         raise RunFailedError(f"the parameter server failed: {cause!r}") from error
     except ray.exceptions.RayActorError as error:
         raise LostActorError(f"the parameter server is gone: {how_it_died(error)[0]}") from error

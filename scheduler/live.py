@@ -12,6 +12,7 @@ import numpy as np
 
 from policies.composed import demand_of
 from policies.interface import ClusterPlan, ClusterSnapshot, Floats, JobView, NodeTable, Policy
+from scheduler.errors import RunFailedError
 from scheduler.gangs import Gangs
 from scheduler.inventory import bad_nodes, logical_views
 from scheduler.ledger import Ledger
@@ -253,7 +254,10 @@ class _Queue:
         leases = self._ledger.leases(name)
         there = [self._machines[lease.node] for lease in leases if lease.node in self._machines]
         self._books.seat(name, there, self._cluster.now_s())
-        self._gangs.seat(name, self._jobs[name].view, self._jobs[name].prepared, leases)
+        try:
+            self._gangs.seat(name, self._jobs[name].view, self._jobs[name].prepared, leases)
+        except RunFailedError as error:
+            self._take(name, error)
 
     def outcome(self) -> RunOutcome:
         """Return what became of everything; nodes go by the first letters of their ids."""

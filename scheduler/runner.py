@@ -61,22 +61,23 @@ def run_job(job: Job, policy: Policy, options: RunOptions, observer: Observer) -
     Raises
     ------
     UserError, DataError
-        If the input is bad, or an unfinished run would be lost.
+        If the input is bad, an unfinished run would be lost, or another run is writing to the same folders.
     RunFailedError
         If the run failed; what was kept of it stays, for ``resume``.
     """
     if options.record is not None:
         refuse_asynchronous(job)
     kept = Kept.of(job)
-    if not options.anew:
-        _refuse_to_forget(job, kept)
 
     def manifest(prepared: Prepared) -> Manifest:
         found = Manifest.of(job, prepared.data.info.fingerprint, options.search)
         kept.begin(found)
         return found
 
-    return _run(job, policy, options, observer, kept, manifest)
+    with kept.alone(job.output):
+        if not options.anew:
+            _refuse_to_forget(job, kept)
+        return _run(job, policy, options, observer, kept, manifest)
 
 
 def _refuse_to_forget(job: Job, kept: Kept) -> None:
@@ -109,7 +110,8 @@ def resume_job(
         kept.write(manifest)
         return manifest
 
-    return _run(job, policy, options, observer, kept, known)
+    with kept.alone(job.output):
+        return _run(job, policy, options, observer, kept, known)
 
 
 def _run(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import scheduler
+from scheduler.checkpoints.lock import alone_in
 from scheduler.checkpoints.storage import CHECKPOINTS, JOURNALS, MANIFEST_FILE, LocalFolder, Url, storage_at
 from scheduler.errors import UserError
 from scheduler.job import Job
@@ -95,6 +97,23 @@ class Kept:
         if other is None:
             return Kept(LocalFolder(folder), None, str(folder.resolve()))
         return Kept(LocalFolder(folder), storage_at(other), other)
+
+    @contextmanager
+    def alone(self, output: Path) -> Iterator[None]:
+        """Keep other runs out of a run's output, and of the folders of its checkpoints; an address is not locked.
+
+        Raises
+        ------
+        UserError
+            If another run is there.
+        """
+        folders = [output, self.folder.path.parent]
+        if isinstance(self.elsewhere, LocalFolder):
+            folders.append(self.elsewhere.path)
+        with ExitStack() as held:
+            for folder in dict.fromkeys(path.resolve() for path in folders):
+                held.enter_context(alone_in(folder))
+            yield
 
     def keeping(self, job: Job) -> Keeping:
         """Return what a server is told of it."""

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,14 +161,17 @@ def apportion(home: Path, *arguments: str, **extra: str) -> subprocess.Completed
     )
 
 
-def answers_of(script: str, home: Path, timeout_s: float) -> dict[str, Any]:
-    """Run a script in a process of its own, where it makes a cluster, and return the JSON that it prints last."""
+def answers_of(script: str, home: Path, timeout_s: float, within: Sequence[str] = (), **extra: str) -> dict[str, Any]:
+    """Run a script in a process of its own, where it makes a cluster, and return the JSON that it prints last.
+
+    ``within`` is a command that runs another; ``extra`` goes into the environment.
+    """
     (home / ".ray").mkdir()
     (home / ".ray" / "auth_token").write_text("c" * 64)
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [*within, sys.executable, "-c", script],
         cwd=HOME,
-        env={**os.environ, "HOME": str(home), "RAY_AUTH_MODE": "token"},
+        env={**os.environ, "HOME": str(home), "RAY_AUTH_MODE": "token", **extra},
         capture_output=True,
         text=True,
         check=False,

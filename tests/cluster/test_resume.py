@@ -99,6 +99,25 @@ def test_killed_twice_and_resumed_twice_on_a_running_head(head: Head, tmp_path: 
     assert (tmp_path / "new" / "model.json").is_file()
 
 
+@pytest.mark.long
+def test_one_output_has_one_run_at_a_time(tmp_path: Path, wanted: str) -> None:
+    output = tmp_path / "out"
+    running = start_endless(tmp_path, "--cpus", "2", *OPTIONS, "--set", "training.rounds=1000000")
+    until_kept(output)
+    for arguments in (["run", JOB, "--output", str(output), "--anew"], ["resume", str(output)]):
+        refused = apportion(tmp_path, *arguments, "--cpus", "2")
+        text = " ".join(refused.stderr.split())
+        assert refused.returncode == 2, text
+        assert f"{output}: another run is writing there (process {running.process.pid} on " in text
+        assert "Traceback" not in text
+    ended(running, signal.SIGINT)
+    assert [path.name for path in output.iterdir()] == ["checkpoints"]
+    begun = apportion(tmp_path, "run", JOB, "--output", str(output), "--anew", *OPTIONS, "--cpus", "2", "--json")
+    assert begun.returncode == 0, begun.stderr
+    assert json.loads(begun.stdout)["model_sha256"] == wanted
+    assert not [path.name for path in output.iterdir() if path.name.startswith(".")]
+
+
 def test_damaged_checkpoints_are_told_without_a_traceback(tmp_path: Path) -> None:
     running = start_endless(tmp_path, "--cpus", "2", *OPTIONS)
     until_kept(tmp_path / "out")
