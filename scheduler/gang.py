@@ -7,19 +7,35 @@ import secrets
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import ray
+from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
-from policies.interface import Grant, JobView
+from policies.interface import Grant, JobView, NodeTable
 from scheduler.parameter_server import ParameterServer
-from scheduler.ray_cluster import RayCluster, ray_resources, times
+from scheduler.ray_cluster import ray_resources, times
 from scheduler.run import Seat
 from workers.sgd_worker import SgdWorker
 
 TELLING_S = 10.0
 """How long a server has to hear who is to go: one that hangs must not hold up its driver."""
+
+
+class Lending(Protocol):
+    """Who holds a gang's leases."""
+
+    groups: dict[Grant, PlacementGroup]
+
+    def observe(self) -> NodeTable:
+        """Return every living node with what is free now."""
+
+    def now_s(self) -> float:
+        """Return the time in seconds."""
+
+    def release(self, lease: Grant) -> None:
+        """Take a lease back."""
 
 
 class Gang:
@@ -43,7 +59,7 @@ class Gang:
         Worker's number -> how many bytes of shards its calls may have, where that is limited.
     """
 
-    def __init__(self, cluster: RayCluster, job: JobView) -> None:
+    def __init__(self, cluster: Lending, job: JobView) -> None:
         self.cluster, self.job = cluster, job
         self._name = f"{job.id}/{secrets.token_hex(3)}"
         self._workers: dict[Grant, tuple[Any, float]] = {}  # and since when

@@ -20,6 +20,9 @@ class Observer:
     def connected(self, session: Session) -> None:
         """Hear that the cluster is there."""
 
+    def waits(self, reason: str) -> None:
+        """Hear why the job waits for workers."""
+
     def initialised(self, nodes: Sequence[NodeView], prepared: Prepared) -> None:
         """Step 1: nodes and data have been looked at."""
 

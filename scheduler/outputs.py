@@ -86,6 +86,12 @@ class Summary:
         name = fields.pop("metric_name")
         return {**fields, "metric": {"name": name, **fields["metric"]}}
 
+    def brief(self) -> dict[str, Any]:
+        """Return the figures that a list of jobs shows."""
+        metric = {"name": self.metric_name, **asdict(self.metric)}
+        names = ("model_sha256", "rounds", "loss", "seconds", "converged", "output", "restored")
+        return {**{name: getattr(self, name) for name in names}, "metric": metric}
+
 
 @dataclass(frozen=True)
 class Finished:

@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import scheduler
 from policies.interface import Policy
@@ -25,7 +26,10 @@ from scheduler.outputs import Finished, Summary, conclude
 from scheduler.pool import Pool
 from scheduler.preparation import Prepared, prepare
 from scheduler.run import Keeping, RunResult
-from scheduler.session import connect
+from scheduler.service.client import find_service, the_service, user
+from scheduler.service.following import QueuedJob
+from scheduler.service.submission import Submission, Wishes
+from scheduler.session import Session, connect, is_submitted, join
 from scheduler.simulation.profile import recorded, refuse_asynchronous
 from scheduler.simulation.traces.trace_file import write_trace
 from scheduler.simulation.workload import Workload
@@ -46,6 +50,8 @@ class RunOptions:
         Where modules of the user's own are looked for.
     anew
         Whether an unfinished run in the job's output is to be forgotten.
+    queued
+        The job's place in the queue of the connected cluster's service, where it is there already.
     """
 
     address: str | None = None
@@ -53,6 +59,7 @@ class RunOptions:
     record: Path | None = None
     search: tuple[Path, ...] = ()
     anew: bool = False
+    queued: QueuedJob | None = None
 
 
 def run_job(job: Job, policy: Policy, options: RunOptions, observer: Observer) -> Summary:
@@ -123,21 +130,45 @@ def _run(
     manifest: Callable[[Prepared], Manifest],
 ) -> Summary:
     preparing = start_preparing(job)
-    with connect(options.address, options.cpus) as session:
+    with _session(options) as session:
         observer.connected(session)
-        prepared = preparing.result()
-        run = manifest(prepared).run
-        try:
-            finished = run_connected(prepared, policy, observer, kept.keeping(job), run)
-            finished.save(job.output)
-        except BaseException:
-            _tell_what_is_kept(kept, observer)
-            raise
-        if options.record is not None and finished.result is not None:
-            _record(prepared, finished.result, options.record)
-        kept.clear()
-        observer.fused(finished.summary)
+        queued = options.queued or join_queue(job, session, observer)
+        with _concluded(queued) as told:
+            prepared = preparing.result()
+            run = manifest(prepared).run
+            try:
+                finished = run_connected(prepared, policy, observer, kept.keeping(job), run, queued)
+                finished.save(job.output)
+            except BaseException:
+                _tell_what_is_kept(kept, observer)
+                raise
+            if options.record is not None and finished.result is not None:
+                _record(prepared, finished.result, options.record)
+            kept.clear()
+            observer.fused(finished.summary)
+            told.update(finished.summary.brief())
         return finished.summary
+
+
+def _session(options: RunOptions) -> AbstractContextManager[Session]:
+    return join() if options.queued else connect(options.address, options.cpus)
+
+
+def _concluded(queued: QueuedJob | None) -> AbstractContextManager[dict[str, Any]]:
+    return nullcontext({}) if queued is None else queued.concluded()
+
+
+def join_queue(job: Job, session: Session, observer: Observer) -> QueuedJob | None:
+    """Let a job wait its turn among those of the cluster's service; None where the cluster is ours alone, or has none.
+
+    Who was submitted by Ray's Jobs API to a cluster without a service starts one: the next one that comes is to wait.
+    """
+    client = None if session.embedded else the_service() if is_submitted() else find_service()
+    if client is None:
+        return None
+    submission = Submission.of(job, user(), Wishes(), is_driven=True)
+    told = client.ask("submit", submission.model_dump(mode="json"))
+    return QueuedJob(client, told["job"], 0, observer.waits)
 
 
 def _tell_what_is_kept(kept: Kept, observer: Observer) -> None:
@@ -179,8 +210,12 @@ def run_connected(
     observer: Observer | None = None,
     keeping: Keeping | None = None,
     run: str = "",
+    queued: QueuedJob | None = None,
 ) -> Finished:
     """Run a prepared job on the connected cluster, which is left as it was.
+
+    With its place in the queue, ``queued``, it has the workers that the cluster's service gives it, else those that are
+    free now.
 
     Without a ``policy`` it is the recipe's; modules of the user's own are then looked for in the current folder. With
     ``keeping`` it goes on where ``run`` was, if it was begun before.
@@ -193,9 +228,10 @@ def run_connected(
 
     def work(gang: Gang) -> RunResult:
         watching.initialised(inspection.result(), prepared)
-        return train(gang, prepared, chosen, watching, keeping, run)
+        return train(gang, prepared, chosen, watching, keeping, run, None if queued is None else queued.tending)
 
     with Pool() as pool:
-        result = pool.lend(prepared.view(time.time()), chosen, prepared.problem.seed, work)
+        lender = pool if queued is None else queued
+        result = lender.lend(prepared.view(time.time()), chosen, prepared.problem.seed, work)
     watching.communicated(result)
     return conclude(prepared, chosen.name, result, time.perf_counter() - started_s)

@@ -87,7 +87,7 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Ses
     embedded = where == "local"
     if not embedded and cpus is not None:
         raise UserError(f"--cpus is for an embedded cluster, but the cluster at {where} has its own")
-    shipped = None if embedded or _is_submitted() else _stage_packages()
+    shipped = None if embedded or is_submitted() else _stage_packages()
     started, ours = False, None
     try:
         if not embedded:
@@ -144,7 +144,7 @@ def _init(where: str, cpus: int | None, shipped: str | None) -> None:
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place, which does not clean up
 
 
-def _is_submitted() -> bool:
+def is_submitted() -> bool:
     """Say whether Ray's Jobs API started this process; the job's own ``working_dir`` then has our packages."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 

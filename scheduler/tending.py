@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import cast
 
 from policies.interface import Floats, Grant, Policy
 from scheduler.errors import LostActorError, RunFailedError
 from scheduler.gang import Gang
 from scheduler.inventory import bad_nodes
 from scheduler.placing import place_more
+from scheduler.ray_cluster import RayCluster
 from scheduler.run import Loss, Progress
 
 LOOK_S = 1.0
@@ -134,7 +136,8 @@ class Tending:
             if lease in staying:
                 gang.replace(lease)
         missing = [number for number in self._wanted if number not in {lease.worker for lease in staying}]
-        more = place_more(gang.cluster, gang.job, self._policy, self._seed, missing) if missing else ()
+        own = cast(RayCluster, gang.cluster)  # a job that is alone has its leases of its own
+        more = place_more(own, gang.job, self._policy, self._seed, missing) if missing else ()
         if changed or more or len(staying) < len(leases):
             gang.seat((*staying, *more))
         for lease in set(leases) - set(staying):

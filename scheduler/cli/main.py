@@ -13,7 +13,10 @@ import typer
 from policies.interface import PolicyError
 from scheduler import __version__
 from scheduler.cli.compare import compare
+from scheduler.cli.control import pause, resize, stop
+from scheduler.cli.drive import drive
 from scheduler.cli.export import export
+from scheduler.cli.jobs import jobs, logs, queue, status
 from scheduler.cli.lab import lab
 from scheduler.cli.nodes import nodes
 from scheduler.cli.policies import policies
@@ -22,6 +25,8 @@ from scheduler.cli.replay import replay
 from scheduler.cli.resume import resume
 from scheduler.cli.run import run
 from scheduler.cli.simulate import simulate
+from scheduler.cli.submit import submit
+from scheduler.cli.tenants import policy, service, tenant
 from scheduler.errors import RunFailedError, UserError
 from workers.errors import DataError
 
@@ -36,7 +41,11 @@ app = typer.Typer(
 )
 for command in (run, resume, compare, simulate, nodes, policies, predict, export, replay):
     app.command()(command)
-app.add_typer(lab)
+for command in (submit, jobs, status, logs, queue, stop, pause, resize):
+    app.command()(command)
+app.command(hidden=True)(drive)
+for group in (lab, tenant, policy, service):
+    app.add_typer(group)
 
 
 def _print_version(wanted: bool) -> None:

@@ -71,6 +71,10 @@ class TerminalObserver(Observer):
         if session.dashboard_url:
             self._console.print("the dashboard asks for the token that 'ray get-auth-token' prints", style="dim")
 
+    def waits(self, reason: str) -> None:
+        """Print why the job waits."""
+        self._console.print(f"[dim]waiting for workers: {escape(reason)}[/dim]", highlight=False)
+
     def initialised(self, nodes: Sequence[NodeView], prepared: Prepared) -> None:
         """Print the nodes and what the data is."""
         data, info = prepared.data, prepared.data.info

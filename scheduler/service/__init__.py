@@ -1,1 +1,1 @@
-"""The scheduler service: one queue for all jobs of a cluster, who has a right to what, and a journal of every decision."""
+"""The scheduler service: one queue for all jobs of a cluster, and a journal of every decision."""

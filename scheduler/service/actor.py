@@ -99,7 +99,9 @@ class SchedulerService:
         """Take a job in; see ``Registry.submit``."""
         submission = read_submission(found)
         if self._url is None and not submission.is_driven:
-            raise UserError("this Ray cluster has no dashboard, whose Jobs API starts drivers: 'apportion run' has its own")
+            raise UserError(
+                "this Ray cluster has no dashboard, whose Jobs API starts drivers: 'apportion run' has its own"
+            )
         with self._lock, self._journal.together():
             record = self._registry.submit(submission, time.time(), self._turns.nodes)
         self._wake.set()
@@ -211,7 +213,5 @@ class SchedulerService:
 
 def journal_folder() -> Path:
     """Return the folder of the cluster's journal: it begins and ends with the cluster."""
-    node = ray._private.worker._global_node
+    node: Any = ray._private.worker._global_node
     return Path(node.get_session_dir_path()) / "apportion"
-
-

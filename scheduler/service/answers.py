@@ -49,7 +49,9 @@ def waits(record: JobRecord, turns: Turns, registry: Registry, desk: Desk, now_s
     """Return why a job waits, as the last plan has it, and in how many seconds it fits at the earliest."""
     refusal = turns.refusals.get(record.id)
     running = [
-        Running(turns.watching.left_s(one, now_s), one.view.bundle, [lease.grant for lease in desk.orders(one.id).leases])
+        Running(
+            turns.watching.left_s(one, now_s), one.view.bundle, [lease.grant for lease in desk.orders(one.id).leases]
+        )
         for one in registry.live
         if desk.orders(one.id).leases
     ]

@@ -1,4 +1,4 @@
-"""Decisions as the journal keeps them: what changed since the one before, what was planned, and why somebody waits. Pure."""
+"""Decisions as the journal keeps them: what has changed, what was planned, and why somebody waits. Pure."""
 
 from __future__ import annotations
 

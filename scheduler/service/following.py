@@ -17,7 +17,7 @@ from scheduler.gang import Gang
 from scheduler.inventory import logical_views, node_table
 from scheduler.run import Loss, Progress
 from scheduler.service.client import LONGEST_ABSENCE_S, ServiceClient, answer_of
-from scheduler.service.leasing import group_of_id
+from scheduler.service.leasing import group_with
 from scheduler.service.orders import Command, Orders
 from scheduler.service.records import Heard, State
 from scheduler.tending import Mending
@@ -62,8 +62,8 @@ class QueuedJob:
         Told why the job waits, when it does, now and then.
     """
 
-    def __init__(self, client: ServiceClient, id: str, attempt: int, waits: Callable[[str], None]) -> None:
-        self.id = id
+    def __init__(self, client: ServiceClient, name: str, attempt: int, waits: Callable[[str], None]) -> None:
+        self.name = name
         self._client, self._attempt, self._waits = client, attempt, waits
         self._cluster = LentCluster()
         self._orders = Orders()
@@ -92,7 +92,7 @@ class QueuedJob:
                 ray.wait([self._question], timeout=LOOK_S)
                 continue
             if not self._orders.leases and not told:
-                waits = self._client.ask("status", self.id).get("waits") or {}
+                waits = self._client.ask("status", self.name).get("waits") or {}
                 told = str(waits.get("reason") or "")
                 self._waits(told)
 
@@ -119,18 +119,18 @@ class QueuedJob:
             return None
         self._silent_since_s = None
         if orders.command is Command.STOP:
-            raise StoppedError(f"job {self.id} was stopped")
+            raise StoppedError(f"job {self.name} was stopped")
         if orders.number == self._orders.number:
             self._ask()
             return None
         self._orders = orders
-        self._cluster.groups |= {one.grant: group_of_id(one.group) for one in orders.leases}
+        self._cluster.groups |= {one.grant: group_with(one.group) for one in orders.leases}
         return orders
 
     def _ask(self) -> None:
         holds = [list(vars(one).values()) for one in self._holds]
         self._question = self._client.actor.follow.remote(
-            self.id, self._attempt, self._orders.number, holds, asdict(self._heard)
+            self.name, self._attempt, self._orders.number, holds, asdict(self._heard)
         )
 
     def _refuse_to_wait_for_ever(self, error: Exception) -> None:
@@ -155,7 +155,7 @@ class QueuedJob:
 
     def conclude(self, state: State, reason: str = "", result: Mapping[str, Any] | None = None) -> None:
         """Tell the service how the job has ended."""
-        self._client.ask("ended", self.id, self._attempt, state.value, reason, dict(result or {}))
+        self._client.ask("ended", self.name, self._attempt, state.value, reason, dict(result or {}))
 
     @contextmanager
     def concluded(self) -> Iterator[dict[str, Any]]:

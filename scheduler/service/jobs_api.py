@@ -129,7 +129,8 @@ def packed(folder: Path | None) -> bytes:
     total = sum(path.stat().st_size for path in files.values())
     if total > MOST_PACKAGE_BYTES:
         raise UserError(
-            f"{folder}: {total / 1024**2:,.0f} MiB would travel with the job, at most {MOST_PACKAGE_BYTES / 1024**2:g} can: "
+            f"{folder}: {total / 1024**2:,.0f} MiB would travel with the job, at most "
+            f"{MOST_PACKAGE_BYTES / 1024**2:g} can: "
             "name a smaller folder (--working-dir), and put large data where the cluster sees it"
         )
     made = io.BytesIO()
@@ -140,7 +141,7 @@ def packed(folder: Path | None) -> bytes:
 
 
 def _files(folder: Path, prefix: str) -> list[tuple[str, Path]]:
-    """Return the files of a folder by the names that they travel under; hidden ones stay, and what can be made again."""
+    """Return the files of a folder by the names that they travel under, but hidden ones."""
     found = []
     for where, folders, names in os.walk(folder):
         folders[:] = sorted(one for one in folders if one not in SKIPPED and not one.startswith("."))

@@ -18,7 +18,8 @@ VERSION = 1
 TABLES = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS jobs (
-    number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, tenant TEXT NOT NULL, state TEXT NOT NULL, record TEXT NOT NULL
+    number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, tenant TEXT NOT NULL, state TEXT NOT NULL,
+    record TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS tenants (name TEXT PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS leases (
@@ -29,7 +30,8 @@ CREATE TABLE IF NOT EXISTS leases (
 CREATE INDEX IF NOT EXISTS open_leases ON leases (job) WHERE until_s IS NULL;
 CREATE TABLE IF NOT EXISTS nodes (id INTEGER PRIMARY KEY, digest TEXT UNIQUE NOT NULL, nodes TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS decisions (
-    number INTEGER PRIMARY KEY, at_s REAL NOT NULL, version INTEGER NOT NULL, policy TEXT NOT NULL, seed INTEGER NOT NULL,
+    number INTEGER PRIMARY KEY, at_s REAL NOT NULL, version INTEGER NOT NULL, policy TEXT NOT NULL,
+    seed INTEGER NOT NULL,
     nodes INTEGER NOT NULL, num_jobs INTEGER NOT NULL, took_s REAL NOT NULL, applied_s REAL NOT NULL,
     since TEXT NOT NULL, grants TEXT NOT NULL, revokes TEXT NOT NULL, unplaced TEXT NOT NULL
 );
@@ -123,7 +125,16 @@ class Journal:
         self._db.execute(
             "INSERT INTO leases (job, tenant, worker, node, devices, placement_group, cpu, gpu, memory, since_s) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (grant.job, tenant, grant.worker, grant.node, json.dumps(grant.devices), lease.group, *amounts, lease.since_s),
+            (
+                grant.job,
+                tenant,
+                grant.worker,
+                grant.node,
+                json.dumps(grant.devices),
+                lease.group,
+                *amounts,
+                lease.since_s,
+            ),
         )
 
     def end_lease(self, lease: Lease, now_s: float) -> None:
@@ -135,7 +146,8 @@ class Journal:
     def open_leases(self) -> list[Lease]:
         """Return the leases that are held."""
         rows = self._db.execute(
-            "SELECT job, worker, node, devices, placement_group, since_s FROM leases WHERE until_s IS NULL ORDER BY number"
+            "SELECT job, worker, node, devices, placement_group, since_s FROM leases WHERE until_s IS NULL "
+            "ORDER BY number"
         )
         return [
             Lease(Grant(job, worker, node, tuple(json.loads(devices))), group, since_s)

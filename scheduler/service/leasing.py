@@ -70,20 +70,20 @@ class ServiceCluster(RayCluster):
         Groups of a service that nobody knows of are removed.
         """
         there = {
-            id: group
-            for id, group in placement_group_table().items()
+            name: group
+            for name, group in placement_group_table().items()
             if group["state"] == "CREATED" and group["name"].partition("/")[2].startswith(OURS)
         }
         lost = []
         for lease, bundle in leases:
             if lease.group in there:
-                self.groups[lease.grant] = group_of_id(lease.group)
+                self.groups[lease.grant] = group_with(lease.group)
                 self._bundles[lease.grant] = bundle
                 del there[lease.group]
             else:
                 lost.append(lease)
-        for id in there:
-            remove_placement_group(group_of_id(id))
+        for name in there:
+            remove_placement_group(group_with(name))
         return lost
 
     def bad_nodes(self) -> set[str]:
@@ -91,9 +91,9 @@ class ServiceCluster(RayCluster):
         return bad_nodes()
 
 
-def group_of_id(id: str) -> PlacementGroup:
+def group_with(name: str) -> PlacementGroup:
     """Return the handle of a placement group by its id."""
-    return PlacementGroup(PlacementGroupID(bytes.fromhex(id)))
+    return PlacementGroup(PlacementGroupID(bytes.fromhex(name)))
 
 
 def head_node() -> str:

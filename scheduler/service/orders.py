@@ -1,4 +1,4 @@
-"""What drivers are told, and what they have carried out: every change has a number, and is told until it is heard. Pure."""
+"""What drivers are told, and what they have carried out: every change has a number. Pure."""
 
 from __future__ import annotations
 

@@ -57,9 +57,7 @@ class Registry:
         self.policy: str | dict[str, Any] = DEFAULT_POLICY
         self.may_grow = False
 
-    def load(
-        self, records: list[JobRecord], tenants: list[TenantRecord], policy: str | dict[str, Any] | None
-    ) -> None:
+    def load(self, records: list[JobRecord], tenants: list[TenantRecord], policy: str | dict[str, Any] | None) -> None:
         """Take up what was kept by the service before this one."""
         for record in records:
             self._enter(record)
@@ -89,13 +87,13 @@ class Registry:
         """Count all jobs that there ever were."""
         return len(self._records)
 
-    def __getitem__(self, id: str) -> JobRecord:
+    def __getitem__(self, name: str) -> JobRecord:
         """Return a record by its id; raises ``KeyError``."""
-        return self._records[id]
+        return self._records[name]
 
-    def get(self, id: str) -> JobRecord | None:
+    def get(self, name: str) -> JobRecord | None:
         """Return a record by its id, if there is one."""
-        return self._records.get(id)
+        return self._records.get(name)
 
     @property
     def everyone(self) -> tuple[JobRecord, ...]:
@@ -105,7 +103,7 @@ class Registry:
     @property
     def live(self) -> Iterator[JobRecord]:
         """The jobs that have not ended."""
-        return (self._records[id] for id in tuple(self._live))
+        return (self._records[name] for name in tuple(self._live))
 
     def find(self, name: str) -> JobRecord:
         """Return a job by its id, or the newest of a name.
@@ -158,9 +156,9 @@ class Registry:
                 "another name (--name)"
             )
         number = len(same) + 1
-        while (id := name if number == 1 else f"{name}.{number}") in self._records:
+        while (fresh := name if number == 1 else f"{name}.{number}") in self._records:
             number += 1
-        return id
+        return fresh
 
     def _refuse_hopeless(self, view: JobView, nodes: NodeTable) -> None:
         """Refuse a job that could not have its workers if it were alone, or that its tenant's quota never allows."""
@@ -243,7 +241,9 @@ class Registry:
             raise UserError(f"job {record.id} has {record.state.value}: there is nothing to {act}")
         owner = record.submission.user
         if owner and user != owner and not force:
-            raise UserError(f"job {record.id} is {owner}'s, and you are {user or 'nobody'}: to {act} it all the same, --force")
+            raise UserError(
+                f"job {record.id} is {owner}'s, and you are {user or 'nobody'}: to {act} it all the same, --force"
+            )
         return record
 
     def resize(

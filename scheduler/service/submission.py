@@ -115,7 +115,7 @@ class Submission(BaseModel):
     def _workers(self) -> WorkersSpec:
         return WorkersSpec.model_validate(self.job.get("workers", {}))
 
-    def view(self, id: str, submitted_s: float) -> JobView:
+    def view(self, name: str, submitted_s: float) -> JobView:
         """Return the job as policies see it, under the name that the cluster knows it by."""
         least, most = self.gang
         workers, wishes, estimate = self._workers, self.wishes, self.estimate
@@ -125,7 +125,7 @@ class Submission(BaseModel):
         if wishes.deadline_s is not None:
             known["deadline_s"] = submitted_s + wishes.deadline_s
         return JobView(
-            id,
+            name,
             submitted_s,
             workers.bundle.resources(),
             least,

@@ -8,7 +8,17 @@ from dataclasses import replace
 from threading import RLock
 from typing import Any, Protocol
 
-from policies.interface import ClusterPlan, ClusterSnapshot, Floats, Grant, JobView, NodeTable, Policy, Resources, Unplaced
+from policies.interface import (
+    ClusterPlan,
+    ClusterSnapshot,
+    Floats,
+    Grant,
+    JobView,
+    NodeTable,
+    Policy,
+    Resources,
+    Unplaced,
+)
 from policies.presets import resolve
 from scheduler.errors import UserError
 from scheduler.ledger import Ledger
@@ -16,7 +26,7 @@ from scheduler.loop import StalePlanError, checked_plan, memo_for, step
 from scheduler.service.decisions import DecisionLog, nodes_json
 from scheduler.service.journal import Journal
 from scheduler.service.orders import Command, Desk
-from scheduler.service.records import JobRecord, Lease, State
+from scheduler.service.records import Lease, State
 from scheduler.service.registry import Registry
 from scheduler.service.watching import Drivers, Watching
 
@@ -106,10 +116,11 @@ class Turns:
         now_s = self._cluster.now_s()
         with self._lock:
             live = {record.id: record for record in self._registry.live}
-            known, strays = [], []
+            known: list[Lease] = []
+            strays: list[Lease] = []
             for lease in self._journal.open_leases():
                 (known if lease.grant.job in live else strays).append(lease)
-            bundles = {id: record.view.bundle for id, record in live.items()}
+            bundles = {name: record.view.bundle for name, record in live.items()}
             gone = self._cluster.adopt([(lease, bundles[lease.grant.job]) for lease in known])
             for lease in (*strays, *gone):
                 self._journal.end_lease(lease, now_s)

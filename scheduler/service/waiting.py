@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from policies.feasibility import slots
-from policies.interface import Grant, JobView, NodeTable, Resources
+from policies.interface import Floats, Grant, JobView, NodeTable, Resources
 
 
 class Running(NamedTuple):
@@ -41,7 +41,7 @@ def fits_in_s(view: JobView, nodes: NodeTable, running: Iterable[Running]) -> fl
     return math.nan
 
 
-def _with(nodes: NodeTable, free: np.ndarray, device_free: np.ndarray) -> NodeTable:  # type: ignore[type-arg]
+def _with(nodes: NodeTable, free: Floats, device_free: Floats) -> NodeTable:
     return NodeTable.of(nodes.ids, nodes.capacity, free, device_free=device_free, labels=nodes.labels)
 
 

@@ -150,8 +150,8 @@ class Watching:
 
     def look(self, now_s: float) -> None:
         """Take note of drivers that have ended without a word, or are silent; end those that do not stop."""
-        silent = {id: seen.silent_s(now_s) for id, seen in self._seen.items() if seen.silent_s(now_s) > SUSPECT_S}
-        driven = [self._registry[id] for id in silent]
+        silent = {name: seen.silent_s(now_s) for name, seen in self._seen.items() if seen.silent_s(now_s) > SUSPECT_S}
+        driven = [self._registry[name] for name in silent]
         ended = self._drivers.ended([one.driver for one in driven if not one.submission.is_driven])
         for record in self._registry.live:
             if record.state is State.STOPPING:

@@ -1,0 +1,84 @@
+"""The driver of a job that was submitted: it begins, or goes on where the driver before it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from policies.interface import PolicyError
+from policies.presets import resolve
+from scheduler.checkpoints.manifest import Kept, Manifest, read_manifest
+from scheduler.errors import UserError
+from scheduler.job import Job
+from scheduler.observer import Observer
+from scheduler.outputs import Summary
+from scheduler.runner import RunOptions, resume_job, run_job
+from scheduler.section import first_mistake
+from scheduler.service.client import the_service
+from scheduler.service.following import QueuedJob
+from scheduler.service.records import State
+from scheduler.service.submission import Submission
+from scheduler.session import connect
+
+OUTPUTS = Path.home() / "apportion"
+"""Where outputs lie that are not told where: a job's own folder goes with its driver."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A job's place in the queue, and what it is."""
+
+    queued: QueuedJob
+    job: Job
+    policy: str | dict[str, Any]
+    search: tuple[Path, ...]
+
+
+def drive_job(name: str, attempt: int, observer: Observer) -> Summary:
+    """Drive a job of the queue to its end; its service hears how it went.
+
+    Raises
+    ------
+    UserError, DataError, RunFailedError
+        What ``run_job`` and ``resume_job`` raise.
+    """
+    with connect():
+        client = the_service()
+        queued = QueuedJob(client, name, attempt, observer.waits)
+        try:
+            place = _place(queued, client.ask("spec", name))
+            policy = resolve(place.policy, search=place.search)
+        except (UserError, PolicyError) as error:
+            queued.conclude(State.FAILED, str(error))
+            raise
+        options = RunOptions(search=place.search, queued=queued)
+        manifest = _begun(place.job) if attempt > 1 else None
+        if manifest is None:
+            return run_job(place.job, policy, options, observer)
+        kept = Kept.begun(str(place.job.output), place.job)
+        return resume_job(manifest, kept, place.job, policy, options, observer)
+
+
+def _place(queued: QueuedJob, spec: dict[str, Any]) -> Place:
+    submission = Submission.model_validate(spec["submission"])
+    fields = dict(submission.job)
+    fields["output"] = str(OUTPUTS / fields["output"])  # one that is absolute stays where it is
+    least, most = submission.gang
+    fields["workers"] = {**fields.get("workers", {}), "count": None, "min": least, "max": most}
+    policy = fields.get("policy") or spec["policy"]
+    try:
+        job = Job.model_validate(fields)
+    except ValidationError as error:
+        raise UserError(f"job {queued.name}: {first_mistake(error)}") from None
+    return Place(queued, job, policy, (*map(Path, submission.search), Path.cwd()))
+
+
+def _begun(job: Job) -> Manifest | None:
+    """Return what the driver before this one has begun, None if it did not come so far."""
+    try:
+        return read_manifest(str(job.output))
+    except UserError:
+        return None
