@@ -80,6 +80,7 @@ class AdaptivePull(Balance):
         _, step, per_byte = pace(view, estimate(view, remembered(view, "s_per_work")))
         work, size = view.shards.work[view.pending], view.shards.bytes[view.pending]
         holder = holders(view)[view.pending]
+        holder = np.where(size <= view.workers.bundle[holder, MEMORY], holder, -1)  # who lacks the memory never begins
         here = work * step[worker] + np.where(holder == worker, 0.0, size * per_byte[worker])
         wanted = here <= LATEST * _together(view, work, size, holder, step, per_byte)
         backlog = BEHIND * totals(holder, work, len(step)) * step

@@ -128,6 +128,13 @@ class TestAdaptivePull:
         answer = play(AdaptivePull(), view, [1.0, 9.0])
         assert answer.worker_of.tolist() == [1, 0]
 
+    def test_shards_of_one_that_lost_its_memory_are_taken_whatever_it_costs_to_bring_them(self) -> None:
+        workers = worker_table([(0, 0, 3.0), (0, 0, 0), (0, 0, 2.0)], [0.001] * 3, s_per_byte=[0.5, 0, 0.5])
+        view = round_view(workers, shard_table([0.0, 0, 2, 1, 2], [1.0] * 5))
+        view = replace(view, round=1, resident=frozen([0, 0, 1, 0, 0], np.int64), last_s=np.zeros(3), pulls=True)
+        answer = play(AdaptivePull(), view, [0.001] * 3)
+        assert np.bincount(answer.worker_of, minlength=3).tolist() == [3, 0, 2]
+
     def test_pulling_makes_up_for_a_straggler(self) -> None:
         slow, told = [1.0, 1.0, 1.0, 1.6], [1.0] * 4
         pulled = play(AdaptivePull(), view_of(400, told), slow).makespan_s
