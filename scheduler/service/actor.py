@@ -44,7 +44,18 @@ class SchedulerService:
     """
 
     def __init__(self, url: str | None) -> None:
+        self._broken = "it has just been started"
+        try:
+            self._set_up(url)
+        except Exception as error:  # noqa: BLE001  (Ray would start it again and again)
+            self._broken = f"the scheduler service cannot begin: {type(error).__name__}: {error}"
+            return
+        self._broken = ""
+        threading.Thread(target=self._go_on, name="turns", daemon=True).start()
+
+    def _set_up(self, url: str | None) -> None:
         folder = journal_folder()
+        folder.mkdir(parents=True, exist_ok=True)
         self._packages = folder / "packages"
         self._lock = threading.RLock()
         self._journal = Journal(folder / "journal.sqlite")
@@ -59,11 +70,10 @@ class SchedulerService:
         api = JobsApi(url or "", self._packages)
         self._turns = Turns(self._registry, self._desk, self._journal, ServiceCluster, api, self._lock, self._tell)
         self._turns.begin()
-        threading.Thread(target=self._go_on, name="turns", daemon=True).start()
 
     def __repr__(self) -> str:
         """Say what the dashboard is to show."""
-        return f"SchedulerService({sum(1 for _ in self._registry.live)} jobs, {self._registry.policy})"
+        return "SchedulerService" if self._broken else f"SchedulerService({self._registry.policy})"
 
     def _go_on(self) -> None:
         """Take one turn after the other; what a turn raises is told, and the next one may go well."""
@@ -84,6 +94,8 @@ class SchedulerService:
 
     def hello(self, api: int) -> dict[str, Any]:
         """Return what the service is; refuses a client of another version."""
+        if self._broken:
+            raise UserError(self._broken)
         refuse_other_api(api)
         return {"api": API, "pid": os.getpid(), "began_s": self._began_s, "journal": str(self._journal.path)}
 

@@ -114,6 +114,7 @@ class Turns:
     def begin(self) -> None:
         """Take up the jobs and leases of the service before this one."""
         now_s = self._cluster.now_s()
+        self.nodes = self._cluster.observe()
         with self._lock:
             live = {record.id: record for record in self._registry.live}
             known: list[Lease] = []
