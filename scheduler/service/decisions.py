@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -18,6 +18,31 @@ MOST_REASONS = 20
 """How many of those that wait have their reasons written down; those behind them wait for them."""
 
 
+class _Known:
+    """Which jobs and leases the rows so far tell of, in the order of the next snapshot as far as it can be foretold."""
+
+    def __init__(self) -> None:
+        self.jobs: list[str] = []
+        self.leases: list[Grant] = []
+
+    def follow(self, since: Mapping[str, Any]) -> None:
+        """Take up what has changed: who is told of comes last, those with leases come first."""
+        told = [view["id"] for view in since["jobs"]]
+        moved, lost = {*told, *since["gone"]}, set(_grants(since["lost"]))
+        self.jobs = [name for name in self.jobs if name not in moved] + told
+        self.leases = [one for one in self.leases if one not in lost] + _grants(since["granted"])
+        held: dict[str, list[Grant]] = {}
+        for lease in self.leases:
+            held.setdefault(lease.job, []).append(lease)
+        self.jobs = since.get("order") or sorted(self.jobs, key=lambda name: name not in held)
+        self.leases = _grants(since["held"]) if "held" in since else [one for mine in held.values() for one in mine]
+
+    def enter(self, revokes: Iterable[Grant], grants: Iterable[Grant]) -> None:
+        """Take up what was planned."""
+        gone = set(revokes)
+        self.leases = [one for one in self.leases if one not in gone] + list(grants)
+
+
 class DecisionLog:
     """Turns decisions into rows, of which each tells only what the ones before it do not.
 
@@ -26,67 +51,82 @@ class DecisionLog:
 
     def __init__(self) -> None:
         self._views: dict[str, JobView] = {}
-        self._leases: set[Grant] = set()
+        self._known = _Known()
         self._tenants: tuple[Tenant, ...] | None = None
 
     def since(self, snapshot: ClusterSnapshot) -> dict[str, Any]:
-        """Return what a snapshot has that the rows so far do not tell."""
+        """Return what a snapshot has that the rows so far do not tell; its order where it is another than expected."""
         views = {job.id: job for job in snapshot.jobs}
-        leases = set(snapshot.leases)
+        before, after = set(self._known.leases), set(snapshot.leases)
         found: dict[str, Any] = {
             "begins": self._tenants is None,
             "jobs": [view_json(job) for name, job in views.items() if self._views.get(name) is not job],
             "gone": [name for name in self._views if name not in views],
-            "granted": [list(vars(one).values()) for one in sorted(leases - self._leases, key=_by_worker)],
-            "lost": [list(vars(one).values()) for one in sorted(self._leases - leases, key=_by_worker)],
+            "granted": _lists(one for one in snapshot.leases if one not in before),
+            "lost": _lists(one for one in self._known.leases if one not in after),
         }
         if snapshot.tenants != self._tenants:
             found["tenants"] = [TenantRecord(one).as_json() for one in snapshot.tenants]
-        self._views, self._leases, self._tenants = views, leases, snapshot.tenants
+        self._known.follow(found)
+        if self._known.jobs != list(views):
+            found["order"] = self._known.jobs = list(views)
+        if self._known.leases != list(snapshot.leases):
+            self._known.leases = list(snapshot.leases)
+            found["held"] = _lists(snapshot.leases)
+        self._views, self._tenants = views, snapshot.tenants
         return found
 
     def enter(self, plan: ClusterPlan) -> dict[str, Any]:
         """Return what was planned."""
-        self._leases = (self._leases - set(plan.revokes)) | set(plan.grants)
+        self._known.enter(plan.revokes, plan.grants)
         return {
-            "grants": [list(vars(one).values()) for one in plan.grants],
-            "revokes": [list(vars(one).values()) for one in plan.revokes],
+            "grants": _lists(plan.grants),
+            "revokes": _lists(plan.revokes),
             "unplaced": [[one.what, str(one)] for one in plan.unplaced[:MOST_REASONS]],
         }
 
 
 def snapshots(
-    rows: Sequence[Mapping[str, Any]], nodes: Mapping[int, NodeTable]
+    rows: Iterable[Mapping[str, Any]], nodes: Mapping[int, NodeTable]
 ) -> Iterator[tuple[Mapping[str, Any], ClusterSnapshot]]:
-    """Yield each decision's row with the snapshot on which it was made; ``nodes`` are the tables by number.
+    """Yield each decision's row with the snapshot on which it was made.
 
     A policy's own memory is not kept: one that has some may answer otherwise.
+
+    Parameters
+    ----------
+    rows
+        Of the journal's ``decisions``, all from the first one on.
+    nodes
+        The tables by number.
     """
     views: dict[str, JobView] = {}
-    leases: set[Grant] = set()
-    tenants: tuple[Tenant, ...] = ()
+    known, tenants = _Known(), tuple[Tenant, ...]()
     for row in rows:
         since = json.loads(row["since"])
         if since["begins"]:
-            views, leases = {}, set()
+            views, known = {}, _Known()
+        known.follow(since)
         views |= {view["id"]: view_of(view) for view in since["jobs"]}
-        leases = (leases - set(_grants(since["lost"]))) | set(_grants(since["granted"]))
+        views = {name: views[name] for name in known.jobs}
         if "tenants" in since:
             tenants = tuple(TenantRecord.of_json(one).tenant for one in since["tenants"])
-        views = {name: view for name, view in views.items() if name not in since["gone"]}
-        jobs = tuple(views.values())
-        held = tuple(sorted((one for one in leases if one.job in views), key=_by_worker))
-        table = nodes[row["nodes"]]
+        table, jobs, held = nodes[row["nodes"]], tuple(views.values()), tuple(known.leases)
         yield row, ClusterSnapshot(row["version"], row["at_s"], row["seed"], table, jobs, held, tenants=tenants)
-        leases = (leases - set(_grants(json.loads(row["revokes"])))) | set(_grants(json.loads(row["grants"])))
+        known.enter(*planned(row))
+
+
+def planned(row: Mapping[str, Any]) -> tuple[list[Grant], list[Grant]]:
+    """Return what a decision took back, and what it granted."""
+    return _grants(json.loads(row["revokes"])), _grants(json.loads(row["grants"]))
+
+
+def _lists(grants: Iterable[Grant]) -> list[list[Any]]:
+    return [[one.job, one.worker, one.node, list(one.devices)] for one in grants]
 
 
 def _grants(found: Sequence[Sequence[Any]]) -> list[Grant]:
     return [Grant(job, worker, node, tuple(devices)) for job, worker, node, devices in found]
-
-
-def _by_worker(grant: Grant) -> tuple[str, int, str]:
-    return grant.job, grant.worker, grant.node
 
 
 def view_json(view: JobView) -> dict[str, Any]:
