@@ -16,6 +16,7 @@ from scheduler.cli.compare import compare
 from scheduler.cli.control import pause, resize, stop
 from scheduler.cli.drive import drive
 from scheduler.cli.export import export
+from scheduler.cli.history import history, why
 from scheduler.cli.jobs import jobs, logs, queue, status
 from scheduler.cli.lab import lab
 from scheduler.cli.nodes import nodes
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 for command in (run, resume, compare, simulate, nodes, policies, predict, export, replay):
     app.command()(command)
-for command in (submit, jobs, status, logs, queue, stop, pause, resize):
+for command in (submit, jobs, status, logs, queue, stop, pause, resize, history, why):
     app.command()(command)
 app.command(hidden=True)(drive)
 for group in (lab, tenant, policy, service):
