@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
+
 import scheduler
 from policies.interface import Policy
 from policies.presets import resolve
@@ -166,7 +168,8 @@ def join_queue(job: Job, session: Session, observer: Observer) -> QueuedJob | No
     client = None if session.embedded else the_service() if is_submitted() else find_service()
     if client is None:
         return None
-    submission = Submission.of(job, user(), Wishes(), is_driven=True)
+    here = ray.get_runtime_context().get_job_id()
+    submission = Submission.of(job, user(), Wishes(), is_driven=True, driven_by=here)
     told = client.ask("submit", submission.model_dump(mode="json"))
     return QueuedJob(client, told["job"], 0, observer.waits)
 

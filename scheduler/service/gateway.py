@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -45,6 +46,7 @@ class Gateway:
 
     def __init__(self, url: str, folder: Path | None = None) -> None:
         self.url, self._folder = url, folder
+        logging.getLogger("ray").setLevel(logging.ERROR)  # it would tell of every upload
         try:
             self._jobs = JobSubmissionClient(url)
         except Exception as error:  # noqa: BLE001  (Ray raises whatever its HTTP client does)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import sys
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +14,17 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import ray
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from scheduler.errors import UserError
-from scheduler.service.records import JobRecord
+from scheduler.service.records import CONNECTION, JobRecord
 from scheduler.session import HOME, PACKAGES
 
 MOST_PACKAGE_BYTES = 500 * 1024**2
 """What Ray takes at most."""
+
+NOBODY_YET, LONGEST_START_S = "No available agent", 60.0
 
 SKIPPED = ("__pycache__", ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules")
 
@@ -64,7 +68,7 @@ class JobsApi:
             "name": record.id,
         }
         try:
-            self._jobs().submit_job(
+            self._submit(
                 entrypoint=f"{sys.executable} -m scheduler drive {record.id} --attempt {record.num_attempts}",
                 submission_id=record.driver,
                 runtime_env={"working_dir": str(self._package(record.submission.package))},
@@ -72,6 +76,19 @@ class JobsApi:
             )
         except Exception as error:  # noqa: BLE001  (whatever it is, this attempt is over)
             self._ended[record.driver] = f"Ray's Jobs API did not start its driver: {error}"
+
+    def _submit(self, **request: Any) -> None:
+        """Hand a driver in; a head that has just been started has nobody yet who takes it."""
+        until_s = time.monotonic() + LONGEST_START_S
+        while True:
+            try:
+                self._jobs().submit_job(**request)
+            except RuntimeError as error:
+                if NOBODY_YET not in str(error) or time.monotonic() > until_s:
+                    raise
+                time.sleep(1.0)
+            else:
+                return
 
     def _package(self, sha256: str) -> Path:
         if sha256:
@@ -84,7 +101,8 @@ class JobsApi:
 
     def stop(self, record: JobRecord) -> None:
         """End a driver's process."""
-        self._pool.submit(self._stop, record.driver)
+        if not record.submission.is_driven:
+            self._pool.submit(self._stop, record.driver)
 
     def _stop(self, driver: str) -> None:
         try:
@@ -102,6 +120,10 @@ class JobsApi:
 
     def _look(self, driver: str) -> None:
         try:
+            if driver.startswith(CONNECTION):
+                if driver.removeprefix(CONNECTION) in _ended_connections():
+                    self._ended[driver] = "its driver's process has ended"
+                return
             info = self._jobs().get_job_info(driver)
             if info.status in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.SUCCEEDED):
                 told = info.message or f"its driver's process has {info.status.value.lower()}"
@@ -113,6 +135,11 @@ class JobsApi:
             pass  # the dashboard does not answer: asked again
         finally:
             self._asked.discard(driver)
+
+
+def _ended_connections() -> set[str]:
+    """Return what Ray calls the connections that have ended. Ray has no public call for it."""
+    return {job["JobID"] for job in ray._private.state.state.job_table() if job["IsDead"]}
 
 
 def packed(folder: Path | None) -> bytes:

@@ -36,6 +36,9 @@ class State(StrEnum):
         return self in (State.QUEUED, State.STARTING, State.RUNNING)
 
 
+CONNECTION = "connection:"
+
+
 @dataclass(frozen=True)
 class Heard:
     """What a driver has told of its job: rounds done, of at most how many, and what it learns of them a second."""
@@ -86,7 +89,9 @@ class JobRecord:
 
     @property
     def driver(self) -> str:
-        """What Ray's Jobs API calls its driver."""
+        """What Ray's Jobs API calls its driver, or where its client drives it what Ray calls that one's connection."""
+        if self.submission.is_driven:
+            return f"{CONNECTION}{self.submission.driven_by}"
         return f"apportion-{self.id}-{self.num_attempts}"
 
     @property

@@ -78,6 +78,8 @@ class Submission(BaseModel):
         The SHA-256 of the files that travel with it; empty where the cluster sees the client's files.
     is_driven
         Whether its client drives it, and only waits in the queue; else the service starts a driver.
+    driven_by
+        What Ray calls the client's connection, by which its death is noticed at once.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -92,6 +94,7 @@ class Submission(BaseModel):
     estimate: Estimate | None = None
     package: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     is_driven: bool = False
+    driven_by: Annotated[str, Field(pattern=r"^[0-9a-f]*$")] = ""
 
     @staticmethod
     def of(job: Job, user: str, wishes: Wishes, **more: Any) -> Submission:

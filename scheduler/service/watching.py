@@ -151,8 +151,7 @@ class Watching:
     def look(self, now_s: float) -> None:
         """Take note of drivers that have ended without a word, or are silent; end those that do not stop."""
         silent = {name: seen.silent_s(now_s) for name, seen in self._seen.items() if seen.silent_s(now_s) > SUSPECT_S}
-        driven = [self._registry[name] for name in silent]
-        ended = self._drivers.ended([one.driver for one in driven if not one.submission.is_driven])
+        ended = self._drivers.ended([self._registry[name].driver for name in silent])
         for record in self._registry.live:
             if record.state is State.STOPPING:
                 self._end_stopping(record, now_s, ended)
