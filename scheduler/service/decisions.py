@@ -167,4 +167,4 @@ def nodes_json(nodes: NodeTable) -> tuple[str, dict[str, Any]]:
 
 def nodes_of(found: Mapping[str, Any]) -> NodeTable:
     """Return what ``nodes_json`` was made from."""
-    return NodeTable.of(**found)
+    return NodeTable.of(**found) if found["ids"] else NodeTable.of([], [])  # lists of no rows have no columns
