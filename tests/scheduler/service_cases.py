@@ -130,6 +130,7 @@ class Service:
 
     def end(self, name: str, state: State = State.FINISHED) -> None:
         record = self.registry.find(name)
+        self.cluster.time_s += 0.5
         self.turns.watching.end(record, state, "", self.cluster.time_s)
         self.turn()
 
