@@ -22,7 +22,7 @@ from workers.sequential import train
 __all__ = ["head"]
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
-LONG = {"training.rounds": 1500, "training.tolerance": 0.0, "training.solver": "gradient-descent", "shards": 16}
+LONG = {"training.rounds": 5000, "training.tolerance": 0.0, "training.solver": "gradient-descent", "shards": 16}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def submit(head: Head, name: str, *options: str) -> Any:
     return ask(head, "submit", JOB, "--name", name, "--output", output, *settings, *options)
 
 
-def until(head: Head, name: str, holds: Callable[[Any], bool], within_s: float = 90.0) -> Any:
+def until(head: Head, name: str, holds: Callable[[Any], bool], within_s: float = 180.0) -> Any:
     """Ask for a job's status until something holds."""
     deadline_s = time.monotonic() + within_s
     while not holds(found := ask(head, "status", name)):
@@ -72,12 +72,10 @@ def finished(found: Any) -> bool:
     return bool(found["state"] == "finished")
 
 
-def pid_of(words: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if words in " ".join(process.info["cmdline"] or []):
-            found.append(process)
-    return found
+def processes(head: Head, words: str) -> list[psutil.Process]:
+    """Return the processes of the head's cluster whose command lines have these words."""
+    found = [one for one in psutil.process_iter(["cmdline"]) if words in " ".join(one.info["cmdline"] or [])]
+    return [one for one in found if one.environ().get("HOME") == str(head.home)]
 
 
 def test_a_job_grows_shrinks_rests_and_moves_to_the_same_model(head: Head, alone: str) -> None:
@@ -105,11 +103,11 @@ def test_service_and_driver_are_killed_and_nothing_is_lost(head: Head, alone: st
     submit(head, "survivor", "--min-workers", "1", "--max-workers", "2")
     until(head, "survivor", lambda found: found["rounds"] > 0)
     submit(head, "waiting", "--after", "survivor", "--min-workers", "2")
-    (service,) = pid_of("ray::SchedulerService")
+    (service,) = processes(head, "ray::SchedulerService")
     service.send_signal(signal.SIGKILL)
     listed = ask(head, "jobs")
     assert {one["job"]: one["state"] for one in listed} == {"survivor": "running", "waiting": "held"}
-    drivers = pid_of("scheduler drive survivor")
+    drivers = processes(head, "scheduler drive survivor")
     assert drivers
     for driver in drivers:
         driver.send_signal(signal.SIGKILL)
@@ -129,7 +127,7 @@ def test_stop_ends_a_job_and_its_log_is_there(head: Head) -> None:
         time.sleep(0.3)
     log = apportion(head.home, "logs", "endless", RAY_ADDRESS=head.address, RAY_AUTH_MODE="token")
     assert "[3/5]" in log.stdout
-    assert not pid_of("scheduler drive endless") or found["workers"] == 0
+    assert not processes(head, "scheduler drive endless") or found["workers"] == 0
 
 
 def test_from_outside_only_the_dashboard_is_needed(head: Head) -> None:
