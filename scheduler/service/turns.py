@@ -271,22 +271,24 @@ class Turns:
             self.trouble = str(error)
             return
         took_s, self.trouble = time.perf_counter() - began_s - self._cluster.applied_s, ""
+        log, self._log = self._log, DecisionLog()  # if this is not written, the next one tells everything anew
         with self._lock, self._journal.together():
-            self._write_down(plan, took_s)
+            self._write_down(plan, took_s, log)
             for job in dict.fromkeys(lease.job for lease in (*plan.revokes, *plan.grants)):
                 self._note_leases(job)
             self.refusals = {one.what: one for one in plan.unplaced}
+        self._log = log
         self._keep_bounds()
 
     def _held(self, job: str) -> list[Lease]:
         return [self._leases[lease] for lease in self._ledger.leases(job)]
 
-    def _write_down(self, plan: ClusterPlan, took_s: float) -> None:
+    def _write_down(self, plan: ClusterPlan, took_s: float, log: DecisionLog) -> None:
         """Let the journal have the decision, and the leases that came and went with it."""
         snapshot, now_s = self._cluster.snapshot, self._cluster.now_s()
         if snapshot is None:
             raise AssertionError("a plan was carried out on one")
-        since = self._log.since(snapshot)
+        since = log.since(snapshot)
         self._journal.add_decision(
             at_s=snapshot.now_s,
             version=plan.version,
@@ -297,7 +299,7 @@ class Turns:
             took_s=took_s,
             applied_s=self._cluster.applied_s,
             since=since,
-            **self._log.enter(plan),
+            **log.enter(plan),
         )
         for lease in plan.revokes:
             self._end_lease(lease)
