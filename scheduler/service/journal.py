@@ -174,7 +174,7 @@ class Journal:
         self._db.execute(f"INSERT INTO decisions ({', '.join(columns)}) VALUES ({marks})", values)  # noqa: S608  (our own names)
 
     def rows(self, query: str, values: Iterable[Any] = ()) -> list[dict[str, Any]]:
-        """Return what a query finds, by the names of its columns; raises ``UserError`` for one that changes something."""
+        """Return what a query finds, by the names of its columns; raises ``UserError`` for one that is no question."""
         self._db.execute("PRAGMA query_only = ON")
         try:
             found = self._db.execute(query, tuple(values))
