@@ -18,6 +18,7 @@ from policies.interface import Grant
 from policies.presets import resolve
 from scheduler.errors import UserError
 from scheduler.service import answers
+from scheduler.service.autoscaling import of_cluster
 from scheduler.service.jobs_api import JobsApi, keep
 from scheduler.service.journal import Journal
 from scheduler.service.leasing import ServiceCluster
@@ -68,7 +69,11 @@ class SchedulerService:
         self._wake = threading.Event()
         self._began_s = time.time()
         api = JobsApi(url or "", self._packages)
-        self._turns = Turns(self._registry, self._desk, self._journal, ServiceCluster, api, self._lock, self._tell)
+        autoscaling = of_cluster()
+        self._registry.may_fit = autoscaling.could_fit
+        self._turns = Turns(
+            self._registry, self._desk, self._journal, ServiceCluster, api, self._lock, self._tell, autoscaling.ask
+        )
         self._turns.begin()
 
     def __repr__(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -44,8 +44,8 @@ class Registry:
         The cluster's: a name, or parts.
     tenants
         By name; ``default`` is always there.
-    may_grow
-        Whether nodes may be added, so that what does not fit now is not refused.
+    may_fit
+        Whether a job could have its least workers on these nodes and on others that may be added to them.
     """
 
     def __init__(self, storing: Storing) -> None:
@@ -55,7 +55,7 @@ class Registry:
         self._ids_by_token: dict[str, str] = {}
         self.tenants: dict[str, TenantRecord] = {EVERYONE: TenantRecord(Tenant(EVERYONE))}
         self.policy: str | dict[str, Any] = DEFAULT_POLICY
-        self.may_grow = False
+        self.may_fit: Callable[[JobView, NodeTable], bool] = lambda view, nodes: False
 
     def load(self, records: list[JobRecord], tenants: list[TenantRecord], policy: str | dict[str, Any] | None) -> None:
         """Take up what was kept by the service before this one."""
@@ -178,7 +178,7 @@ class Registry:
             )
         empty = nodes.emptied()
         fitting = int(min(slots(view, empty).sum(), view.min_workers))
-        if fitting < view.min_workers and not self.may_grow:
+        if fitting < view.min_workers and not self.may_fit(view, empty):
             reasons = Unplaced(view.id, fitting, view.min_workers, closest(view, empty))
             raise UserError(
                 f"job {reasons}\nit can never have its workers on this cluster, whoever ends: ask for fewer "

@@ -76,6 +76,8 @@ class Turns:
         Made with the function that lets actors leave (``_let_leave``).
     tell
         Called with a job whose orders have changed.
+    ask_for_nodes
+        Called at the end of each turn: an autoscaler is to know what is wanted.
 
     Attributes
     ----------
@@ -94,7 +96,9 @@ class Turns:
         drivers: Drivers,
         lock: RLock,
         tell: Callable[[str], None],
+        ask_for_nodes: Callable[[Ledger, NodeTable], None] = lambda ledger, nodes: None,
     ) -> None:
+        self._ask_for_nodes = ask_for_nodes
         self._registry, self._desk, self._journal, self._lock, self._tell = registry, desk, journal, lock, tell
         self._cluster = cluster(self._let_leave)
         self._ledger = Ledger()
@@ -157,6 +161,7 @@ class Turns:
             self._decide(now_s)
         with self._lock:
             self.watching.start(now_s)
+        self._ask_for_nodes(self._ledger, self.nodes)
 
     def _reconcile(self) -> list[str]:
         """Let the ledger have the jobs that want workers, as they want them; return those that are to leave it."""

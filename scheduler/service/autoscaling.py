@@ -1,0 +1,143 @@
+"""The service and Ray's autoscaler: what it may add is read where it runs, and what jobs want is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+from ray.autoscaler.sdk import request_resources
+from ray.autoscaler.v2.instance_manager.config import FileConfigReader
+from ray.autoscaler.v2.sdk import get_cluster_status
+from ray.autoscaler.v2.utils import is_autoscaler_v2
+from ray.experimental.internal_kv import _internal_kv_get
+
+from policies.interface import JobView, NodeTable, Resources
+from scheduler.inventory import leaving_nodes
+from scheduler.ledger import Ledger
+from scheduler.ray_cluster import NODE_ID_LABEL, ray_resources
+from scheduler.service.demand import NODE_TYPE, Growth, NodeType, Wanted, bundles, could_fit
+
+CONFIG = "--autoscaling-config="
+"""How a monitor, the process of Ray's autoscaler, is told its file; one without only watches."""
+
+
+class Autoscaling:
+    """Asks the autoscaler of the connected cluster for what all jobs want; made on the head.
+
+    ``request_resources`` has one caller for the whole cluster, the last one counts: this one.
+
+    Parameters
+    ----------
+    config
+        The autoscaler's file; None if it runs elsewhere, so that its node types are not known.
+    """
+
+    def __init__(self, config: Path | None) -> None:
+        self._config = config
+        self._changed_s = -1.0
+        self._growth: Growth | None = None
+        self._seen: tuple[Any, ...] | None = None
+        self._asked: tuple[Wanted, ...] | None = None
+        self._is_v2 = is_autoscaler_v2()
+
+    @property
+    def growth(self) -> Growth | None:
+        """What may be added, read again when the file has changed; None if that is not known."""
+        if self._config is not None:
+            with suppress(Exception):  # it is being written: what it said before holds
+                changed_s = self._config.stat().st_mtime
+                if changed_s != self._changed_s:
+                    self._growth = read_growth(self._config)
+                    self._changed_s = changed_s
+        return self._growth
+
+    def could_fit(self, job: JobView, nodes: NodeTable) -> bool:
+        """Say whether a job could have its least workers on these nodes and those that may be added."""
+        return could_fit(job, nodes, self.growth)
+
+    def ask(self, ledger: Ledger, nodes: NodeTable) -> None:
+        """Let the autoscaler know what is wanted now, if that is not what it was told last."""
+        growth = self.growth
+        seen = (ledger.version, nodes.ids, nodes.free.tobytes(), growth)
+        if seen == self._seen:
+            return
+        wanted = bundles(ledger, nodes, growth)
+        if self._is_v2 and any(one.node for one in wanted):
+            ours = started_by_it(nodes) - leaving_nodes()
+            wanted = tuple(one for one in wanted if not one.node or one.node in ours)
+        if wanted != self._asked:
+            request_resources(None, *request(wanted))
+            self._asked = wanted
+        self._seen = seen
+
+
+class NoAutoscaling:
+    """Of a cluster to which nobody adds nodes: there is nobody to ask."""
+
+    def could_fit(self, job: JobView, nodes: NodeTable) -> bool:
+        """Say that no more fits than what fits on the nodes that are there."""
+        return False
+
+    def ask(self, ledger: Ledger, nodes: NodeTable) -> None:
+        """Do nothing."""
+
+
+def of_cluster() -> Autoscaling | NoAutoscaling:
+    """Return what speaks to the autoscaler of the connected cluster, if it has one; called on the head."""
+    address = ray.get_runtime_context().gcs_address
+    commands = [one.info["cmdline"] or [] for one in psutil.process_iter(["cmdline"])]
+    monitors = [one for one in commands if _is_monitor(one, address)]
+    files = [word.removeprefix(CONFIG) for one in monitors for word in one if word.startswith(CONFIG)]
+    if files:
+        return Autoscaling(Path(files[0]).expanduser())
+    is_elsewhere = not monitors and _is_heard_of(address)  # in another container, as on Kubernetes
+    return Autoscaling(None) if is_elsewhere else NoAutoscaling()
+
+
+def read_growth(config: Path) -> Growth:
+    """Return what an autoscaler's file allows it to add, with Ray's own defaults for what it leaves out."""
+    found = FileConfigReader(str(config), skip_content_hash=True).get_cached_autoscaling_config()
+    types = [
+        NodeType(name, _bundle(one.resources), one.max_worker_nodes, dict(one.labels))
+        for name, one in found.get_node_type_configs().items()
+    ]
+    most = found.get_max_num_nodes()
+    return Growth(tuple(types), sum(one.most for one in types) if most is None else most)
+
+
+def request(wanted: Sequence[Wanted]) -> tuple[list[dict[str, float]], list[dict[str, str]]]:
+    """Return the bundles as Ray takes them, and the label selector of each."""
+    listed = [(ray_resources(one.bundle), _selector(one)) for one in wanted for _ in range(one.number)]
+    return [bundle for bundle, _ in listed], [labels for _, labels in listed]
+
+
+def started_by_it(nodes: NodeTable) -> set[str]:
+    """Return the nodes that the autoscaler knows: it adds nothing if it is to keep room on one that it does not."""
+    kinds = nodes.labels.get(NODE_TYPE, ("",) * len(nodes))
+    return {node for node, kind in zip(nodes.ids, kinds, strict=True) if kind}
+
+
+def _is_monitor(command: Sequence[str], address: str) -> bool:
+    return f"--gcs-address={address}" in command and any(word.endswith("/monitor.py") for word in command)
+
+
+def _is_heard_of(address: str) -> bool:
+    """Say whether an autoscaler, of either version, has told the cluster's control store of itself."""
+    return get_cluster_status(address).stats.autoscaler_version != "0" or bool(
+        _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
+    )
+
+
+def _bundle(resources: Mapping[str, float]) -> Resources:
+    return Resources(resources.get("CPU", 0.0), resources.get("GPU", 0.0), resources.get("memory", 0.0))
+
+
+def _selector(one: Wanted) -> dict[str, str]:
+    if one.node:
+        return {NODE_ID_LABEL: one.node}
+    return {label: values[0] if len(values) == 1 else f"in({','.join(values)})" for label, values in one.selector}

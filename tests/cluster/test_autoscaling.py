@@ -1,0 +1,117 @@
+"""A head without processors whose autoscaler starts local nodes: they come for jobs of the service, and go after them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from process_cases import JOB, RAY, Head, apportion, environment, free_port, survivors, wait_for
+
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
+
+FILE = """
+cluster_name: local
+max_workers: 3
+idle_timeout_minutes: 0.05
+provider: {{type: external, module: local_nodes.LocalNodes, address: "{address}", disable_node_updaters: true}}
+head_node_type: head
+available_node_types:
+  head: {{resources: {{CPU: 0}}, node_config: {{}}, max_workers: 0}}
+  plain: {{resources: {{CPU: 1}}, node_config: {{}}, max_workers: 2}}
+  big: {{resources: {{CPU: 2}}, node_config: {{}}, max_workers: 1, labels: {{size: big}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def autoscaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """Start a head of our own with an autoscaler of version 2."""
+    home, temporary = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("r")
+    port, dashboard = free_port(), free_port()
+    (home / ".ray").mkdir()
+    (home / ".ray" / "auth_token").write_text("d" * 64)
+    host = "127.0.0.1"
+    config = home / "autoscaler.yaml"
+    config.write_text(FILE.format(address=f"{host}:{port}"))
+    arguments = [
+        RAY, "start", "--head", "--block", f"--port={port}", f"--node-ip-address={host}", "--num-cpus=0",
+        f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}", f"--temp-dir={temporary}",
+        "--include-dashboard=true", "--object-store-memory=100000000", f"--autoscaling-config={config}",
+    ]  # fmt: skip
+    settings = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_enable_autoscaler_v2": "1",
+        "RAY_CLOUD_INSTANCE_ID": "head",
+        "RAY_NODE_TYPE_NAME": "head",
+        "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+        "AUTOSCALER_METRIC_PORT": str(free_port()),
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    log = (home / "log").open("w")
+    process = subprocess.Popen(arguments, env=environment(home, **settings), stdout=log, stderr=subprocess.STDOUT)
+    try:
+        for wanted in (port, dashboard):
+            wait_for(wanted, process)
+        yield Head(f"{host}:{port}", f"http://127.0.0.1:{dashboard}", home, "d" * 64, "")
+    finally:
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        process.wait(timeout=60)
+        for orphan in survivors(family):
+            orphan.kill()
+        log.close()
+
+
+def ask(head: Head, *arguments: str, fails: int = 0) -> Any:
+    """Run a command against the head; return its JSON, or what it says where it is to fail."""
+    more = () if fails else ("--json",)
+    done = apportion(head.home, *arguments, *more, RAY_ADDRESS=head.address, RAY_AUTH_MODE="token")
+    assert done.returncode == fails, done.stdout + done.stderr
+    return done.stderr if fails else json.loads(done.stdout)
+
+
+def submit(head: Head, name: str, *options: str) -> Any:
+    return ask(head, "submit", JOB, "--name", name, "--output", str(head.home / "out" / name), *options)
+
+
+def until(head: Head, name: str, state: str, within_s: float = 180.0) -> Any:
+    deadline_s = time.monotonic() + within_s
+    while (found := ask(head, "status", name))["state"] != state:
+        assert time.monotonic() < deadline_s, found
+        assert found["state"] not in ("failed", "stopped"), found
+        time.sleep(0.5)
+    return found
+
+
+def raylets(head: Head) -> list[str]:
+    """Return the types of the head's nodes whose processes live: their environment tells them."""
+    found = []
+    for one in psutil.process_iter(["name"]):
+        if one.info["name"] == "raylet":
+            try:
+                told = one.environ()
+            except psutil.Error:
+                continue
+            if told.get("HOME") == str(head.home):
+                found.append(told["RAY_NODE_TYPE_NAME"])
+    return sorted(found)
+
+
+def until_nodes(head: Head, wanted: list[str], within_s: float = 120.0) -> None:
+    deadline_s = time.monotonic() + within_s
+    while (found := raylets(head)) != wanted:
+        assert time.monotonic() < deadline_s, found
+        time.sleep(0.5)
+
+
+def test_nodes_come_for_a_gang_and_go_after_it(autoscaled: Head) -> None:
+    assert raylets(autoscaled) == ["head"]
+    submit(autoscaled, "gang", "--workers", "2")
+    found = until(autoscaled, "gang", "finished")
+    assert found["result"]["model_sha256"]
+    until_nodes(autoscaled, ["head"])
