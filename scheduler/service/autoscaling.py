@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,9 @@ class Autoscaling:
             ours = started_by_it(nodes) - leaving_nodes()
             wanted = tuple(one for one in wanted if not one.node or one.node in ours)
         if wanted != self._asked:
-            request_resources(None, *request(wanted))
+            # Ray's autoscaler takes a type that does not state its memory to have none
+            stated = growth is None or all(math.isfinite(one.resources.memory) for one in growth.types)
+            request_resources(None, *request(wanted, stated))
             self._asked = wanted
         self._seen = seen
 
@@ -100,19 +104,24 @@ def of_cluster() -> Autoscaling | NoAutoscaling:
 
 
 def read_growth(config: Path) -> Growth:
-    """Return what an autoscaler's file allows it to add, with Ray's own defaults for what it leaves out."""
+    """Return what an autoscaler's file allows it to add, with Ray's own defaults for what it leaves out.
+
+    A node whose type does not state its memory is taken to have enough.
+    """
     found = FileConfigReader(str(config), skip_content_hash=True).get_cached_autoscaling_config()
+    head, most = found.get_head_node_type(), found.get_max_num_nodes()
     types = [
-        NodeType(name, _bundle(one.resources), one.max_worker_nodes, dict(one.labels))
+        NodeType(name, _amounts(one.resources), one.max_worker_nodes, dict(one.labels))
         for name, one in found.get_node_type_configs().items()
+        if one.max_worker_nodes > (name == head)
     ]
-    most = found.get_max_num_nodes()
-    return Growth(tuple(types), sum(one.most for one in types) if most is None else most)
+    return Growth(tuple(types), sum(one.most for one in types) + 1 if most is None else most)
 
 
-def request(wanted: Sequence[Wanted]) -> tuple[list[dict[str, float]], list[dict[str, str]]]:
+def request(wanted: Sequence[Wanted], has_memory: bool) -> tuple[list[dict[str, float]], list[dict[str, str]]]:
     """Return the bundles as Ray takes them, and the label selector of each."""
-    listed = [(ray_resources(one.bundle), _selector(one)) for one in wanted for _ in range(one.number)]
+    given = [one if has_memory else one._replace(bundle=replace(one.bundle, memory=0.0)) for one in wanted]
+    listed = [(ray_resources(one.bundle), _selector(one)) for one in given for _ in range(one.number)]
     return [bundle for bundle, _ in listed], [labels for _, labels in listed]
 
 
@@ -133,8 +142,8 @@ def _is_heard_of(address: str) -> bool:
     )
 
 
-def _bundle(resources: Mapping[str, float]) -> Resources:
-    return Resources(resources.get("CPU", 0.0), resources.get("GPU", 0.0), resources.get("memory", 0.0))
+def _amounts(resources: Mapping[str, float]) -> Resources:
+    return Resources(resources.get("CPU", 0.0), resources.get("GPU", 0.0), resources.get("memory", math.inf))
 
 
 def _selector(one: Wanted) -> dict[str, str]:
