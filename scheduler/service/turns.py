@@ -159,6 +159,7 @@ class Turns:
         self.nodes = self._cluster.observe()
         if self._is_due(now_s):
             self._decide(now_s)
+            self.nodes = self._cluster.observe()  # with what has just been granted
         with self._lock:
             self.watching.start(now_s)
         self._ask_for_nodes(self._ledger, self.nodes)

@@ -13,13 +13,18 @@ import psutil
 import pytest
 from process_cases import JOB, RAY, Head, apportion, environment, free_port, survivors, wait_for
 
+from scheduler.service.autoscaling import NoAutoscaling, of_cluster
+from scheduler.session import Session
+
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
+
+IDLE_S = 3.0
 
 # Ray has no defaults for a provider of one's own: all of this must be there
 FILE = """
 cluster_name: local
 max_workers: 3
-idle_timeout_minutes: 0.05
+idle_timeout_minutes: {idle}
 provider: {{type: external, module: local_nodes.LocalNodes, address: "{address}", disable_node_updaters: true}}
 auth: {{}}
 docker: {{}}
@@ -38,7 +43,7 @@ worker_start_ray_commands: []
 head_node_type: head
 available_node_types:
   head: {{resources: {{CPU: 0}}, node_config: {{}}, max_workers: 0}}
-  plain: {{resources: {{CPU: 1}}, node_config: {{}}, max_workers: 2}}
+  plain: {{resources: {{CPU: 1}}, node_config: {{}}, max_workers: 2, labels: {{size: small}}}}
   big: {{resources: {{CPU: 2}}, node_config: {{}}, max_workers: 1, labels: {{size: big}}}}
 """
 
@@ -52,7 +57,7 @@ def autoscaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     (home / ".ray" / "auth_token").write_text("d" * 64)
     host = "127.0.0.1"
     config = home / "autoscaler.yaml"
-    config.write_text(FILE.format(address=f"{host}:{port}"))
+    config.write_text(FILE.format(address=f"{host}:{port}", idle=IDLE_S / 60))
     arguments = [
         RAY, "start", "--head", "--block", f"--port={port}", f"--node-ip-address={host}", "--num-cpus=0",
         f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}", f"--temp-dir={temporary}",
@@ -124,9 +129,27 @@ def until_nodes(head: Head, wanted: list[str], within_s: float = 120.0) -> None:
         time.sleep(0.5)
 
 
-def test_nodes_come_for_a_gang_and_go_after_it(autoscaled: Head) -> None:
+def test_nodes_come_for_a_gang_stay_with_it_and_go_after_it(autoscaled: Head) -> None:
     until_nodes(autoscaled, ["head"])
-    submit(autoscaled, "gang", "--workers", "2")
-    found = until(autoscaled, "gang", "finished")
-    assert found["result"]["model_sha256"]
+    assert "can never have its workers" in ask(autoscaled, "submit", JOB, "--workers", "5", fails=2)
+    small = ("--set", "workers.labels.size=small", "--workers", "2")
+    submit(autoscaled, "endless", "--set", "training.rounds=1000000", "--set", "training.tolerance=0", *small)
+    until_nodes(autoscaled, ["head", "plain", "plain"])
+    rounds = until(autoscaled, "endless", "running")["rounds"]
+    time.sleep(3 * IDLE_S)
+    found = ask(autoscaled, "status", "endless")
+    assert found["rounds"] > rounds
+    assert len({lease["node"] for lease in found["leases"]}) == 2
+    assert raylets(autoscaled) == ["head", "plain", "plain"]
+    ask(autoscaled, "stop", "endless")
     until_nodes(autoscaled, ["head"])
+
+
+def test_a_job_gets_the_type_of_node_that_it_needs(autoscaled: Head) -> None:
+    submit(autoscaled, "wide", "--set", "workers.bundle.cpu=2", "--workers", "1")
+    until_nodes(autoscaled, ["big", "head"])
+    assert until(autoscaled, "wide", "finished")["result"]["model_sha256"]
+
+
+def test_a_cluster_that_nobody_adds_to_is_not_asked(session: Session) -> None:
+    assert isinstance(of_cluster(), NoAutoscaling)

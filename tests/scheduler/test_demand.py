@@ -158,9 +158,10 @@ def test_what_is_wanted_are_whole_gangs_for_which_there_is_room(
         )
 
 
-def test_the_turns_tell_what_they_hold_at_the_end_of_each() -> None:
-    service, asked = Service(), []
-    turns = Turns(
+def test_the_turns_tell_what_is_held_at_the_end_of_each() -> None:
+    service = Service()
+    asked: list[tuple[Wanted, ...]] = []
+    service.turns = Turns(
         service.registry,
         Desk(0),
         service.journal,
@@ -170,12 +171,20 @@ def test_the_turns_tell_what_they_hold_at_the_end_of_each() -> None:
         lambda _: None,
         lambda ledger, nodes: asked.append(bundles(ledger, nodes, Growth())),
     )
-    turns.begin()
-    turns.turn()
-    assert asked == [()]
-    service.submit("gang", 2, 2)  # another service's turns have placed it: these find its room taken
-    turns.turn()
-    assert [one.bundle.cpu for one in asked[1] if one.node] == [1.0, 1.0]
+    service.turns.begin()
+    service.turn()
+    service.submit("gang", 2, 2)  # placed in the same turn: nobody must take its nodes to be idle in between
+    service.submit("waits", 2, 2, cpu=4.0)
+    service.end("gang")
+    service.end("waits")
+    used = Wanted(ONE, 1, node="ant00000ffff"), Wanted(ONE, 1, node="bee00000ffff")
+    assert [tuple(one._replace(bundle=Resources(one.bundle.cpu)) for one in told) for told in asked] == [
+        (),
+        used,
+        used,
+        tuple(one._replace(bundle=Resources(4.0)) for one in used),
+        (),
+    ]
 
 
 def test_a_job_that_only_an_autoscalers_nodes_could_hold_is_taken_in() -> None:
