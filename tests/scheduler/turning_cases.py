@@ -254,7 +254,7 @@ class World:
 
 
 def check_books(world: World) -> None:
-    """What the journal, the cluster, the ledger and the orders say of leases is the same, and nothing is over its capacity."""
+    """Journal, cluster and ledger tell the same of leases, and no node is over its capacity."""
     journal = {one.grant: one.group for one in world.journal.open_leases()}
     assert len(journal) == len(world.journal.open_leases())
     assert journal == world.cluster.held
@@ -272,7 +272,7 @@ def check_books(world: World) -> None:
 
 
 def check_jobs(world: World, excused: frozenset[str] = frozenset()) -> None:
-    """Every job is in one state, here and on the disk; its leases and its drivers are those of its state and its bounds."""
+    """Every job is in one state, here and on the disk; leases, orders and drivers are those of its state and bounds."""
     assert [untold(one) for one in world.journal.jobs()] == [untold(one) for one in world.registry.everyone]
     assert len(set(world.drivers.started)) == len(world.drivers.started)
     for record in world.registry.everyone:
@@ -289,9 +289,8 @@ def check_jobs(world: World, excused: frozenset[str] = frozenset()) -> None:
             assert {one.grant for one in orders.leases} == set(world.ledger.leases(record.id))
         else:
             assert orders.leases == ()
-        assert (record.id in world.ledger) == (
-            record.state.wants_workers or (record.state is State.STOPPING and held > 0)
-        )
+        is_stopping = record.state is State.STOPPING and held > 0
+        assert (record.id in world.ledger) == (record.state.wants_workers or is_stopping)
 
 
 def untold(record: JobRecord) -> dict[str, Any]:
