@@ -47,7 +47,7 @@ class ServiceMachine(RuleBasedStateMachine):
                 pass
             world.turn(num_turns)
         except Killed:
-            world.begin()
+            self._begin_again()
         world.fuse.left = None
         world.turn(num_turns)
         while any(one.state.has_ended and one.id in world.ledger for one in world.registry.everyone):
@@ -64,6 +64,7 @@ class ServiceMachine(RuleBasedStateMachine):
         gpu=st.sampled_from((0.0, 0.0, 0.5, 1.0)),
         tenant=st.sampled_from(("default", "red")),
         after=st.one_of(st.none(), st.none(), WHICH),
+        refusals=st.sampled_from((0, 0, 1, 6, 20)),
     )
     def submit(
         self,
@@ -75,10 +76,15 @@ class ServiceMachine(RuleBasedStateMachine):
         gpu: float,
         tenant: str,
         after: int | None,
+        refusals: int,
     ) -> None:
         before = () if after is None else (self._one(after),)
         submission = self.world.submission(name, least, least + more, cpu, gpu, tenant=tenant, after=before)
+        self.world.cluster.refusals = refusals  # plans that take leases back, and cannot be carried out
         self._let(fuse, lambda: self.world.hand_in(submission))
+        check_books(self.world)
+        self.world.cluster.refusals = 0
+        self.world.turn(3)
 
     @rule(fuse=FUSES, which=WHICH, act=st.sampled_from(("pause", "stop")))
     def control(self, fuse: int | None, which: int, act: str) -> None:
@@ -130,17 +136,21 @@ class ServiceMachine(RuleBasedStateMachine):
         self._let(fuse, num_turns=1)
         cluster.bad = set()
 
-    @rule(fuse=FUSES, num=st.integers(1, 6))
-    def plans_are_stale(self, fuse: int | None, num: int) -> None:
-        self.world.cluster.refusals = num
-        self.world.turns.touch()
-        self._let(fuse, num_turns=3)
-        self.world.cluster.refusals = 0
-
-    @rule()
-    def service_is_killed(self) -> None:
-        self.world.begin()
+    @rule(node=st.sampled_from((None, "ant00000ffff", "bee00000ffff")))
+    def service_is_killed(self, node: str | None) -> None:
+        """Without it nobody notices what is lost."""
+        if node is not None:
+            self.excused |= {one.id for one in self.world.registry.live}
+            self.world.cluster.lose(node)
+        self._begin_again()
         self._let(None)
+
+    def _begin_again(self) -> None:
+        world = self.world
+        world.begin()
+        check_books(world)
+        for record in world.registry.live:
+            assert world.num_held(record.id) or record.state not in (State.STARTING, State.RUNNING)
 
     @invariant()
     def everything_agrees(self) -> None:
@@ -156,4 +166,4 @@ def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestServiceMachine(ServiceMachine.TestCase):
     """Runs the machine."""
 
-    settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+    settings = settings(max_examples=40, stateful_step_count=15, deadline=None)
