@@ -186,9 +186,7 @@ class World:
             self.cluster.rest = rest
             return self.cluster
 
-        self.turns = Turns(
-            self.registry, self.desk, self.journal, cluster, self.drivers, RLock(), lambda job: None
-        )
+        self.turns = Turns(self.registry, self.desk, self.journal, cluster, self.drivers, RLock(), lambda job: None)
         self.turns.begin()
 
     def listen(self, job: str) -> None:
@@ -291,7 +289,9 @@ def check_jobs(world: World, excused: frozenset[str] = frozenset()) -> None:
             assert {one.grant for one in orders.leases} == set(world.ledger.leases(record.id))
         else:
             assert orders.leases == ()
-        assert (record.id in world.ledger) == (record.state.wants_workers or (record.state is State.STOPPING and held > 0))
+        assert (record.id in world.ledger) == (
+            record.state.wants_workers or (record.state is State.STOPPING and held > 0)
+        )
 
 
 def untold(record: JobRecord) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class ServiceMachine(RuleBasedStateMachine):
             world.begin()
         world.fuse.left = None
         world.turn(num_turns)
+        while any(one.state.has_ended and one.id in world.ledger for one in world.registry.everyone):
+            world.turn(1)  # who has ended in the last turn gives back in the next one
         held = {one.id for one in world.registry.everyone if world.num_held(one.id) >= one.submission.gang[0]}
         self.excused -= held
 
