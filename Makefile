@@ -99,6 +99,10 @@ bench-worlds: setup  ## Simulate 10,000 small random worlds with faults, and che
 bench-chaos: setup  ## Kill workers, servers, nodes and drivers of real runs 200 times, 30 minutes (OPTIONS="--kills 20")
 	@$(BIN)/python -m benchmarks.chaos $(OPTIONS)
 
+.PHONY: bench-service
+bench-service: setup  ## Submit 1,000 jobs in a burst, resize a job 50 times, and run twenty jobs of three tenants
+	@$(BIN)/python -m benchmarks.service $(OPTIONS)
+
 .PHONY: bench-soak
 bench-soak: setup  ## Compute 20,000 rounds with a death every 500, and look for what grows or is left behind
 	@$(BIN)/python -m benchmarks.soak $(OPTIONS)

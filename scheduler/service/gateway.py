@@ -46,7 +46,8 @@ class Gateway:
 
     def __init__(self, url: str, folder: Path | None = None) -> None:
         self.url, self._folder = url, folder
-        logging.getLogger("ray").setLevel(logging.ERROR)  # it would tell of every upload
+        for name in ("ray", "ray.dashboard.modules.dashboard_sdk"):  # they would tell of every upload
+            logging.getLogger(name).setLevel(logging.ERROR)
         try:
             self._jobs = JobSubmissionClient(url)
         except Exception as error:  # noqa: BLE001  (Ray raises whatever its HTTP client does)

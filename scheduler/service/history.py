@@ -22,19 +22,25 @@ DECISION = "decision"
 """The kind of an entry that tells what a decision gave or took; all other kinds are those of events."""
 
 MOVES = """
-SELECT number, at_s, version, policy, took_s, applied_s, job, json_group_array(json_array(num, node)) AS moves
-FROM (
-    SELECT decision.*, json_extract(one.value, '$[0]') AS job, json_extract(one.value, '$[2]') AS node,
-        sum(sign) AS num
-    FROM (
-        SELECT *, 1 AS sign, grants AS leases FROM decisions UNION ALL SELECT *, -1, revokes FROM decisions
-    ) AS decision, json_each(decision.leases) AS one
-    GROUP BY number, job, node, sign
+WITH moving AS (
+    SELECT number, at_s, version, policy, took_s, applied_s, grants, revokes FROM decisions
+    WHERE (grants <> '[]' OR revokes <> '[]') AND (?1 IS NULL OR instr(grants || revokes, json_quote(?1)))
+    ORDER BY number DESC LIMIT iif(?2 IS NULL, ?3, -1)
+), moves AS (
+    SELECT moving.*, 1 AS sign, value AS lease FROM moving, json_each(grants)
+    UNION ALL SELECT moving.*, -1, value FROM moving, json_each(revokes)
+), sums AS (
+    SELECT *, json_extract(lease, '$[0]') AS job, json_extract(lease, '$[2]') AS node, sum(sign) AS num
+    FROM moves GROUP BY number, job, node, sign
 )
-WHERE (?1 IS NULL OR job = ?1) AND (?2 IS NULL OR job IN (SELECT id FROM jobs WHERE tenant = ?2))
+SELECT number, at_s, version, policy, took_s, applied_s, job, json_group_array(json_array(num, node)) AS moves
+FROM sums WHERE (?1 IS NULL OR job = ?1) AND (?2 IS NULL OR job IN (SELECT id FROM jobs WHERE tenant = ?2))
 GROUP BY number, job ORDER BY number DESC, job DESC LIMIT ?3
 """
-"""What each of the last decisions gave or took of each job: values are job, tenant (None for all) and how many."""
+"""What each of the last decisions gave or took of each job: values are job, tenant (None for all) and how many.
+
+The service waits meanwhile: as few decisions as can be are taken apart.
+"""
 
 EVENTS = """
 SELECT at_s, kind, job, user, details FROM events
@@ -47,10 +53,12 @@ ORDER BY number DESC LIMIT ?4
 REFUSALS = """
 WITH heard AS (
     SELECT number, at_s, version, policy, took_s, applied_s, json_extract(one.value, '$[1]') AS reason
-    FROM decisions, json_each(unplaced) AS one WHERE json_extract(one.value, '$[0]') = ?1
+    FROM decisions, json_each(unplaced) AS one
+    WHERE instr(unplaced, json_quote(?1)) AND json_extract(one.value, '$[0]') = ?1
     UNION ALL
     SELECT number, at_s, version, policy, took_s, applied_s, NULL
-    FROM decisions, json_each(grants) AS one WHERE json_extract(one.value, '$[0]') = ?1 GROUP BY number
+    FROM decisions, json_each(grants) AS one
+    WHERE instr(grants, json_quote(?1)) AND json_extract(one.value, '$[0]') = ?1 GROUP BY number
 )
 SELECT * FROM (SELECT *, lag(reason) OVER (ORDER BY number) AS before FROM heard)
 WHERE reason IS NOT NULL AND reason IS NOT before ORDER BY number

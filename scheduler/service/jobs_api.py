@@ -47,6 +47,7 @@ class JobsApi:
         self._lock = Lock()
         self._ended: dict[str, str] = {}
         self._asked: set[str] = set()
+        self._starting: set[str] = set()  # Ray does not know these yet
 
     def _jobs(self) -> JobSubmissionClient:
         with self._lock:
@@ -56,6 +57,7 @@ class JobsApi:
 
     def start(self, record: JobRecord) -> None:
         """Start the driver of a job's present attempt."""
+        self._starting.add(record.driver)
         self._pool.submit(self._start, record)
 
     def _start(self, record: JobRecord) -> None:
@@ -76,6 +78,8 @@ class JobsApi:
             )
         except Exception as error:  # noqa: BLE001  (whatever it is, this attempt is over)
             self._ended[record.driver] = f"Ray's Jobs API did not start its driver: {error}"
+        finally:
+            self._starting.discard(record.driver)
 
     def _submit(self, **request: Any) -> None:
         """Hand a driver in; a head that has just been started has nobody yet who takes it."""
@@ -113,7 +117,7 @@ class JobsApi:
     def ended(self, suspects: Sequence[str]) -> Mapping[str, str]:
         """Return the drivers that are known to have ended, and what is told of it; ``suspects`` are looked after."""
         for driver in suspects:
-            if driver not in self._asked and driver not in self._ended:
+            if driver not in self._asked | self._starting and driver not in self._ended:
                 self._asked.add(driver)
                 self._pool.submit(self._look, driver)
         return self._ended
@@ -126,8 +130,8 @@ class JobsApi:
                 return
             info = self._jobs().get_job_info(driver)
             if info.status in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.SUCCEEDED):
-                told = info.message or f"its driver's process has {info.status.value.lower()}"
-                self._ended[driver] = told.splitlines()[0][:500]
+                last = [line for line in (info.message or "").splitlines() if line.strip()][-1:]  # of its log
+                self._ended[driver] = ": ".join([f"its driver's process has {info.status.value.lower()}", *last])[:500]
         except RuntimeError as error:
             if "does not exist" in str(error):
                 self._ended[driver] = "its driver is not known to Ray any more"

@@ -180,7 +180,13 @@ class Journal:
         self._db.execute(f"INSERT INTO decisions ({', '.join(columns)}) VALUES ({marks})", values)  # noqa: S608  (our own names)
 
     def rows(self, query: str, values: Iterable[Any] = ()) -> list[dict[str, Any]]:
-        """Return what a query finds, by the names of its columns."""
-        found = self._db.execute(query, tuple(values))
-        names = [column[0] for column in found.description]
-        return [dict(zip(names, row, strict=True)) for row in found]
+        """Return what a query finds, by the names of its columns; raises ``UserError`` for one that is no question."""
+        self._db.execute("PRAGMA query_only = ON")
+        try:
+            found = self._db.execute(query, tuple(values))
+            names = [column[0] for column in found.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in found]
+        except sqlite3.Error as error:
+            raise UserError(f"the journal does not answer this: {error}") from None
+        finally:
+            self._db.execute("PRAGMA query_only = OFF")

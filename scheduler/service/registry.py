@@ -141,7 +141,7 @@ class Registry:
         record = self._admitted(record, self._at_work(), now_s)
         self._storing.save(record)
         self._enter(record)
-        self._storing.note(now_s, "submitted", record.id, submission.user)
+        self._storing.note(now_s, "submitted", record.id, submission.user, reason=record.reason)
         return record
 
     def _among_known(self, submission: Submission) -> Submission:
@@ -300,7 +300,7 @@ class Registry:
             raise UserError(str(error)) from None
         self._storing.save_tenant(record)
         self.tenants[tenant.name] = record
-        self._storing.note(now_s, "tenant", details=record.as_json())
+        self._storing.note(now_s, "tenant", **record.as_json())
 
     def set_policy(self, spec: str | dict[str, Any], now_s: float) -> None:
         """Let the cluster have another policy; it has been resolved before."""

@@ -279,10 +279,12 @@ class Turns:
                 self._settle(self._asked_to_leave)
             return
         took_s, self.trouble = time.perf_counter() - began_s - self._cluster.applied_s, ""
+        log, self._log = self._log, DecisionLog()  # if this is not written, the next one tells everything anew
         with self._lock, self._journal.together():
-            self._write_down(plan, took_s)
+            self._write_down(plan, took_s, log)
             self._settle(self._asked_to_leave.union(lease.job for lease in (*plan.revokes, *plan.grants)))
             self.refusals = {one.what: one for one in plan.unplaced}
+        self._log = log
         self._keep_bounds()
 
     def _settle(self, jobs: Set[str]) -> None:
@@ -296,12 +298,12 @@ class Turns:
     def _held(self, job: str) -> list[Lease]:
         return [self._leases[lease] for lease in self._ledger.leases(job)]
 
-    def _write_down(self, plan: ClusterPlan, took_s: float) -> None:
+    def _write_down(self, plan: ClusterPlan, took_s: float, log: DecisionLog) -> None:
         """Let the journal have the decision, and the leases that came and went with it."""
         snapshot, now_s = self._cluster.snapshot, self._cluster.now_s()
         if snapshot is None:
             raise AssertionError("a plan was carried out on one")
-        since = self._log.since(snapshot)
+        since = log.since(snapshot)
         self._journal.add_decision(
             at_s=snapshot.now_s,
             version=plan.version,
@@ -312,7 +314,7 @@ class Turns:
             took_s=took_s,
             applied_s=self._cluster.applied_s,
             since=since,
-            **self._log.enter(plan),
+            **log.enter(plan),
         )
         for lease in plan.revokes:
             self._end_lease(lease)

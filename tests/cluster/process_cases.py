@@ -27,7 +27,8 @@ RAY = str(Path(sys.executable).with_name("ray"))
 def environment(home: Path, **extra: str) -> dict[str, str]:
     dropped = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return {**kept, "HOME": str(home), "PYTHONUNBUFFERED": "1", **extra}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # as where an environment is activated
+    return {**kept, "HOME": str(home), "PATH": path, "PYTHONUNBUFFERED": "1", **extra}
 
 
 def command(*arguments: str) -> list[str]:

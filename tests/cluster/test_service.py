@@ -173,7 +173,7 @@ def test_bad_input_is_refused_in_words(head: Head) -> None:
         ("submit", JOB, "--after", "nobody"): "unknown job 'nobody'",
         ("submit", JOB, "--min-workers", "3", "--max-workers", "2"): "min_workers is 3, but max_workers is 2",
         ("status", "thre"): "Did you mean 'there'",
-        ("policy", "set", "drff+fgd"): "Did you mean 'drf'",
+        ("policy", "set", "drff+fgd"): "did you mean 'drf'",
         ("policy", "set", "mine:Policy"): "one of those that are built in",
         ("tenant", "set", "blue", "--weight", "0"): "weight must be greater than 0",
         ("tenant", "set", "blue", "--quota", "cpus=1"): "Did you mean 'cpu'",
