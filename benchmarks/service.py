@@ -29,6 +29,7 @@ import numpy as np
 import psutil
 from rich.console import Console
 
+from benchmarks.chaos.raylets import with_tokens
 from benchmarks.machine import facts
 from policies.feasibility import Room, slots
 from scheduler.job import Job
@@ -252,6 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--policy", default="fair-share+spread+adaptive-pull")
     parser.add_argument("--json", type=Path)
     options, console, results = parser.parse_args(arguments), Console(), {}
+    with_tokens()
     for part in options.parts or PARTS:
         with tempfile.TemporaryDirectory(prefix="apportion-bench-") as folder, connect("local", cpus=CPUS):
             results[part] = PARTS[part](Path(folder), options)

@@ -16,7 +16,7 @@ from policies.order.tenancy import Quotas, tenants_of
 from scheduler.ledger import Ledger
 
 MOST_BUNDLES = 10_000
-"""How many bundles are asked for at most; the autoscaler's own arithmetic takes minutes with more."""
+"""How many bundles are asked for at most: the autoscaler places each of them, on every node that there is."""
 
 NODE_TYPE = "ray.io/node-group"
 """The label by which a node says of which of the autoscaler's types it is."""

@@ -130,8 +130,8 @@ class JobsApi:
                 return
             info = self._jobs().get_job_info(driver)
             if info.status in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.SUCCEEDED):
-                told = info.message or f"its driver's process has {info.status.value.lower()}"
-                self._ended[driver] = told.splitlines()[0][:500]
+                last = [line for line in (info.message or "").splitlines() if line.strip()][-1:]  # of its log
+                self._ended[driver] = ": ".join([f"its driver's process has {info.status.value.lower()}", *last])[:500]
         except RuntimeError as error:
             if "does not exist" in str(error):
                 self._ended[driver] = "its driver is not known to Ray any more"

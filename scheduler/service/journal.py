@@ -15,7 +15,8 @@ from scheduler.service.records import JobRecord, Lease, TenantRecord
 
 VERSION = 1
 
-TABLES = """
+TABLES = f"""
+BEGIN;
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, tenant TEXT NOT NULL, state TEXT NOT NULL,
@@ -40,6 +41,8 @@ CREATE TABLE IF NOT EXISTS events (
     details TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_of_job ON events (job);
+PRAGMA user_version = {VERSION};
+COMMIT;
 """
 
 
@@ -59,15 +62,17 @@ class Journal:
 
     def __init__(self, path: Path | str) -> None:
         self.path = path
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             if version not in (0, VERSION):
                 raise UserError(f"{path}: a journal of version {version}, this program writes {VERSION}: move it away")
+            if tables and not version:
+                raise UserError(f"{path}: not a journal of the scheduler service, but another database: move it away")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(TABLES)
-            self._db.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.DatabaseError as error:
             raise UserError(f"{path}: not a journal of the scheduler service: {error}") from None
 
@@ -81,10 +86,11 @@ class Journal:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk may have rolled it back already
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def save(self, record: JobRecord) -> None:
         """Keep a job's record in place of the one before."""

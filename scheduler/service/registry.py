@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
+
+from pydantic import ValidationError
 
 from policies.feasibility import TOLERANCE, shortfalls, slots
 from policies.interface import RESOURCES, JobView, NodeTable, PolicyError, Shortfall, Tenant, Unplaced
 from policies.order.tenancy import lineage
 from scheduler.errors import UserError, unknown
+from scheduler.section import first_mistake
 from scheduler.service.records import Heard, JobRecord, State, TenantRecord
-from scheduler.service.submission import EVERYONE, Submission
+from scheduler.service.submission import EVERYONE, Submission, Wishes
 
 DEFAULT_POLICY = "fair-share+fgd+adaptive-pull"
 MOST_ATTEMPTS = 5
@@ -114,8 +118,9 @@ class Registry:
             If there is none.
         """
         if name in self._records:
-            named = [one for one in self._records.values() if one.submission.name == name]
-            return named[-1] if named else self._records[name]
+            if self._records[name].submission.name != name:
+                return self._records[name]  # a numbered id: some other job may have it as its name
+            return [one for one in self._records.values() if one.submission.name == name][-1]
         if not self._records:
             raise UserError(f"unknown job '{name}': none has been submitted yet ('apportion submit JOB')")
         raise UserError(unknown("job", name, self._records))
@@ -130,23 +135,24 @@ class Registry:
         """
         if submission.token in self._ids_by_token:
             return self._records[self._ids_by_token[submission.token]]
-        self._refuse_strangers(submission)
+        submission = self._among_known(submission)
         record = JobRecord(self._new_id(submission.name), submission, State.HELD, now_s)
         self._refuse_hopeless(record.view, nodes)
-        record = self._admitted(record)
+        record = self._admitted(record, self._at_work(), now_s)
         self._storing.save(record)
         self._enter(record)
         self._storing.note(now_s, "submitted", record.id, submission.user, reason=record.reason)
         return record
 
-    def _refuse_strangers(self, submission: Submission) -> None:
+    def _among_known(self, submission: Submission) -> Submission:
+        """Return a submission whose predecessors are ids, since names pass on; refuse it if it names a stranger."""
         tenant = submission.wishes.tenant
         if tenant not in self.tenants:
             raise UserError(
                 f"{unknown('tenant', tenant, self.tenants)} A new one is declared by 'apportion tenant set {tenant}'"
             )
-        for other in submission.wishes.after:
-            self.find(other)
+        after = tuple(self.find(other).id for other in submission.wishes.after)
+        return submission.model_copy(update={"wishes": submission.wishes.model_copy(update={"after": after})})
 
     def _new_id(self, name: str) -> str:
         same = [one for one in self._records.values() if one.submission.name == name]
@@ -187,26 +193,29 @@ class Registry:
 
     def admit(self, now_s: float) -> None:
         """Let those wait for workers who are held no longer, and fail those whose predecessors have failed."""
+        at_work = self._at_work()
         for record in self.live:
             if record.state is State.HELD:
-                after = self._admitted(record)
+                after = self._admitted(record, at_work, now_s)
                 if after.state is not record.state or after.reason != record.reason:
-                    ended_s = now_s if after.state.has_ended else math.nan
-                    self.change(after, ended_s=ended_s)
+                    self.change(after)
                     self._storing.note(now_s, after.state.value, record.id, reason=after.reason)
+                    at_work[record.tenant] += after.state is State.QUEUED
 
-    def _admitted(self, record: JobRecord) -> JobRecord:
-        """Return the record as it is to be now: held, or waiting."""
-        before = [self.find(name) for name in record.submission.wishes.after]
+    def _at_work(self) -> Counter[str]:
+        """Count the jobs of each tenant that are held back no longer."""
+        return Counter(one.tenant for one in self.live if one.state is not State.HELD)
+
+    def _admitted(self, record: JobRecord, at_work: Mapping[str, int], now_s: float) -> JobRecord:
+        """Return the record as it is to be now: held, waiting, or failed with its predecessor."""
+        before = [self._records[name] for name in record.submission.wishes.after]
         if lost := [one for one in before if one.state in (State.FAILED, State.STOPPED)]:
-            return replace(
-                record, state=State.FAILED, reason=f"it was to come after {lost[0].id}, which has {lost[0].state.value}"
-            )
+            reason = f"it was to come after {lost[0].id}, which has {lost[0].state.value}"
+            return replace(record, state=State.FAILED, reason=reason, ended_s=now_s)
         if open_ones := [one.id for one in before if one.state is not State.FINISHED]:
             return replace(record, state=State.HELD, reason=f"comes after {', '.join(open_ones)}")
         limit = self.tenants[record.tenant].most_jobs
-        at_work = [one for one in self.live if one.tenant == record.tenant and one.state is not State.HELD]
-        if limit is not None and len(at_work) >= limit:
+        if limit is not None and at_work[record.tenant] >= limit:
             return replace(record, state=State.HELD, reason=f"tenant {record.tenant} may have {limit} jobs at a time")
         return replace(record, state=State.QUEUED, reason="")
 
@@ -232,7 +241,7 @@ class Registry:
         ended = {"ended_s": now_s, "reason": f"stopped by {user or 'its user'}"} if state.has_ended else {}
         changed = self.change(record, **{"state": state, "reason": "", **ended})
         if act == "resume":
-            changed = self.change(self._admitted(changed))
+            changed = self.change(self._admitted(changed, self._at_work(), now_s))
         return changed
 
     def _own(self, name: str, act: str, user: str, force: bool) -> JobRecord:
@@ -259,10 +268,11 @@ class Registry:
         record = self._own(name, "resize", user, force)
         wishes = record.submission.wishes.model_dump()
         given = {"min_workers": least, "max_workers": most}
+        wishes |= {name: bound for name, bound in given.items() if bound is not None}
         try:
-            wished = type(record.submission.wishes).model_validate(wishes | {k: v for k, v in given.items() if v})
-        except ValueError as error:
-            raise UserError(f"job {record.id}: {error}") from None
+            wished = Wishes.model_validate(wishes)
+        except ValidationError as error:
+            raise UserError(f"job {record.id}: {first_mistake(error)}") from None
         submission = record.submission.model_copy(update={"wishes": wished})
         try:
             self._refuse_hopeless(submission.view(record.id, record.submitted_s), nodes)

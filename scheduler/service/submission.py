@@ -6,12 +6,12 @@ import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from policies.interface import JobView, PolicyError, frozen
 from scheduler.errors import UserError, shown
 from scheduler.job import Job, WorkersSpec
-from scheduler.section import first_mistake
+from scheduler.section import first_mistake, plain
 
 API = 1
 """The version of what clients and service tell each other."""
@@ -96,6 +96,16 @@ class Submission(BaseModel):
     is_driven: bool = False
     driven_by: Annotated[str, Field(pattern=r"^[0-9a-f]*$")] = ""
 
+    @field_validator("job")
+    @classmethod
+    def _can_be_kept(cls, job: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what the journal cannot hold, and what tells no number of workers; the driver reads the rest."""
+        if type(shards := job.get("shards", 1)) is not int or shards < 1:
+            raise ValueError("shards must be a whole number of at least 1")
+        WorkersSpec.model_validate(job.get("workers", {}))
+        found: dict[str, Any] = plain(job)
+        return found
+
     @staticmethod
     def of(job: Job, user: str, wishes: Wishes, **more: Any) -> Submission:
         """Return that of a job; ``more`` are further fields."""
@@ -112,7 +122,7 @@ class Submission(BaseModel):
         wished_least, wished_most = self.wishes.min_workers, self.wishes.max_workers
         least = least if wished_least is None else wished_least
         most = max(least, most) if wished_most is None else wished_most
-        return min(least, most), max(min(most, int(self.job.get("shards", most))), min(least, most))
+        return min(least, most), max(min(most, self.job.get("shards", most)), min(least, most))
 
     @property
     def _workers(self) -> WorkersSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from threading import RLock
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from policies.interface import (
     JobView,
     NodeTable,
     Policy,
+    PolicyError,
     Resources,
     Unplaced,
 )
@@ -103,6 +104,7 @@ class Turns:
         self._cluster = cluster(self._let_leave)
         self._ledger = Ledger()
         self._leases: dict[Grant, Lease] = {}
+        self._asked_to_leave: set[str] = set()
         self.watching = Watching(registry, desk, drivers, journal)
         self._log = DecisionLog()
         self._dirty = True
@@ -139,6 +141,7 @@ class Turns:
                     self._ledger.record(ClusterPlan(self._ledger.version, tuple(one.grant for one in mine)))
                 command = Command.STOP if record.state is State.STOPPING else Command.WORK
                 self._desk.tell(record.id, mine, command)
+                self.watching.note_leases(record, len(mine), now_s)
             self.watching.begin(now_s)
 
     def touch(self) -> None:
@@ -186,8 +189,8 @@ class Turns:
 
     def _stays(self, job: str) -> bool:
         """Say whether a job may keep what it holds; one that is to stop does until its driver has stopped."""
-        record = self._registry[job]
-        return record.state.wants_workers or record.state is State.STOPPING
+        state = self._registry[job].state
+        return state.wants_workers or (state is State.STOPPING and bool(self._ledger.leases(job)))
 
     def _take_back(self, job: str) -> None:
         """Let a job that pauses or has ended give back what it holds."""
@@ -206,6 +209,7 @@ class Turns:
     def _let_leave(self, leases: Sequence[Grant]) -> None:
         """Tell drivers that these leases are to go, and wait until their actors have left, for a while."""
         jobs = {lease.job for lease in leases}
+        self._asked_to_leave |= jobs
         with self._lock:
             for job in jobs:
                 orders = self._desk.orders(job)
@@ -250,15 +254,19 @@ class Turns:
             return False
         changed = before is None or before[0] != nodes.ids or bool((before[1] != nodes.free).any())
         with self._lock:
-            if self._registry.policy != self._spec:
-                self._take_policy()
+            if self._registry.policy != self._spec and not self._take_policy():
+                return False
         return self._dirty or changed or (self._policy.needs_running and now_s >= self._due_s)
 
-    def _take_policy(self) -> None:
-        self._spec = self._registry.policy
-        self._policy = resolve(self._spec)
-        self._memo = memo_for(self._policy)
-        self._dirty = True
+    def _take_policy(self) -> bool:
+        """Say whether there is such a policy: the journal may be of a program that had another choice."""
+        try:
+            self._policy = resolve(self._registry.policy)
+        except PolicyError as error:
+            self.trouble = str(error)
+            return False
+        self._spec, self._memo, self._dirty = self._registry.policy, memo_for(self._policy), True
+        return True
 
     def _decide(self, now_s: float) -> None:
         """Let the loop take a step, and let everybody know whom it has changed."""
@@ -268,23 +276,30 @@ class Turns:
                 if (after := self.watching.progress(view, self._held(view.id), now_s)) is not view:
                     self._ledger.note(after)
         began_s = time.perf_counter()
+        self._asked_to_leave.clear()
         try:
             plan = step(self._cluster, self._policy, self._ledger, seed=0, memo=self._memo)
-        except StalePlanError as error:
-            self._dirty, self.trouble = True, str(error)
-            return
-        except UserError as error:
-            self.trouble = str(error)
+        except (StalePlanError, UserError) as error:
+            self._dirty, self.trouble = isinstance(error, StalePlanError), str(error)
+            with self._lock, self._journal.together():
+                self._settle(self._asked_to_leave)
             return
         took_s, self.trouble = time.perf_counter() - began_s - self._cluster.applied_s, ""
         log, self._log = self._log, DecisionLog()  # if this is not written, the next one tells everything anew
         with self._lock, self._journal.together():
             self._write_down(plan, took_s, log)
-            for job in dict.fromkeys(lease.job for lease in (*plan.revokes, *plan.grants)):
-                self._note_leases(job)
+            self._settle(self._asked_to_leave.union(lease.job for lease in (*plan.revokes, *plan.grants)))
             self.refusals = {one.what: one for one in plan.unplaced}
         self._log = log
         self._keep_bounds()
+
+    def _settle(self, jobs: Set[str]) -> None:
+        """Let everybody know what these jobs hold: plans that could not be carried out took leases back, too."""
+        ledger = self._ledger
+        for lease in [one for one in self._leases if one.job in jobs and one not in ledger.leases(one.job)]:
+            self._end_lease(lease)
+        for job in sorted(jobs):
+            self._note_leases(job)
 
     def _held(self, job: str) -> list[Lease]:
         return [self._leases[lease] for lease in self._ledger.leases(job)]
@@ -313,6 +328,7 @@ class Turns:
 
     def _open_leases(self, grants: Iterable[Grant], now_s: float) -> None:
         for grant in grants:
+            self._end_lease(grant)  # the same, of a plan before this one that could not be carried out
             lease = self._leases[grant] = Lease(grant, self._cluster.group_of(grant), now_s)
             view = self._ledger.job(grant.job)
             self._journal.open_lease(lease, view.tenant, view.bundle)
@@ -340,7 +356,11 @@ class Turns:
         free = [number for number in range(job.min_workers + len(held)) if number not in taken][:missing]
         alone = Ledger()
         alone.submit(replace(job, min_workers=1, max_workers=missing))
-        plan = checked_plan(self._policy, alone.snapshot(self._cluster.observe(), self._cluster.now_s(), 0))
+        try:
+            plan = checked_plan(self._policy, alone.snapshot(self._cluster.observe(), self._cluster.now_s(), 0))
+        except UserError as error:
+            self.trouble = str(error)
+            return
         grants = tuple(replace(grant, worker=number) for grant, number in zip(plan.grants, free, strict=False))
         if grants:
             self._carry_out(job, ClusterPlan(self._ledger.version, grants))

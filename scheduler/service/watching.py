@@ -72,7 +72,7 @@ class Watching:
         self._registry, self._desk, self._drivers, self._journal = registry, desk, drivers, journal
         self._seen: dict[str, _Seen] = {}
         self._stopping: dict[str, float] = {}
-        self._losses: dict[str, tuple[int, int]] = {}  # rounds done by the last one, and how many without any between
+        self._losses: dict[str, tuple[int, int]] = {}  # most rounds ever done, and how many died since
         self._attained: dict[str, tuple[float, int, float]] = {}  # worker-seconds, workers since when
 
     def begin(self, now_s: float) -> None:
@@ -150,6 +150,8 @@ class Watching:
 
     def look(self, now_s: float) -> None:
         """Take note of drivers that have ended without a word, or are silent; end those that do not stop."""
+        for name in [name for name in self._seen if self._registry[name].state.has_ended]:
+            self._forget(name)  # stopped or failed while it held nothing: nobody has ended it here
         silent = {name: seen.silent_s(now_s) for name, seen in self._seen.items() if seen.silent_s(now_s) > SUSPECT_S}
         ended = self._drivers.ended([self._registry[name].driver for name in silent])
         for record in self._registry.live:
@@ -175,7 +177,7 @@ class Watching:
         self._journal.note(now_s, "driver lost", record.id, why=why)
         rounds, num = self._losses.get(record.id, (0, 0))
         num = num + 1 if record.heard.rounds <= rounds else 1
-        self._losses[record.id] = record.heard.rounds, num
+        self._losses[record.id] = max(rounds, record.heard.rounds), num
         if record.submission.is_driven or num >= MOST_ATTEMPTS:
             self.end(record, State.FAILED, why, now_s)
         elif record.state is State.RUNNING:
@@ -183,8 +185,11 @@ class Watching:
 
     def end(self, record: JobRecord, state: State, reason: str, now_s: float, **more: object) -> None:
         """Close a job's record."""
-        for known in (self._seen, self._stopping, self._attained, self._losses):
-            known.pop(record.id, None)
-        self._desk.drop(record.id)
+        self._forget(record.id)
         self._registry.change(record, state=state, ended_s=now_s, reason=reason, **more)
         self._journal.note(now_s, state.value, record.id, reason=reason)
+
+    def _forget(self, job: str) -> None:
+        for known in (self._seen, self._stopping, self._attained, self._losses):
+            known.pop(job, None)
+        self._desk.drop(job)
