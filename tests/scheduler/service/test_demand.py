@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import RLock
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -291,3 +292,28 @@ def test_a_cluster_without_an_autoscaler_has_nobody_to_ask() -> None:
     nobody = autoscaling.NoAutoscaling()
     nobody.ask(ledger_of(job("waits")), HEAD)
     assert not nobody.could_fit(job("fits"), HEAD)
+
+
+MONITOR = ["python", "-u", "/ray/autoscaler/v2/monitor.py", "--gcs-address=1.2.3.4:5"]
+OTHERS = [["python", "/ray/log_monitor.py", "--gcs-address=1.2.3.4:5"], [*MONITOR[:3], "--gcs-address=1.2.3.4:6"], None]
+
+
+@pytest.mark.parametrize(
+    ("commands", "is_heard", "found"),
+    [
+        ([*OTHERS, [*MONITOR, "--autoscaling-config=/etc/ours.yaml"]], True, Path("/etc/ours.yaml")),
+        ([*OTHERS, MONITOR], True, "nobody"),  # it only watches
+        (OTHERS, True, None),  # as on Kubernetes
+        ([[*OTHERS[1], "--autoscaling-config=/etc/theirs.yaml"]], False, "nobody"),
+    ],
+)
+def test_an_autoscaler_is_found_by_its_process_or_by_what_it_has_told(
+    commands: list[list[str] | None], is_heard: bool, found: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Asked(monkeypatch, 2)
+    processes = [SimpleNamespace(info={"cmdline": command}) for command in commands]
+    monkeypatch.setattr(autoscaling.psutil, "process_iter", lambda _: processes)
+    monkeypatch.setattr(autoscaling.ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="1.2.3.4:5"))
+    monkeypatch.setattr(autoscaling, "_is_heard_of", lambda _: is_heard)
+    edge = autoscaling.of_cluster()
+    assert (edge._config if isinstance(edge, autoscaling.Autoscaling) else "nobody") == found
