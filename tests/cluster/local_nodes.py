@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
@@ -33,7 +34,7 @@ class LocalNodes(NodeProvider):  # type: ignore[misc]
 
     def __init__(self, provider_config: dict[str, Any], cluster_name: str) -> None:
         super().__init__(provider_config, cluster_name)
-        self._lock = RLock()
+        self._lock, self._launching = RLock(), RLock()
         self._numbers = count(1)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._tags: dict[str, dict[str, str]] = {
@@ -46,6 +47,9 @@ class LocalNodes(NodeProvider):  # type: ignore[misc]
 
     def non_terminated_nodes(self, tag_filters: Mapping[str, str]) -> list[str]:
         with self._lock:
+            dead = [node for node, process in self._processes.items() if process.poll() is not None]
+            for node in dead:
+                del self._processes[node], self._tags[node]
             return [node for node, tags in self._tags.items() if tag_filters.items() <= tags.items()]
 
     def is_running(self, node_id: str) -> bool:
@@ -57,7 +61,7 @@ class LocalNodes(NodeProvider):  # type: ignore[misc]
 
     def node_tags(self, node_id: str) -> dict[str, str]:
         with self._lock:
-            return dict(self._tags[node_id])
+            return dict(self._tags.get(node_id, {}))
 
     def set_node_tags(self, node_id: str, tags: Mapping[str, str]) -> None:
         with self._lock:
@@ -77,15 +81,19 @@ class LocalNodes(NodeProvider):  # type: ignore[misc]
         labels: Mapping[str, str],
     ) -> None:
         for _ in range(count):
-            with self._lock:
-                node = f"local-{next(self._numbers)}"
-                environment = {
-                    **os.environ,
-                    "RAY_CLOUD_INSTANCE_ID": node,
-                    "RAY_NODE_TYPE_NAME": tags[TAG_RAY_USER_NODE_TYPE],
-                }
-                self._processes[node] = subprocess.Popen(self._command(resources, labels), env=environment)
-                self._tags[node] = dict(tags)
+            with self._launching:  # two that start at a time would give their sockets the same name
+                self._start(dict(tags), self._command(resources, labels))
+
+    def _start(self, tags: dict[str, str], command: list[str]) -> None:
+        node = f"local-{next(self._numbers)}"
+        own = {"RAY_CLOUD_INSTANCE_ID": node, "RAY_NODE_TYPE_NAME": tags[TAG_RAY_USER_NODE_TYPE]}
+        log = Path(os.environ["HOME"]) / f"{node}.log"
+        with log.open("w") as out:
+            process = subprocess.Popen(command, env={**os.environ, **own}, stdout=out, stderr=subprocess.STDOUT)
+        with self._lock:
+            self._processes[node], self._tags[node] = process, tags
+        while process.poll() is None and "Ray runtime started" not in log.read_text():
+            time.sleep(0.1)
 
     def _command(self, resources: Mapping[str, float], labels: Mapping[str, str]) -> list[str]:
         return [
@@ -104,10 +112,11 @@ class LocalNodes(NodeProvider):  # type: ignore[misc]
 
     def terminate_node(self, node_id: str) -> None:
         with self._lock:
-            process = self._processes.pop(node_id)
-            del self._tags[node_id]
-        process.terminate()  # `ray start --block` ends what it has started
-        process.wait(timeout=60)
+            process = self._processes.pop(node_id, None)
+            self._tags.pop(node_id, None)
+        if process is not None:
+            process.terminate()  # `ray start --block` ends what it has started
+            process.wait(timeout=60)
 
 
 def _free_port() -> int:
