@@ -25,10 +25,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.long]
 LONG = {"training.rounds": 5000, "training.tolerance": 0.0, "training.solver": "gradient-descent", "shards": 16}
 
 
-@pytest.fixture(scope="module")
-def alone() -> str:
+def alone(**more: Any) -> str:
     """Return the hash of the long job's model, trained here by one process."""
-    prepared = prepare(load_job(HOME / JOB, LONG))
+    prepared = prepare(load_job(HOME / JOB, LONG | more))
     training = prepared.training()
     outcome = train(training, prepared.data.load(range(prepared.data.num_shards)))
     return _sha256(prepared, outcome)
@@ -78,11 +77,12 @@ def processes(head: Head, words: str) -> list[psutil.Process]:
     return [one for one in found if one.environ().get("HOME") == str(head.home)]
 
 
-def test_a_job_grows_shrinks_rests_and_moves_to_the_same_model(head: Head, alone: str) -> None:
-    submit(head, "elastic", "--min-workers", "1", "--max-workers", "4")
+def test_a_job_grows_shrinks_rests_and_moves_to_the_same_model(head: Head) -> None:
+    rounds = ("--set", "training.rounds=15000")  # it must not end before all is done to it
+    submit(head, "elastic", "--min-workers", "1", "--max-workers", "4", *rounds)
     until(head, "elastic", lambda found: found["workers"] == 4 and found["rounds"] > 0)
     ask(head, "tenant", "set", "guest", "--weight", "1")
-    submit(head, "guest", "--tenant", "guest", "--min-workers", "2", "--max-workers", "4")
+    submit(head, "guest", "--tenant", "guest", "--min-workers", "2", "--max-workers", "4", *rounds)
     until(head, "elastic", lambda found: found["workers"] == 2)
     until(head, "guest", lambda found: found["workers"] == 2 and found["state"] == "running")
     assert ask(head, "pause", "elastic")["state"] == "paused"
@@ -92,14 +92,15 @@ def test_a_job_grows_shrinks_rests_and_moves_to_the_same_model(head: Head, alone
     until(head, "elastic", lambda found: found["workers"] >= 1)
     ask(head, "resize", "elastic", "--max-workers", "1")
     until(head, "elastic", lambda found: found["workers"] == 1)
+    model = alone(**{"training.rounds": 15000})
     for name in ("elastic", "guest"):
-        assert until(head, name, finished)["result"]["model_sha256"] == alone
+        assert until(head, name, finished, 300.0)["result"]["model_sha256"] == model
     tenants = {one["name"]: one for one in ask(head, "tenant", "list")}
     assert tenants["guest"]["cpu_h"] > 0
     assert tenants["guest"]["share"] == 0
 
 
-def test_service_and_driver_are_killed_and_nothing_is_lost(head: Head, alone: str) -> None:
+def test_service_and_driver_are_killed_and_nothing_is_lost(head: Head) -> None:
     submit(head, "survivor", "--min-workers", "1", "--max-workers", "2")
     until(head, "survivor", lambda found: found["rounds"] > 0)
     submit(head, "waiting", "--after", "survivor", "--min-workers", "2")
@@ -113,8 +114,9 @@ def test_service_and_driver_are_killed_and_nothing_is_lost(head: Head, alone: st
         driver.send_signal(signal.SIGKILL)
     found = until(head, "survivor", finished)
     assert found["attempts"] == 2
-    assert found["result"]["model_sha256"] == alone
-    assert until(head, "waiting", finished)["result"]["model_sha256"] == alone
+    model = alone()
+    assert found["result"]["model_sha256"] == model
+    assert until(head, "waiting", finished)["result"]["model_sha256"] == model
 
 
 def test_stop_ends_a_job_and_its_log_is_there(head: Head) -> None:
