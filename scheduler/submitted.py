@@ -29,9 +29,8 @@ OUTPUTS = Path.home() / "apportion"
 
 @dataclass(frozen=True)
 class Place:
-    """A job's place in the queue, and what it is."""
+    """A job as it is to run here, the policy that it runs under, and where modules of the user's own are looked for."""
 
-    queued: QueuedJob
     job: Job
     policy: str | dict[str, Any]
     search: tuple[Path, ...]
@@ -49,7 +48,7 @@ def drive_job(name: str, attempt: int, observer: Observer) -> Summary:
         client = the_service()
         queued = QueuedJob(client, name, attempt, observer.waits)
         try:
-            place = _place(queued, client.ask("spec", name))
+            place = _place(name, client.ask("spec", name))
             policy = resolve(place.policy, search=place.search)
         except (UserError, PolicyError) as error:
             queued.conclude(State.FAILED, str(error))
@@ -62,7 +61,7 @@ def drive_job(name: str, attempt: int, observer: Observer) -> Summary:
         return resume_job(manifest, kept, place.job, policy, options, observer)
 
 
-def _place(queued: QueuedJob, spec: dict[str, Any]) -> Place:
+def _place(name: str, spec: dict[str, Any]) -> Place:
     submission = Submission.model_validate(spec["submission"])
     fields = dict(submission.job)
     fields["output"] = str(OUTPUTS / fields["output"])  # one that is absolute stays where it is
@@ -72,8 +71,8 @@ def _place(queued: QueuedJob, spec: dict[str, Any]) -> Place:
     try:
         job = Job.model_validate(fields)
     except ValidationError as error:
-        raise UserError(f"job {queued.name}: {first_mistake(error)}") from None
-    return Place(queued, job, policy, (*map(Path, submission.search), Path.cwd()))
+        raise UserError(f"job {name}: {first_mistake(error)}") from None
+    return Place(job, policy, (*map(Path, submission.search), Path.cwd()))
 
 
 def _begun(job: Job) -> Manifest | None:

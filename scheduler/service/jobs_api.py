@@ -10,6 +10,7 @@ import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -20,6 +21,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from scheduler.errors import UserError
 from scheduler.service.records import CONNECTION, JobRecord
 from scheduler.session import HOME, PACKAGES
+from workers.model import atomic_bytes
 
 MOST_PACKAGE_BYTES = 500 * 1024**2
 """What Ray takes at most."""
@@ -95,13 +97,13 @@ class JobsApi:
                 return
 
     def _package(self, sha256: str) -> Path:
-        if sha256:
-            return self._packages / f"{sha256}.zip"
+        return self._packages / f"{sha256}.zip" if sha256 else self._own
+
+    @cached_property
+    def _own(self) -> Path:
+        """The package of a job that brings no files: our own code, which stays what it is while this runs."""
         content = packed(None)
-        path = self._packages / f"own-{hashlib.sha256(content).hexdigest()[:16]}.zip"
-        if not path.is_file():
-            keep(path, content)
-        return path
+        return keep(self._packages / f"own-{hashlib.sha256(content).hexdigest()[:16]}.zip", content)
 
     def stop(self, record: JobRecord) -> None:
         """End a driver's process."""
@@ -183,12 +185,11 @@ def _files(folder: Path, prefix: str) -> list[tuple[str, Path]]:
     return found
 
 
-def keep(path: Path, content: bytes) -> None:
-    """Write a package, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+def keep(path: Path, content: bytes) -> Path:
+    """Write a package, whole or not at all, and return its path."""
+    with atomic_bytes(path) as file:
+        file.write(content)
+    return path
 
 
 def logs_of(url: str) -> Any:

@@ -15,8 +15,8 @@ import pytest
 from process_cases import HOME, JOB, Head, apportion, command, environment, free_port, head
 
 from scheduler.job_file import load_job
-from scheduler.outputs import model_of
 from scheduler.preparation import prepare
+from workers.model import sha256_of
 from workers.sequential import train
 
 __all__ = ["head"]
@@ -28,18 +28,7 @@ LONG = {"training.rounds": 5000, "training.tolerance": 0.0, "training.solver": "
 def alone(**more: Any) -> str:
     """Return the hash of the long job's model, trained here by one process."""
     prepared = prepare(load_job(HOME / JOB, LONG | more))
-    training = prepared.training()
-    outcome = train(training, prepared.data.load(range(prepared.data.num_shards)))
-    return _sha256(prepared, outcome)
-
-
-def _sha256(prepared: Any, outcome: Any) -> str:
-    class Result:
-        pass
-
-    result: Any = Result()
-    result.outcome, result.workers = outcome, ()
-    return model_of(prepared, "", result).sha256
+    return sha256_of(train(prepared.training(), prepared.data.load(range(prepared.data.num_shards))).arrays)
 
 
 def ask(head: Head, *arguments: str, fails: int = 0) -> Any:
