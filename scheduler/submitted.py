@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from policies.interface import PolicyError
 from policies.presets import resolve
 from scheduler.checkpoints.manifest import Kept, Manifest, read_manifest
 from scheduler.errors import UserError
@@ -19,7 +18,6 @@ from scheduler.runner import RunOptions, resume_job, run_job
 from scheduler.section import first_mistake
 from scheduler.service.client import the_service
 from scheduler.service.following import QueuedJob
-from scheduler.service.records import State
 from scheduler.service.submission import Submission
 from scheduler.session import connect
 
@@ -47,18 +45,18 @@ def drive_job(name: str, attempt: int, observer: Observer) -> Summary:
     with connect():
         client = the_service()
         queued = QueuedJob(client, name, attempt, observer.waits)
-        try:
+        with queued.concluded() as told:
             place = _place(name, client.ask("spec", name))
             policy = resolve(place.policy, search=place.search)
-        except (UserError, PolicyError) as error:
-            queued.conclude(State.FAILED, str(error))
-            raise
-        options = RunOptions(search=place.search, queued=queued)
-        manifest = _begun(place.job) if attempt > 1 else None
-        if manifest is None:
-            return run_job(place.job, policy, options, observer)
-        kept = Kept.begun(str(place.job.output), place.job)
-        return resume_job(manifest, kept, place.job, policy, options, observer)
+            options = RunOptions(search=place.search, queued=queued)
+            manifest = _begun(place.job) if attempt > 1 else None
+            if manifest is None:
+                summary = run_job(place.job, policy, options, observer)
+            else:
+                kept = Kept.begun(str(place.job.output), place.job)
+                summary = resume_job(manifest, kept, place.job, policy, options, observer)
+            told.update(summary.brief())
+        return summary
 
 
 def _place(name: str, spec: dict[str, Any]) -> Place:

@@ -121,6 +121,20 @@ def test_stop_ends_a_job_and_its_log_is_there(head: Head) -> None:
     assert not processes(head, "scheduler drive endless") or found["workers"] == 0
 
 
+def test_an_unfinished_run_of_another_job_is_neither_forgotten_nor_gone_on_with(head: Head) -> None:
+    folder = head.home / "out" / "second-hand" / "checkpoints"
+    folder.mkdir(parents=True)
+    for name in ("run.json", "000000001.checkpoint"):
+        (folder / name).write_text("{}")
+    submit(head, "second-hand")
+    deadline_s = time.monotonic() + 120
+    while (found := ask(head, "status", "second-hand"))["state"] != "failed":
+        assert time.monotonic() < deadline_s, found
+        time.sleep(0.3)
+    assert "holds 1 checkpoint(s) of an unfinished run" in found["reason"]
+    assert found["attempts"] == 1
+
+
 def test_from_outside_only_the_dashboard_is_needed(head: Head) -> None:
     told = apportion(
         head.home, "submit", JOB, "--name", "far", "--address", head.dashboard, "--json", "--working-dir",
