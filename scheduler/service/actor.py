@@ -115,6 +115,8 @@ class SchedulerService:
                 "this Ray cluster has no dashboard, whose Jobs API starts drivers: 'apportion run' has its own"
             )
         with self._lock, self._journal.together():
+            self._turns.watching.free_name(submission.name, time.time())
+        with self._lock, self._journal.together():
             record = self._registry.submit(submission, time.time(), self._turns.nodes)
         self._wake.set()
         return self._told(record)

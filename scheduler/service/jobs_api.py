@@ -124,10 +124,14 @@ class JobsApi:
                 self._pool.submit(self._look, driver)
         return self._ended
 
+    def has_left(self, record: JobRecord) -> bool:
+        """Say whether the client that drives this job is known to Ray to be gone."""
+        return record.submission.is_driven and _has_left(record.driver)
+
     def _look(self, driver: str) -> None:
         try:
             if driver.startswith(CONNECTION):
-                if driver.removeprefix(CONNECTION) in _ended_connections():
+                if _has_left(driver):
                     self._ended[driver] = "its driver's process has ended"
                 return
             info = self._jobs().get_job_info(driver)
@@ -143,9 +147,10 @@ class JobsApi:
             self._asked.discard(driver)
 
 
-def _ended_connections() -> set[str]:
-    """Return what Ray calls the connections that have ended. Ray has no public call for it."""
-    return {job["JobID"] for job in ray._private.state.state.job_table() if job["IsDead"]}
+def _has_left(driver: str) -> bool:
+    """Say whether a client's connection has ended. Ray has no public call for it."""
+    name = driver.removeprefix(CONNECTION)
+    return any(job["IsDead"] for job in ray._private.state.state.job_table() if job["JobID"] == name)
 
 
 def packed(folder: Path | None) -> bytes:
