@@ -34,12 +34,12 @@ from benchmarks.machine import facts
 from policies.feasibility import Room, slots
 from scheduler.job import Job
 from scheduler.job_file import load_job
-from scheduler.outputs import model_of
 from scheduler.preparation import prepare
 from scheduler.service.client import ServiceClient, the_service
 from scheduler.service.decisions import nodes_of, snapshots
 from scheduler.service.submission import Submission, Wishes
 from scheduler.session import connect
+from workers.model import sha256_of
 from workers.sequential import train
 
 HOME = Path(__file__).resolve().parents[1]
@@ -55,21 +55,10 @@ def job(rounds: int, output: Path, shards: int = 16) -> Job:
     return load_job(JOB, {**training, "shards": shards, "output": str(output)})
 
 
-class _NoWorkers:
-    """A result of which only the outcome matters."""
-
-    workers = ()
-
-    def __init__(self, outcome: Any) -> None:
-        self.outcome = outcome
-
-
 def alone(wanted: Job) -> str:
     """Return the hash of a job's model, trained here by one process."""
     prepared = prepare(wanted)
-    outcome = train(prepared.training(), prepared.data.load(range(prepared.data.num_shards)))
-    result: Any = _NoWorkers(outcome)
-    return model_of(prepared, "", result).sha256
+    return sha256_of(train(prepared.training(), prepared.data.load(range(prepared.data.num_shards))).arrays)
 
 
 def submit(client: ServiceClient, wanted: Job, name: str, **wishes: Any) -> str:

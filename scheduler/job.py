@@ -17,6 +17,9 @@ from scheduler.errors import MOST_CHARACTERS, shown
 from scheduler.learning_spec import ModelSpec, TrainingSpec
 from scheduler.section import Section, is_url, path_of, plain
 
+PLAIN_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""What names of jobs look like; they become names of actors, files and folders."""
+
 
 class BundleSpec(Section):
     """What each worker reserves; ``memory`` is the hard limit of the shard bytes that it is given."""
@@ -136,7 +139,7 @@ class Recipe(Section):
     @field_validator("name")
     @classmethod
     def _name_is_plain(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        if not re.fullmatch(PLAIN_NAME, name):
             raise ValueError(
                 f"must be 1 to 64 letters, digits, '.', '_' or '-' of ASCII, a letter or digit first, got {shown(name)}"
             )

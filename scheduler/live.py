@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from policies.composed import demand_of
-from policies.interface import ClusterPlan, ClusterSnapshot, Floats, JobView, NodeTable, Policy
+from policies.interface import ClusterPlan, Floats, Grant, JobView, NodeTable, Policy
 from scheduler.errors import RunFailedError
 from scheduler.gangs import Gangs
 from scheduler.inventory import bad_nodes, logical_views
@@ -21,7 +21,7 @@ from scheduler.loop import StalePlanError, memo_for, step
 from scheduler.outputs import model_of
 from scheduler.placing import FREED_LATE_S
 from scheduler.preparation import Prepared
-from scheduler.ray_cluster import LEASE_TIMEOUT_S, RayCluster
+from scheduler.ray_cluster import RayCluster
 from scheduler.results.outcome import RunOutcome, Status
 from scheduler.run import RunResult
 from scheduler.simulation.books import Books
@@ -73,20 +73,6 @@ def run_workload(jobs: Sequence[LiveJob], policy: Policy, seed: int, every_s: fl
         queue.close()
 
 
-class _RestingCluster(RayCluster):
-    """Lets jobs rest before their leases are taken back."""
-
-    def __init__(self, began_s: float, rest: Callable[[str], None]) -> None:
-        super().__init__(began_s)
-        self._rest = rest
-
-    def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot, within_s: float = LEASE_TIMEOUT_S) -> None:
-        """Carry out a plan, as ``RayCluster`` does."""
-        for job in dict.fromkeys(lease.job for lease in plan.revokes):
-            self._rest(job)
-        super().apply(plan, snapshot, within_s)
-
-
 class _Queue:
     """One run: what is to come, the ledger, the books, the gangs of the jobs that have begun."""
 
@@ -101,7 +87,7 @@ class _Queue:
         self._machines, self._capacity = world.machines, fleet.table().capacity.sum(axis=0)
         self._books, self._ledger = Books(world, keep_timeline=True), Ledger()
         self._began_s = time.time()
-        self._cluster = _RestingCluster(self._began_s, self._rest)
+        self._cluster = RayCluster(self._began_s, self._rest)
         self._resting: set[str] = set()
         self._gangs = Gangs(self._cluster, policy, self._began_s)
         self._tend_s = 0.0
@@ -244,10 +230,11 @@ class _Queue:
                 done = max(done, self._gangs.num_rounds.get(view.id, 0) * learning.work)
             self._ledger.note(replace(view, attained_s=self._books.attained_s(view.id, now_s), done=done))
 
-    def _rest(self, name: str) -> None:
-        """Tell a job's server that its workers are about to go."""
-        self._resting.add(name)
-        self._gangs.rest(name)
+    def _rest(self, leases: Sequence[Grant]) -> None:
+        """Tell the servers of jobs that workers are about to go."""
+        for name in dict.fromkeys(lease.job for lease in leases):
+            self._resting.add(name)
+            self._gangs.rest(name)
 
     def _seat(self, name: str) -> None:
         """Seat a job's workers where its leases are; its server begins when it has some for the first time."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
-from policies.interface import ClusterPlan, ClusterSnapshot, Demand, Grant, Memo, NodeTable, Policy
+from policies.interface import ClusterPlan, ClusterSnapshot, Demand, Grant, JobView, Memo, NodeTable, Policy
 from policies.referee import violations
 from scheduler.errors import UserError
 from scheduler.ledger import ANY_DEMAND, Ledger
@@ -96,6 +98,24 @@ def checked_plan(policy: Policy, snapshot: ClusterSnapshot, memo: Memo | None = 
         raise UserError(f"policy '{policy.name}' raised {type(error).__name__}: {error}") from error
     judge(policy.name, plan, snapshot, ClusterPlan)
     return plan
+
+
+def plan_more(
+    cluster: Cluster, policy: Policy, job: JobView, seed: int, numbers: Sequence[int]
+) -> tuple[ClusterPlan, ClusterSnapshot]:
+    """Return a plan of as many more workers of a job as fit now, called by ``numbers``, and on what it was made.
+
+    Raises
+    ------
+    UserError
+        If the policy breaks a rule.
+    """
+    alone = Ledger()
+    alone.submit(replace(job, min_workers=1, max_workers=len(numbers)))
+    snapshot = alone.snapshot(cluster.observe(), cluster.now_s(), seed)
+    plan = checked_plan(policy, snapshot)
+    grants = tuple(replace(grant, worker=number) for grant, number in zip(plan.grants, numbers, strict=False))
+    return replace(plan, grants=grants), snapshot
 
 
 def judge(policy: str, plan: Any, view: Any, kind: type) -> None:

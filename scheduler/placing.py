@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from policies.interface import Grant, JobView, Policy
 from scheduler.errors import RunFailedError, UserError
 from scheduler.gang import Gang
 from scheduler.ledger import Ledger
-from scheduler.loop import StalePlanError, checked_plan, step
+from scheduler.loop import StalePlanError, checked_plan, plan_more, step
 from scheduler.ray_cluster import RayCluster
 
 LOOK_AGAIN_S = 0.1
@@ -87,16 +86,12 @@ def place_more(
     UserError
         If the policy breaks a rule.
     """
-    ledger = Ledger()
-    ledger.submit(replace(job, min_workers=1, max_workers=len(numbers)))
-    snapshot = ledger.snapshot(cluster.observe(), cluster.now_s(), seed)
-    plan = checked_plan(policy, snapshot)
-    grants = tuple(replace(grant, worker=number) for grant, number in zip(plan.grants, numbers, strict=False))
+    plan, snapshot = plan_more(cluster, policy, job, seed, numbers)
     try:
-        cluster.apply(replace(plan, grants=grants), snapshot, MORE_WITHIN_S)
+        cluster.apply(plan, snapshot, MORE_WITHIN_S)
     except StalePlanError:
         return ()
-    return grants
+    return plan.grants
 
 
 def _would_fit_if_free(cluster: RayCluster, ledger: Ledger, policy: Policy) -> bool:

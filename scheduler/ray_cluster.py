@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -26,6 +27,8 @@ class RayCluster:
     ----------
     began_s
         The moment, as ``time.time()`` tells it, from which its clock counts.
+    rest
+        Called with the leases that a plan takes back, before they are gone: their actors are to leave.
 
     Attributes
     ----------
@@ -37,8 +40,8 @@ class RayCluster:
 
     lifetime: ClassVar[str | None] = None
 
-    def __init__(self, began_s: float = 0.0) -> None:
-        self._began_s = began_s
+    def __init__(self, began_s: float = 0.0, rest: Callable[[Sequence[Grant]], None] = lambda _: None) -> None:
+        self._began_s, self._rest = began_s, rest
         self._token = secrets.token_hex(3)  # others may run jobs of the same name
         self.groups: dict[Grant, PlacementGroup] = {}
         self._bundles: dict[Grant, Resources] = {}
@@ -62,6 +65,8 @@ class RayCluster:
 
     def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot, within_s: float = LEASE_TIMEOUT_S) -> None:
         """Create the groups of all grants; drop them all and raise ``StalePlanError`` if one cannot be had in time."""
+        if plan.revokes:
+            self._rest(plan.revokes)
         for lease in plan.revokes:
             self.release(lease)
         bundles = {job.id: job.bundle for job in snapshot.jobs}

@@ -53,7 +53,8 @@ class RunOptions:
     anew
         Whether an unfinished run in the job's output is to be forgotten.
     queued
-        The job's place in the queue of the connected cluster's service, where it is there already.
+        The job's place in the queue of the connected cluster's service, where it is there already; whoever brings it
+        tells the service how the job has ended.
     """
 
     address: str | None = None
@@ -134,12 +135,12 @@ def _run(
     preparing = start_preparing(job)
     with _session(options) as session:
         observer.connected(session)
-        queued = options.queued or join_queue(job, session, observer)
-        with _concluded(queued) as told:
+        joined = None if options.queued else join_queue(job, session, observer)
+        with _concluded(joined) as told:
             prepared = preparing.result()
             run = manifest(prepared).run
             try:
-                finished = run_connected(prepared, policy, observer, kept.keeping(job), run, queued)
+                finished = run_connected(prepared, policy, observer, kept.keeping(job), run, options.queued or joined)
                 finished.save(job.output)
             except BaseException:
                 _tell_what_is_kept(kept, observer)
@@ -156,8 +157,8 @@ def _session(options: RunOptions) -> AbstractContextManager[Session]:
     return join() if options.queued else connect(options.address, options.cpus)
 
 
-def _concluded(queued: QueuedJob | None) -> AbstractContextManager[dict[str, Any]]:
-    return nullcontext({}) if queued is None else queued.concluded()
+def _concluded(joined: QueuedJob | None) -> AbstractContextManager[dict[str, Any]]:
+    return nullcontext({}) if joined is None else joined.concluded()
 
 
 def join_queue(job: Job, session: Session, observer: Observer) -> QueuedJob | None:

@@ -100,13 +100,18 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Ses
         started = True
         _init(where, cpus, shipped)
         ours = connection()
-        url = ray._private.worker.get_dashboard_url()
-        yield Session(ray.get_runtime_context().gcs_address, f"http://{url}" if url else None, embedded)
+        yield Session(ray.get_runtime_context().gcs_address, dashboard_url(), embedded)
     finally:
         if started and (ours is None or connection() == ours):  # the user may have closed ours, and opened another
             ray.shutdown()
         if shipped is not None:
             shutil.rmtree(shipped, ignore_errors=True)
+
+
+def dashboard_url() -> str | None:
+    """Return where the connected cluster's dashboard is, None if it has none."""
+    url = ray._private.worker.get_dashboard_url()
+    return f"http://{url}" if url else None
 
 
 def connection() -> str | None:

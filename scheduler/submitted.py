@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from policies.interface import PolicyError
 from policies.presets import resolve
 from scheduler.checkpoints.manifest import Kept, Manifest, read_manifest
 from scheduler.errors import UserError
@@ -19,7 +18,6 @@ from scheduler.runner import RunOptions, resume_job, run_job
 from scheduler.section import first_mistake
 from scheduler.service.client import the_service
 from scheduler.service.following import QueuedJob
-from scheduler.service.records import State
 from scheduler.service.submission import Submission
 from scheduler.session import connect
 
@@ -29,9 +27,8 @@ OUTPUTS = Path.home() / "apportion"
 
 @dataclass(frozen=True)
 class Place:
-    """A job's place in the queue, and what it is."""
+    """A job as it is to run here, the policy that it runs under, and where modules of the user's own are looked for."""
 
-    queued: QueuedJob
     job: Job
     policy: str | dict[str, Any]
     search: tuple[Path, ...]
@@ -48,21 +45,21 @@ def drive_job(name: str, attempt: int, observer: Observer) -> Summary:
     with connect():
         client = the_service()
         queued = QueuedJob(client, name, attempt, observer.waits)
-        try:
-            place = _place(queued, client.ask("spec", name))
+        with queued.concluded() as told:
+            place = _place(name, client.ask("spec", name))
             policy = resolve(place.policy, search=place.search)
-        except (UserError, PolicyError) as error:
-            queued.conclude(State.FAILED, str(error))
-            raise
-        options = RunOptions(search=place.search, queued=queued)
-        manifest = _begun(place.job) if attempt > 1 else None
-        if manifest is None:
-            return run_job(place.job, policy, options, observer)
-        kept = Kept.begun(str(place.job.output), place.job)
-        return resume_job(manifest, kept, place.job, policy, options, observer)
+            options = RunOptions(search=place.search, queued=queued)
+            manifest = _begun(place.job) if attempt > 1 else None
+            if manifest is None:
+                summary = run_job(place.job, policy, options, observer)
+            else:
+                kept = Kept.begun(str(place.job.output), place.job)
+                summary = resume_job(manifest, kept, place.job, policy, options, observer)
+            told.update(summary.brief())
+        return summary
 
 
-def _place(queued: QueuedJob, spec: dict[str, Any]) -> Place:
+def _place(name: str, spec: dict[str, Any]) -> Place:
     submission = Submission.model_validate(spec["submission"])
     fields = dict(submission.job)
     fields["output"] = str(OUTPUTS / fields["output"])  # one that is absolute stays where it is
@@ -72,8 +69,8 @@ def _place(queued: QueuedJob, spec: dict[str, Any]) -> Place:
     try:
         job = Job.model_validate(fields)
     except ValidationError as error:
-        raise UserError(f"job {queued.name}: {first_mistake(error)}") from None
-    return Place(queued, job, policy, (*map(Path, submission.search), Path.cwd()))
+        raise UserError(f"job {name}: {first_mistake(error)}") from None
+    return Place(job, policy, (*map(Path, submission.search), Path.cwd()))
 
 
 def _begun(job: Job) -> Manifest | None:

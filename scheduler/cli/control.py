@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 
 from scheduler.cli.arguments import AsJson, print_json
-from scheduler.cli.reaching import Force, JobName, ServiceAddress, reached
+from scheduler.cli.reaching import Force, JobName, LeastWorkers, MostWorkers, ServiceAddress, reached
 from scheduler.errors import UserError
 from scheduler.report.jobs import state_text
 from scheduler.service.client import user
-
-Least = Annotated[int | None, typer.Option("--min-workers", min=1, help="The least number of workers.")]
-Most = Annotated[int | None, typer.Option("--max-workers", min=1, help="The largest number of workers.")]
 
 
 def stop(job: JobName, force: Force = False, address: ServiceAddress = None, as_json: AsJson = False) -> None:
@@ -41,8 +37,8 @@ def act(job: str, what: str, force: bool, address: str | None, as_json: bool) ->
 
 def resize(
     job: JobName,
-    min_workers: Least = None,
-    max_workers: Most = None,
+    min_workers: LeastWorkers = None,
+    max_workers: MostWorkers = None,
     force: Force = False,
     address: ServiceAddress = None,
     as_json: AsJson = False,

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import typer
 
 from scheduler.errors import UserError
-from scheduler.service.client import dashboard_url, find_service, the_service
+from scheduler.service.client import Asks, find_service, the_service
 from scheduler.service.gateway import Gateway
 from scheduler.session import connect
 
@@ -24,14 +24,9 @@ ServiceAddress = Annotated[
     ),
 ]
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="The job's name, as 'apportion jobs' lists it.")]
+LeastWorkers = Annotated[int | None, typer.Option("--min-workers", min=1, help="The least number of workers.")]
+MostWorkers = Annotated[int | None, typer.Option("--max-workers", min=1, help="The largest number of workers.")]
 Force = Annotated[bool, typer.Option("--force", help="Also if the job is another user's.")]
-
-
-class Asks(Protocol):
-    """Whom a command asks."""
-
-    def ask(self, method: str, *values: Any) -> Any:
-        """Return the service's answer."""
 
 
 class Reached:
@@ -63,10 +58,10 @@ def reached(address: str | None, starts: bool = False, folder: Path | None = Non
     if where.startswith(("http://", "https://")):
         yield Reached(Gateway(where, folder), where)
         return
-    with connect(where):
+    with connect(where) as session:
         client = the_service() if starts else find_service()
         if client is None:
             raise UserError(
                 f"no scheduler service runs on the cluster at {where}: it is started by the first 'apportion submit'"
             )
-        yield Reached(client, dashboard_url())
+        yield Reached(client, session.dashboard_url)

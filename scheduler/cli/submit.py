@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,15 +11,14 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from scheduler.cli.arguments import AsJson, JobFile, Output, Settings, Workers, job_of, print_json
-from scheduler.cli.reaching import Reached, ServiceAddress, reached
+from scheduler.cli.reaching import LeastWorkers, MostWorkers, Reached, ServiceAddress, reached
 from scheduler.errors import UserError
 from scheduler.job import Job
 from scheduler.preparation import prepare
 from scheduler.report.jobs import submitted_text
 from scheduler.section import first_mistake
-from scheduler.service.client import user
+from scheduler.service.client import hand_over, user
 from scheduler.service.gateway import Gateway
-from scheduler.service.jobs_api import packed
 from scheduler.service.submission import EVERYONE, Estimate, Submission, Wishes
 from scheduler.simulation.profile import profile
 
@@ -30,8 +28,6 @@ Deadline = Annotated[
     float | None,
     typer.Option("--deadline", metavar="SECONDS", min=0.001, help="It should have ended so long from now."),
 ]
-Least = Annotated[int | None, typer.Option("--min-workers", min=1, help="The least number of workers.")]
-Most = Annotated[int | None, typer.Option("--max-workers", min=1, help="The largest number of workers.")]
 After = Annotated[
     list[str] | None, typer.Option("--after", metavar="JOB", help="A job that must have finished; may be repeated.")
 ]
@@ -56,8 +52,8 @@ def submit(
     tenant: Tenant = EVERYONE,
     priority: Priority = 0.0,
     deadline: Deadline = None,
-    min_workers: Least = None,
-    max_workers: Most = None,
+    min_workers: LeastWorkers = None,
+    max_workers: MostWorkers = None,
     after: After = None,
     workers: Workers = None,
     output: Output = None,
@@ -114,10 +110,7 @@ def _with_files(submission: Submission, folder: Path | None, service: Reached) -
     root = str(folder.resolve())
     found = {"job": _below(fields, root), "search": tuple(_below(list(submission.search), root))}
     if not isinstance(service.service, Gateway):  # there the files travel with the question
-        content = packed(folder)
-        found["package"] = hashlib.sha256(content).hexdigest()
-        if not service.ask("has_package", found["package"]):
-            service.ask("put_package", found["package"], content)
+        found["package"] = hand_over(service, folder)
     return submission.model_copy(update=found)
 
 

@@ -23,7 +23,7 @@ from scheduler.service.jobs_api import JobsApi, keep
 from scheduler.service.journal import Journal
 from scheduler.service.leasing import ServiceCluster
 from scheduler.service.orders import Command, Desk, Orders
-from scheduler.service.records import Heard, State, TenantRecord
+from scheduler.service.records import Heard, JobRecord, State, TenantRecord
 from scheduler.service.registry import Registry
 from scheduler.service.submission import API, read_submission, refuse_other_api
 from scheduler.service.turns import Turns
@@ -120,37 +120,41 @@ class SchedulerService:
                 "this Ray cluster has no dashboard, whose Jobs API starts drivers: 'apportion run' has its own"
             )
         with self._lock, self._journal.together():
+            self._turns.watching.free_name(submission.name, time.time())
+        with self._lock, self._journal.together():
             record = self._registry.submit(submission, time.time(), self._turns.nodes)
         self._wake.set()
-        return answers.summary(record, 0)
+        return self._told(record)
+
+    def _told(self, record: JobRecord) -> dict[str, Any]:
+        return answers.summary(record, len(self._desk.orders(record.id).leases))
 
     def control(self, name: str, act: str, user: str, force: bool) -> dict[str, Any]:
         """Stop, pause or continue a job; see ``Registry.control``."""
         with self._lock:
             record = self._registry.control(name, act, user, force, time.time())
         self._wake.set()
-        return answers.summary(record, len(self._desk.orders(record.id).leases))
+        return self._told(record)
 
     def resize(self, name: str, least: int | None, most: int | None, user: str, force: bool) -> dict[str, Any]:
         """Let a job have other bounds of its number of workers; see ``Registry.resize``."""
         with self._lock:
             record = self._registry.resize(name, least, most, user, force, time.time(), self._turns.nodes)
         self._wake.set()
-        return answers.summary(record, len(self._desk.orders(record.id).leases))
+        return self._told(record)
 
     def jobs(self, ended: bool) -> list[dict[str, Any]]:
         """Return all jobs that have not ended, or all there ever were."""
         with self._lock:
             records = self._registry.everyone if ended else tuple(self._registry.live)
-            return [answers.summary(record, len(self._desk.orders(record.id).leases)) for record in records]
+            return [self._told(record) for record in records]
 
     def status(self, name: str) -> dict[str, Any]:
         """Return all that is known of a job, and why it waits."""
         with self._lock:
             record = self._registry.find(name)
-            orders = self._desk.orders(record.id)
-            found = answers.summary(record, len(orders.leases))
-            found["leases"] = [{"worker": one.grant.worker, "node": one.grant.node} for one in orders.leases]
+            held, found = self._desk.orders(record.id).leases, self._told(record)
+            found["leases"] = [{"worker": one.grant.worker, "node": one.grant.node} for one in held]
             if record.state is State.QUEUED:
                 found["waits"] = answers.waits(record, self._turns, self._registry, self._desk, time.time())
         return found
@@ -210,19 +214,24 @@ class SchedulerService:
 
     def _hear(self, job: str, attempt: int, holds: Sequence[Sequence[Any]], heard: Mapping[str, Any]) -> Orders:
         with self._lock:
-            record = self._registry.get(job)
-            if record is None or record.state.has_ended or attempt not in (0, record.num_attempts):
-                return Orders(0, Command.STOP)  # of a driver that was given up, and lives
+            if (record := self._driven(job, attempt)) is None:
+                return Orders(0, Command.STOP)
             leases = [Grant(name, worker, node, tuple(devices)) for name, worker, node, devices in holds]
             self._desk.hear(job, leases)
             self._turns.watching.hear(record, Heard(**heard), len(leases), time.time())
             return self._desk.orders(job)
 
+    def _driven(self, job: str, attempt: int) -> JobRecord | None:
+        """Return the record of a driver's job, None for a driver that was given up, and lives."""
+        record = self._registry.get(job)
+        if record is None or record.state.has_ended or attempt not in (0, record.num_attempts):
+            return None
+        return record
+
     def ended(self, job: str, attempt: int, state: str, reason: str, result: Mapping[str, Any]) -> None:
         """Hear from a driver how its job has ended."""
         with self._lock:
-            record = self._registry.get(job)
-            if record is None or record.state.has_ended or attempt not in (0, record.num_attempts):
+            if (record := self._driven(job, attempt)) is None:
                 return
             self._turns.watching.end(record, State(state), reason, time.time(), result=dict(result))
         self._wake.set()

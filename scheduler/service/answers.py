@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from policies.interface import NodeTable
 from scheduler.service.journal import Journal
 from scheduler.service.orders import Desk
-from scheduler.service.records import JobRecord
+from scheduler.service.records import JobRecord, known
 from scheduler.service.registry import Registry
 from scheduler.service.turns import Turns
 from scheduler.service.waiting import Running, fits_in_s
@@ -31,9 +30,9 @@ def summary(record: JobRecord, num_workers: int) -> dict[str, Any]:
         "min_workers": least,
         "max_workers": most,
         "submitted_s": record.submitted_s,
-        "started_s": _known(record.started_s),
-        "ended_s": _known(record.ended_s),
-        "deadline_s": _known(record.view.deadline_s),
+        "started_s": known(record.started_s),
+        "ended_s": known(record.ended_s),
+        "deadline_s": known(record.view.deadline_s),
         "rounds": record.heard.rounds,
         "most_rounds": record.heard.most_rounds,
         "loss": record.heard.loss,
@@ -57,7 +56,7 @@ def waits(record: JobRecord, turns: Turns, registry: Registry, desk: Desk, now_s
     ]
     return {
         "reason": turns.trouble or ("it has just come" if refusal is None else str(refusal)),
-        "fits_in_s": _known(fits_in_s(record.view, turns.nodes, running)),
+        "fits_in_s": known(fits_in_s(record.view, turns.nodes, running)),
     }
 
 
@@ -91,7 +90,3 @@ SELECT tenant,
     total(memory * (coalesce(until_s, ?1) - since_s)) / 3600 / 1073741824 AS memory_gib_h
 FROM leases GROUP BY tenant
 """
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from policies.interface import PolicyError
 from scheduler.errors import RunFailedError, UserError
+from scheduler.inventory import logical_views
 from scheduler.service.actor import SchedulerService
-from scheduler.service.leasing import head_node
+from scheduler.service.jobs_api import packed
 from scheduler.service.submission import API
-from scheduler.session import NAMESPACE
+from scheduler.session import NAMESPACE, dashboard_url
 from workers.errors import DataError
 
 ACTOR = "scheduler"
@@ -22,6 +25,13 @@ LONGEST_ABSENCE_S = 120.0
 """A service that is started again is waited for so long."""
 
 ASK_AGAIN_S = 0.2
+
+
+class Asks(Protocol):
+    """Whoever asks the service."""
+
+    def ask(self, method: str, *values: Any) -> Any:
+        """Return the service's answer."""
 
 
 class ServiceClient:
@@ -77,6 +87,7 @@ def _found() -> Any:
 
 def the_service() -> ServiceClient:
     """Return the service of the connected cluster; it is started with the first who asks for it."""
+    head = next(view.id for view in logical_views() if view.is_head)
     actor = (
         ray.remote(SchedulerService)
         .options(
@@ -87,7 +98,7 @@ def the_service() -> ServiceClient:
             max_restarts=-1,
             num_cpus=0,
             max_concurrency=10_000,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(head_node(), soft=False),
+            scheduling_strategy=NodeAffinitySchedulingStrategy(head, soft=False),
         )
         .remote(dashboard_url())
     )
@@ -111,10 +122,13 @@ def restart_service() -> ServiceClient:
     return the_service()
 
 
-def dashboard_url() -> str | None:
-    """Return where the connected cluster's dashboard is, None if it has none."""
-    url = ray._private.worker.get_dashboard_url()
-    return f"http://{url}" if url else None
+def hand_over(service: Asks, folder: Path) -> str:
+    """Let the service have a folder's files, unless it has them, and return their SHA-256."""
+    content = packed(folder)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if not service.ask("has_package", sha256):
+        service.ask("put_package", sha256, content)
+    return sha256
 
 
 def user() -> str:

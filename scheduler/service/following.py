@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import ray
 from ray.util.placement_group import PlacementGroup
 
-from policies.interface import Grant, JobView, NodeTable, Policy
+from policies.interface import Grant, JobView, NodeTable, Policy, PolicyError
 from scheduler.errors import RunFailedError, UserError
 from scheduler.gang import Gang
 from scheduler.inventory import logical_views, node_table
@@ -166,7 +166,7 @@ class QueuedJob:
         except (StoppedError, KeyboardInterrupt) as error:
             self.conclude(State.STOPPED, str(error) or "interrupted")
             raise
-        except (UserError, DataError, RunFailedError) as error:
+        except (UserError, PolicyError, DataError, RunFailedError) as error:
             self.conclude(State.FAILED, str(error))
             raise
         self.conclude(State.FINISHED, "", result)

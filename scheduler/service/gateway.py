@@ -7,14 +7,12 @@ it asks travels in an environment variable, and files in the job's ``working_dir
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import logging
 import os
 import sys
 import tempfile
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from policies.interface import PolicyError
 from scheduler.errors import RunFailedError, UserError
-from scheduler.service.client import find_service, the_service
+from scheduler.service.client import find_service, hand_over, the_service
 from scheduler.service.jobs_api import packed
 from scheduler.session import connect
 from workers.errors import DataError
@@ -57,11 +55,11 @@ class Gateway:
         """Return the service's answer; raises ``UserError`` and ``RunFailedError`` as ``ServiceClient.ask``."""
         question = base64.b64encode(json.dumps([method, values]).encode()).decode()
         with tempfile.TemporaryDirectory(prefix="apportion-") as scratch:
-            with zipfile.ZipFile(_staged(scratch, self._folder)) as archive:
-                archive.extractall(f"{scratch}/files")
+            files = Path(scratch) / "files.zip"
+            files.write_bytes(packed(self._folder))
             job = self._jobs.submit_job(
                 entrypoint="python -m scheduler.service.gateway",
-                runtime_env={"working_dir": f"{scratch}/files", "env_vars": {QUESTION: question}},
+                runtime_env={"working_dir": str(files), "env_vars": {QUESTION: question}},
                 metadata={"apportion": method},
             )
         return self._answer(job)
@@ -83,12 +81,6 @@ class Gateway:
         return found["answer"]
 
 
-def _staged(scratch: str, folder: Path | None) -> Path:
-    path = Path(scratch) / "files.zip"
-    path.write_bytes(packed(folder))
-    return path
-
-
 def answered(method: str, values: list[Any]) -> dict[str, Any]:
     """Ask the service of the cluster that this runs in, and return what it says or raises as plain data."""
     try:
@@ -97,10 +89,7 @@ def answered(method: str, values: list[Any]) -> dict[str, Any]:
             if client is None:
                 raise UserError("no scheduler service runs on the cluster: the first 'apportion submit' starts it")
             if method == "submit" and values[0]["package"] == "":
-                content = packed(Path.cwd())
-                values[0]["package"] = hashlib.sha256(content).hexdigest()
-                if not client.ask("has_package", values[0]["package"]):
-                    client.ask("put_package", values[0]["package"], content)
+                values[0]["package"] = hand_over(client, Path.cwd())
             return {"error": None, "answer": client.ask(method, *values)}
     except (UserError, DataError, PolicyError) as error:
         return {"error": "bad input", "answer": str(error)}

@@ -10,6 +10,7 @@ import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -20,6 +21,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from scheduler.errors import UserError
 from scheduler.service.records import CONNECTION, JobRecord
 from scheduler.session import HOME, PACKAGES
+from workers.model import atomic_bytes
 
 MOST_PACKAGE_BYTES = 500 * 1024**2
 """What Ray takes at most."""
@@ -95,13 +97,13 @@ class JobsApi:
                 return
 
     def _package(self, sha256: str) -> Path:
-        if sha256:
-            return self._packages / f"{sha256}.zip"
+        return self._packages / f"{sha256}.zip" if sha256 else self._own
+
+    @cached_property
+    def _own(self) -> Path:
+        """The package of a job that brings no files: our own code, which stays what it is while this runs."""
         content = packed(None)
-        path = self._packages / f"own-{hashlib.sha256(content).hexdigest()[:16]}.zip"
-        if not path.is_file():
-            keep(path, content)
-        return path
+        return keep(self._packages / f"own-{hashlib.sha256(content).hexdigest()[:16]}.zip", content)
 
     def stop(self, record: JobRecord) -> None:
         """End a driver's process."""
@@ -122,10 +124,14 @@ class JobsApi:
                 self._pool.submit(self._look, driver)
         return self._ended
 
+    def has_left(self, record: JobRecord) -> bool:
+        """Say whether the client that drives this job is known to Ray to be gone."""
+        return record.submission.is_driven and _has_left(record.driver)
+
     def _look(self, driver: str) -> None:
         try:
             if driver.startswith(CONNECTION):
-                if driver.removeprefix(CONNECTION) in _ended_connections():
+                if _has_left(driver):
                     self._ended[driver] = "its driver's process has ended"
                 return
             info = self._jobs().get_job_info(driver)
@@ -141,9 +147,10 @@ class JobsApi:
             self._asked.discard(driver)
 
 
-def _ended_connections() -> set[str]:
-    """Return what Ray calls the connections that have ended. Ray has no public call for it."""
-    return {job["JobID"] for job in ray._private.state.state.job_table() if job["IsDead"]}
+def _has_left(driver: str) -> bool:
+    """Say whether a client's connection has ended. Ray has no public call for it."""
+    name = driver.removeprefix(CONNECTION)
+    return any(job["IsDead"] for job in ray._private.state.state.job_table() if job["JobID"] == name)
 
 
 def packed(folder: Path | None) -> bytes:
@@ -183,12 +190,11 @@ def _files(folder: Path, prefix: str) -> list[tuple[str, Path]]:
     return found
 
 
-def keep(path: Path, content: bytes) -> None:
-    """Write a package, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+def keep(path: Path, content: bytes) -> Path:
+    """Write a package, whole or not at all, and return its path."""
+    with atomic_bytes(path) as file:
+        file.write(content)
+    return path
 
 
 def logs_of(url: str) -> Any:

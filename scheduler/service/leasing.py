@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
-import ray
 from ray._raylet import PlacementGroupID
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
@@ -26,11 +25,6 @@ WITHIN_S = 5.0
 class ServiceCluster(RayCluster):
     """Grants and drops the leases of all jobs.
 
-    Parameters
-    ----------
-    rest
-        Called with the leases that a plan takes back, before they are gone: their actors are to leave.
-
     Attributes
     ----------
     snapshot
@@ -42,19 +36,16 @@ class ServiceCluster(RayCluster):
     lifetime: ClassVar[str | None] = "detached"
 
     def __init__(self, rest: Callable[[Sequence[Grant]], None]) -> None:
-        super().__init__()
+        super().__init__(rest=rest)
         self._token = f"{OURS}{secrets.token_hex(3)}"
-        self._rest = rest
         self.snapshot: ClusterSnapshot | None = None
         self.applied_s = 0.0
 
     def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot, within_s: float = WITHIN_S) -> None:
-        """Carry out a plan, as ``RayCluster`` does, after those have left whose leases are taken back."""
+        """Carry out a plan, as ``RayCluster`` does."""
         began_s = time.perf_counter()
         self.snapshot = snapshot
         try:
-            if plan.revokes:
-                self._rest(plan.revokes)
             super().apply(plan, snapshot, within_s)
         finally:
             self.applied_s = time.perf_counter() - began_s
@@ -94,11 +85,3 @@ class ServiceCluster(RayCluster):
 def group_with(name: str) -> PlacementGroup:
     """Return the handle of a placement group by its id."""
     return PlacementGroup(PlacementGroupID(bytes.fromhex(name)))
-
-
-def head_node() -> str:
-    """Return the id of the node that has Ray's head."""
-    found: str = next(
-        node["NodeID"] for node in ray.nodes() if node["Alive"] and "node:__internal_head__" in node["Resources"]
-    )
-    return found

@@ -102,7 +102,7 @@ class JobRecord:
     def as_json(self) -> dict[str, Any]:
         """Return plain data, from which ``of_json`` makes it again."""
         found = {one.name: getattr(self, one.name) for one in fields(self)}
-        times = {name: _or_none(found[name]) for name in ("submitted_s", "started_s", "ended_s")}
+        times = {name: known(found[name]) for name in ("submitted_s", "started_s", "ended_s")}
         return {
             **found,
             **times,
@@ -128,8 +128,9 @@ class JobRecord:
         return JobRecord(**made)
 
 
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def known(value: float) -> float | None:
+    """Return a number as JSON can have it: None where it is not known, or endless."""
+    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)

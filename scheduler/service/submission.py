@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from policies.interface import JobView, PolicyError, frozen
 from scheduler.errors import UserError, shown
-from scheduler.job import Job, WorkersSpec
+from scheduler.job import PLAIN_NAME, Job, WorkersSpec
 from scheduler.section import first_mistake, plain
 
 API = 1
 """The version of what clients and service tell each other."""
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 EVERYONE = "default"
 """The tenant of whoever names none."""
 
-Name = Annotated[str, Field(pattern=NAME)]
+Name = Annotated[str, Field(pattern=f"^{PLAIN_NAME}$")]
 
 
 class Estimate(BaseModel):
@@ -124,8 +124,8 @@ class Submission(BaseModel):
         most = max(least, most) if wished_most is None else wished_most
         return min(least, most), max(min(most, self.job.get("shards", most)), min(least, most))
 
-    @property
-    def _workers(self) -> WorkersSpec:
+    @cached_property
+    def _workers(self) -> WorkersSpec:  # asked for at every turn of the service, for every job
         return WorkersSpec.model_validate(self.job.get("workers", {}))
 
     def view(self, name: str, submitted_s: float) -> JobView:

@@ -23,7 +23,7 @@ from policies.interface import (
 from policies.presets import resolve
 from scheduler.errors import UserError
 from scheduler.ledger import Ledger
-from scheduler.loop import StalePlanError, checked_plan, memo_for, step
+from scheduler.loop import Cluster, StalePlanError, memo_for, plan_more, step
 from scheduler.service.decisions import DecisionLog, nodes_json
 from scheduler.service.journal import Journal
 from scheduler.service.orders import Command, Desk
@@ -38,20 +38,11 @@ TICK_S = 5.0
 """How often a policy is asked whose answer time itself may change."""
 
 
-class Leasing(Protocol):
+class Leasing(Cluster, Protocol):
     """What the turns need of a cluster beside what the loop needs."""
 
     snapshot: ClusterSnapshot | None
     applied_s: float
-
-    def observe(self) -> NodeTable:
-        """As ``Cluster``."""
-
-    def now_s(self) -> float:
-        """As ``Cluster``."""
-
-    def apply(self, plan: ClusterPlan, snapshot: ClusterSnapshot, within_s: float = ...) -> None:
-        """As ``Cluster``."""
 
     def release(self, lease: Grant) -> None:
         """Give a lease's resources back."""
@@ -178,10 +169,11 @@ class Turns:
             elif record.id not in ledger:
                 ledger.submit(replace(record.view, started_s=record.started_s))
                 self._dirty = True
-            elif _bounds(ledger.job(record.id)) != _bounds(record.view):
-                view = record.view
-                ledger.note(replace(ledger.job(view.id), min_workers=view.min_workers, max_workers=view.max_workers))
-                self._dirty = True
+            else:
+                view, (least, most) = ledger.job(record.id), record.submission.gang
+                if (view.min_workers, view.max_workers) != (least, most):
+                    ledger.note(replace(view, min_workers=least, max_workers=most))
+                    self._dirty = True
         tenants = tuple(one.tenant for one in self._registry.tenants.values())
         self._dirty |= tenants != ledger.tenants
         ledger.tenants = tenants
@@ -354,16 +346,13 @@ class Turns:
         """Place what a running job lacks of its least number, as many as fit."""
         taken, missing = {lease.worker for lease in held}, job.min_workers - len(held)
         free = [number for number in range(job.min_workers + len(held)) if number not in taken][:missing]
-        alone = Ledger()
-        alone.submit(replace(job, min_workers=1, max_workers=missing))
         try:
-            plan = checked_plan(self._policy, alone.snapshot(self._cluster.observe(), self._cluster.now_s(), 0))
+            plan, _ = plan_more(self._cluster, self._policy, job, 0, free)
         except UserError as error:
             self.trouble = str(error)
             return
-        grants = tuple(replace(grant, worker=number) for grant, number in zip(plan.grants, free, strict=False))
-        if grants:
-            self._carry_out(job, ClusterPlan(self._ledger.version, grants))
+        if plan.grants:
+            self._carry_out(job, ClusterPlan(self._ledger.version, plan.grants))
 
     def _carry_out(self, job: JobView, plan: ClusterPlan) -> None:
         snapshot = self._ledger.snapshot(self._cluster.observe(), self._cluster.now_s(), 0)
@@ -379,7 +368,3 @@ class Turns:
                 self._end_lease(lease)
             self._open_leases(plan.grants, now_s)
             self._note_leases(job.id)
-
-
-def _bounds(view: JobView) -> tuple[int, int]:
-    return view.min_workers, view.max_workers

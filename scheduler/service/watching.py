@@ -43,6 +43,9 @@ class Drivers(Protocol):
     def ended(self, suspects: Sequence[str]) -> Mapping[str, str]:
         """Return the drivers that are known to have ended, and what is told of it; ``suspects`` are looked after."""
 
+    def has_left(self, record: JobRecord) -> bool:
+        """Say whether the client that drives this job is known to Ray to be gone."""
+
 
 @dataclass
 class _Seen:
@@ -162,6 +165,13 @@ class Watching:
             elif record.id in silent and silent[record.id] > self._seen[record.id].patience_s:
                 self._drivers.stop(record)
                 self._lose(record, f"its driver has not been heard for {silent[record.id]:.0f} s", now_s)
+
+    def free_name(self, name: str, now_s: float) -> None:
+        """End the job of a client that was killed a moment ago: its name may be wanted to go on with it."""
+        for record in self._registry.live:
+            is_gone = record.submission.name == name and record.submission.is_driven and self._drivers.has_left(record)
+            if is_gone:
+                self._lose(record, "its driver's process has ended", now_s)
 
     def _end_stopping(self, record: JobRecord, now_s: float, ended: Mapping[str, str]) -> None:
         since_s = self._stopping.setdefault(record.id, now_s)

@@ -15,8 +15,8 @@ import pytest
 from process_cases import HOME, JOB, Head, apportion, command, environment, free_port, head
 
 from scheduler.job_file import load_job
-from scheduler.outputs import model_of
 from scheduler.preparation import prepare
+from workers.model import sha256_of
 from workers.sequential import train
 
 __all__ = ["head"]
@@ -28,18 +28,7 @@ LONG = {"training.rounds": 5000, "training.tolerance": 0.0, "training.solver": "
 def alone(**more: Any) -> str:
     """Return the hash of the long job's model, trained here by one process."""
     prepared = prepare(load_job(HOME / JOB, LONG | more))
-    training = prepared.training()
-    outcome = train(training, prepared.data.load(range(prepared.data.num_shards)))
-    return _sha256(prepared, outcome)
-
-
-def _sha256(prepared: Any, outcome: Any) -> str:
-    class Result:
-        pass
-
-    result: Any = Result()
-    result.outcome, result.workers = outcome, ()
-    return model_of(prepared, "", result).sha256
+    return sha256_of(train(prepared.training(), prepared.data.load(range(prepared.data.num_shards))).arrays)
 
 
 def ask(head: Head, *arguments: str, fails: int = 0) -> Any:
@@ -130,6 +119,20 @@ def test_stop_ends_a_job_and_its_log_is_there(head: Head) -> None:
     log = apportion(head.home, "logs", "endless", RAY_ADDRESS=head.address, RAY_AUTH_MODE="token")
     assert "[3/5]" in log.stdout
     assert not processes(head, "scheduler drive endless") or found["workers"] == 0
+
+
+def test_an_unfinished_run_of_another_job_is_neither_forgotten_nor_gone_on_with(head: Head) -> None:
+    folder = head.home / "out" / "second-hand" / "checkpoints"
+    folder.mkdir(parents=True)
+    for name in ("run.json", "000000001.checkpoint"):
+        (folder / name).write_text("{}")
+    submit(head, "second-hand")
+    deadline_s = time.monotonic() + 120
+    while (found := ask(head, "status", "second-hand"))["state"] != "failed":
+        assert time.monotonic() < deadline_s, found
+        time.sleep(0.3)
+    assert "holds 1 checkpoint(s) of an unfinished run" in found["reason"]
+    assert found["attempts"] == 1
 
 
 def test_from_outside_only_the_dashboard_is_needed(head: Head) -> None:

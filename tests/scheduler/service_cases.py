@@ -85,6 +85,9 @@ class NoDrivers:
     def ended(self, suspects: Sequence[str]) -> Mapping[str, str]:
         return {}
 
+    def has_left(self, record: JobRecord) -> bool:
+        return False
+
 
 class Service:
     """What the actor is made of; each call is followed by a turn, a second later."""

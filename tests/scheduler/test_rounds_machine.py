@@ -143,6 +143,10 @@ class RoundsMachine(RuleBasedStateMachine):
     def deserted(self) -> bool:
         return self.rounds is None or self.rounds.is_deserted
 
+    @rule()
+    def nothing_happens(self) -> None:
+        """There is a rule left where training has ended."""
+
     @precondition(running)
     @rule(data=st.data(), num=st.integers(1, 4))
     def compute(self, data: st.DataObject, num: int) -> None:

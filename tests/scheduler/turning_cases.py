@@ -118,11 +118,12 @@ class Driver:
 
 @dataclass
 class FakeDrivers:
-    """Drivers by the name that Ray would know them by, all that were ever started, and all that were ended."""
+    """Drivers by the name that Ray would know them by, those ever started or ended, and the clients that are gone."""
 
     alive: dict[str, Driver] = field(default_factory=dict)
     started: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
 
     def start(self, record: JobRecord) -> None:
         self.started.append(record.driver)
@@ -134,6 +135,9 @@ class FakeDrivers:
 
     def ended(self, suspects: Sequence[str]) -> Mapping[str, str]:
         return {name: "its process has died" for name in suspects if name not in self.alive}
+
+    def has_left(self, record: JobRecord) -> bool:
+        return record.driver in self.gone
 
     def of(self, job: str) -> list[Driver]:
         return [one for one in self.alive.values() if one.job == job]

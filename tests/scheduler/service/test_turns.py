@@ -352,6 +352,27 @@ def test_who_has_ended_is_looked_after_no_longer(world: World) -> None:
     assert world.turns.watching.is_alive("first")
 
 
+def test_a_client_that_was_killed_leaves_its_name_at_once(world: World) -> None:
+    """Whoever goes on with its run has the same name, and comes before its silence is noticed."""
+    own = {"is_driven": True, "driven_by": "0a"}
+    world.submit("other")
+    record = world.hand_in(world.submission("own", 2, 2).model_copy(update=own))
+    world.turn(2)
+    world.turns.watching.hear(world.registry["own"], record.heard, 2, world.now_s)
+    world.turns.watching.free_name("own", world.now_s)
+    with pytest.raises(UserError, match="a job named 'own' is running already"):
+        world.submit("own", 1, 1)
+    world.drivers.gone.add("connection:0a")
+    world.turns.watching.free_name("other", world.now_s)
+    assert state(world, "own") is State.RUNNING
+    world.turns.watching.free_name("own", world.now_s)
+    assert state(world, "own") is State.FAILED
+    world.submit("own", CPUS - 1, CPUS - 1)
+    assert (world.num_held("own"), world.num_held("own.2")) == (0, CPUS - 1)
+    assert state(world, "other") is State.RUNNING
+    check_books(world)
+
+
 def test_quotas_hold_from_turn_to_turn(world: World) -> None:
     quota = TenantRecord(Tenant("red", quota=Resources(cpu=3.0, memory=1e12), borrows=False))
     world.registry.set_tenant(quota, world.now_s)
