@@ -70,7 +70,7 @@ class SchedulerService:
         self._began_s = time.time()
         api = JobsApi(url or "", self._packages)
         autoscaling = of_cluster()
-        self._registry.may_fit = autoscaling.could_fit
+        self._registry.growth = autoscaling.growth
         self._turns = Turns(
             self._registry, self._desk, self._journal, ServiceCluster, api, self._lock, self._tell, autoscaling.ask
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,14 +20,18 @@ from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.experimental.internal_kv import _internal_kv_get
 
-from policies.interface import JobView, NodeTable, Resources
+from policies.interface import NodeTable, Resources, Unplaced
 from scheduler.inventory import leaving_nodes
 from scheduler.ledger import Ledger
 from scheduler.ray_cluster import NODE_ID_LABEL, ray_resources
-from scheduler.service.demand import NODE_TYPE, Growth, NodeType, Wanted, bundles, could_fit
+from scheduler.service.demand import Wanted, bundles
+from scheduler.service.growth import NODE_TYPE, Growth, NodeType
 
 CONFIG = "--autoscaling-config="
 """How a monitor, the process of Ray's autoscaler, is told its file; one without only watches."""
+
+AGAIN_S = 60.0
+"""How often it is told the same again: it forgets when the head's processes begin anew. And when, after an error."""
 
 
 class Autoscaling:
@@ -45,11 +51,12 @@ class Autoscaling:
         self._growth: Growth | None = None
         self._seen: tuple[Any, ...] | None = None
         self._asked: tuple[Wanted, ...] | None = None
+        self._again_s = 0.0
+        self._failed_s = -math.inf
         self._is_v2 = is_autoscaler_v2()
 
-    @property
     def growth(self) -> Growth | None:
-        """What may be added, read again when the file has changed; None if that is not known."""
+        """Return what may be added, read again when the file has changed; None if that is not known."""
         if self._config is not None:
             with suppress(Exception):  # it is being written: what it said before holds
                 changed_s = self._config.stat().st_mtime
@@ -58,36 +65,43 @@ class Autoscaling:
                     self._changed_s = changed_s
         return self._growth
 
-    def could_fit(self, job: JobView, nodes: NodeTable) -> bool:
-        """Say whether a job could have its least workers on these nodes and those that may be added."""
-        return could_fit(job, nodes, self.growth)
+    def ask(self, ledger: Ledger, nodes: NodeTable, refusals: Mapping[str, Unplaced]) -> None:
+        """Let the autoscaler know what is wanted now, if that is not what it was told last, or long ago.
 
-    def ask(self, ledger: Ledger, nodes: NodeTable) -> None:
-        """Let the autoscaler know what is wanted now, if that is not what it was told last."""
-        growth = self.growth
-        seen = (ledger.version, nodes.ids, nodes.free.tobytes(), growth)
-        if seen == self._seen:
+        An error is printed, and it is asked again later: jobs that have their workers need no autoscaler.
+        """
+        now_s, growth = time.monotonic(), self.growth()
+        seen, is_late = (ledger.version, nodes.ids, nodes.free.tobytes(), growth), now_s >= self._again_s
+        if now_s < self._failed_s + AGAIN_S or (seen == self._seen and not (is_late and self._asked)):
             return
-        wanted = bundles(ledger, nodes, growth)
-        if self._is_v2 and any(one.node for one in wanted):
-            ours = started_by_it(nodes) - leaving_nodes()
-            wanted = tuple(one for one in wanted if not one.node or one.node in ours)
-        if wanted != self._asked:
-            # Ray's autoscaler takes a type that does not state its memory to have none
-            stated = growth is None or all(math.isfinite(one.resources.memory) for one in growth.types)
-            request_resources(None, *request(wanted, stated))
-            self._asked = wanted
-        self._seen = seen
+        try:
+            wanted = self._known(bundles(ledger, nodes, growth, refusals), nodes)
+            if wanted != self._asked or is_late:
+                # Ray's autoscaler takes a type that does not state its memory to have none
+                stated = growth is None or all(math.isfinite(one.resources.memory) for one in growth.types)
+                request_resources(None, *request(wanted, stated))
+                self._asked, self._again_s = wanted, now_s + AGAIN_S
+            self._seen = seen
+        except Exception as error:  # noqa: BLE001  (Ray may raise anything, and the queue must go on)
+            traceback.print_exception(error)
+            self._asked, self._seen, self._failed_s = None, None, now_s
+
+    def _known(self, wanted: tuple[Wanted, ...], nodes: NodeTable) -> tuple[Wanted, ...]:
+        """Leave out what is used on nodes that are to go, or that are none of the autoscaler's."""
+        if not self._is_v2 or not any(one.node for one in wanted):
+            return wanted
+        ours = started_by_it(nodes) - leaving_nodes()
+        return tuple(one for one in wanted if not one.node or one.node in ours)
 
 
 class NoAutoscaling:
     """Of a cluster to which nobody adds nodes: there is nobody to ask."""
 
-    def could_fit(self, job: JobView, nodes: NodeTable) -> bool:
-        """Say that no more fits than what fits on the nodes that are there."""
-        return False
+    def growth(self) -> Growth | None:
+        """Return that nothing may be added."""
+        return Growth()
 
-    def ask(self, ledger: Ledger, nodes: NodeTable) -> None:
+    def ask(self, ledger: Ledger, nodes: NodeTable, refusals: Mapping[str, Unplaced]) -> None:
         """Do nothing."""
 
 
@@ -111,7 +125,13 @@ def read_growth(config: Path) -> Growth:
     found = FileConfigReader(str(config), skip_content_hash=True).get_cached_autoscaling_config()
     head, most = found.get_head_node_type(), found.get_max_num_nodes()
     types = [
-        NodeType(name, _amounts(one.resources), one.max_worker_nodes, dict(one.labels))
+        NodeType(
+            name,
+            _amounts(one.resources),
+            one.max_worker_nodes,
+            dict(one.labels),
+            one.min_worker_nodes + (name == head),
+        )
         for name, one in found.get_node_type_configs().items()
         if one.max_worker_nodes > (name == head)
     ]
@@ -137,9 +157,12 @@ def _is_monitor(command: Sequence[str], address: str) -> bool:
 
 def _is_heard_of(address: str) -> bool:
     """Say whether an autoscaler, of either version, has told the cluster's control store of itself."""
-    return get_cluster_status(address).stats.autoscaler_version != "0" or bool(
-        _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
-    )
+    try:
+        is_heard = get_cluster_status(address).stats.autoscaler_version != "0"
+        return is_heard or bool(_internal_kv_get(DEBUG_AUTOSCALING_STATUS))
+    except Exception as error:  # noqa: BLE001  (Ray may raise anything, and the service must begin)
+        traceback.print_exception(error)
+        return False
 
 
 def _amounts(resources: Mapping[str, float]) -> Resources:

@@ -15,6 +15,7 @@ from policies.interface import RESOURCES, JobView, NodeTable, PolicyError, Short
 from policies.order.tenancy import lineage
 from scheduler.errors import UserError, unknown
 from scheduler.section import first_mistake
+from scheduler.service.growth import Growth, num_fitting, with_each_type
 from scheduler.service.records import Heard, JobRecord, State, TenantRecord
 from scheduler.service.submission import EVERYONE, Submission, Wishes
 
@@ -48,8 +49,8 @@ class Registry:
         The cluster's: a name, or parts.
     tenants
         By name; ``default`` is always there.
-    may_fit
-        Whether a job could have its least workers on these nodes and on others that may be added to them.
+    growth
+        Returns what an autoscaler may make of the cluster; None if that is not known, and nothing is too large.
     """
 
     def __init__(self, storing: Storing) -> None:
@@ -59,7 +60,7 @@ class Registry:
         self._ids_by_token: dict[str, str] = {}
         self.tenants: dict[str, TenantRecord] = {EVERYONE: TenantRecord(Tenant(EVERYONE))}
         self.policy: str | dict[str, Any] = DEFAULT_POLICY
-        self.may_fit: Callable[[JobView, NodeTable], bool] = lambda view, nodes: False
+        self.growth: Callable[[], Growth | None] = Growth
 
     def load(self, records: list[JobRecord], tenants: list[TenantRecord], policy: str | dict[str, Any] | None) -> None:
         """Take up what was kept by the service before this one."""
@@ -182,14 +183,16 @@ class Registry:
                 f"job {view.id} can never have its {view.min_workers} workers, since tenant {name} does not borrow: "
                 f"{'; '.join(lacks)}"
             )
-        empty = nodes.emptied()
-        fitting = int(min(slots(view, empty).sum(), view.min_workers))
-        if fitting < view.min_workers and not self.may_fit(view, empty):
-            reasons = Unplaced(view.id, fitting, view.min_workers, closest(view, empty))
-            raise UserError(
-                f"job {reasons}\nit can never have its workers on this cluster, whoever ends: ask for fewer "
-                "(--min-workers) or smaller ones (workers.bundle), or add nodes first"
-            )
+        empty, growth = nodes.emptied(), self.growth()
+        if growth is None or (fitting := num_fitting(view, empty, growth)) == view.min_workers:
+            return
+        reasons = Unplaced(view.id, fitting, view.min_workers, closest(view, with_each_type(empty, growth)))
+        added = f", and whatever its autoscaler may add (nodes at most: {growth})" if growth.types else ""
+        more = "let the autoscaler add more" if growth.types else "add nodes first"
+        raise UserError(
+            f"job {reasons}\nit can never have its workers on this cluster, whoever ends{added}: ask for fewer "
+            f"(--min-workers) or smaller ones (workers.bundle), or {more}"
+        )
 
     def admit(self, now_s: float) -> None:
         """Let those wait for workers who are held no longer, and fail those whose predecessors have failed."""

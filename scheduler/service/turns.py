@@ -69,7 +69,7 @@ class Turns:
     tell
         Called with a job whose orders have changed.
     ask_for_nodes
-        Called at the end of each turn: an autoscaler is to know what is wanted.
+        Called at the end of each turn, with the nodes as they were before it: an autoscaler is to know what is wanted.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class Turns:
         drivers: Drivers,
         lock: RLock,
         tell: Callable[[str], None],
-        ask_for_nodes: Callable[[Ledger, NodeTable], None] = lambda ledger, nodes: None,
+        ask_for_nodes: Callable[[Ledger, NodeTable, Mapping[str, Unplaced]], None] = lambda *_: None,
     ) -> None:
         self._ask_for_nodes = ask_for_nodes
         self._registry, self._desk, self._journal, self._lock, self._tell = registry, desk, journal, lock, tell
@@ -153,10 +153,9 @@ class Turns:
         self.nodes = self._cluster.observe()
         if self._is_due(now_s):
             self._decide(now_s)
-            self.nodes = self._cluster.observe()  # with what has just been granted
         with self._lock:
             self.watching.start(now_s)
-        self._ask_for_nodes(self._ledger, self.nodes)
+        self._ask_for_nodes(self._ledger, self.nodes, self.refusals)
 
     def _reconcile(self) -> list[str]:
         """Let the ledger have the jobs that want workers, as they want them; return those that are to leave it."""
