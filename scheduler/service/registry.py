@@ -188,7 +188,7 @@ class Registry:
             return
         reasons = Unplaced(view.id, fitting, view.min_workers, closest(view, with_each_type(empty, growth)))
         added = f", and whatever its autoscaler may add (nodes at most: {growth})" if growth.types else ""
-        more = "let the autoscaler add more" if growth.types else "add nodes first"
+        more = "let it add more or larger nodes" if growth.types else "add nodes first"
         raise UserError(
             f"job {reasons}\nit can never have its workers on this cluster, whoever ends{added}: ask for fewer "
             f"(--min-workers) or smaller ones (workers.bundle), or {more}"
