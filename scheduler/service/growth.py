@@ -131,12 +131,12 @@ def _score(kind: NodeType, job: JobView, number: int) -> tuple[bool, float, floa
 
 def _lasting(nodes: NodeTable, growth: Growth) -> NodeTable:
     """Return the nodes that never go: those that no autoscaler has started, and the least number of each type."""
-    left = Counter({kind.name: kind.least for kind in growth.types})
-    rows = []
+    least = {kind.name: kind.least for kind in growth.types}
+    seen, rows = Counter[str](), []
     for row, name in enumerate(nodes.labels.get(NODE_TYPE, ("",) * len(nodes))):
-        if name not in left or left[name] > 0:
+        seen[name] += 1
+        if seen[name] <= least.get(name, math.inf):
             rows.append(row)
-            left[name] -= name in left
     return nodes.take(rows)
 
 

@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ray.autoscaler.v2.instance_manager.config import NodeTypeConfig
+from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+from ray.autoscaler.v2.utils import ResourceRequestUtil
+from ray.core.generated.autoscaler_pb2 import ClusterResourceConstraint
 from service_cases import Service
 
 from policies.feasibility import slots
 from policies.interface import JobView, NodeTable, Resources
 from scheduler.errors import UserError
+from scheduler.ray_cluster import ray_resources
 from scheduler.service.growth import Growth, NodeType, Space, num_fitting
 from scheduler.service.records import State
 
@@ -72,6 +77,12 @@ def test_the_least_number_of_a_type_never_goes() -> None:
         assert fits(pair, full, Growth((always, BIG), 4)) == expected
 
 
+def test_nodes_of_no_type_stay_all_of_them() -> None:
+    strangers = NodeTable.of(["head", "a", "b"], [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    assert fits(job("four", 4), strangers, Growth((PLAIN,), 4))
+    assert not fits(job("five", 5), strangers, Growth((PLAIN,), 4))
+
+
 def test_what_is_there_counts_whatever_the_file_says_of_its_type() -> None:
     smaller = Growth((NodeType("plain", Resources(cpu=1.0), 3),), 4)
     assert fits(job("six", 6), cluster("plain", "plain", "plain"), smaller)
@@ -120,6 +131,37 @@ def test_where_only_the_types_are_bounded_every_node_is_used(
     view = job("any", least, bundle)
     most = min(slots(view, everything).sum(), least)
     assert num_fitting(view, HEAD, Growth(kinds, 1 + sum(kind.most for kind in kinds))) == most
+
+
+def ray_can(view: JobView, kinds: tuple[NodeType, ...], most: int) -> bool:
+    """Ask Ray's autoscaler whether it could add nodes for a job's least workers to a cluster without any."""
+    bundles = [ResourceRequestUtil.make(ray_resources(view.bundle))] * view.min_workers
+    asked = ClusterResourceConstraint(resource_requests=ResourceRequestUtil.group_by_count(bundles))
+    request = SchedulingRequest(
+        disable_launch_config_check=True,
+        node_type_configs={
+            kind.name: NodeTypeConfig(kind.name, 0, kind.most, resources=ray_resources(kind.resources))
+            for kind in kinds
+        },
+        max_num_nodes=most,
+        cluster_resource_constraints=[asked],
+    )
+    return not ResourceDemandScheduler(None).schedule(request).infeasible_cluster_resource_constraints
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.builds(Resources, st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0.0, 0.0, 1.0, 2.0])),
+    st.integers(1, 16),
+    st.lists(st.tuples(st.integers(1, 8), st.integers(0, 3), st.integers(1, 3)), max_size=3),
+    st.integers(1, 6),
+)
+def test_a_job_fits_if_rays_autoscaler_says_so(
+    bundle: Resources, least: int, types: list[tuple[int, int, int]], most: int
+) -> None:
+    kinds = tuple(NodeType(f"t{number}", Resources(cpu, gpu), few) for number, (cpu, gpu, few) in enumerate(types))
+    view = job("any", least, bundle)
+    assert fits(view, NodeTable.of([], np.zeros((0, 3))), Growth(kinds, most)) == ray_can(view, kinds, most)
 
 
 def test_who_can_never_fit_is_told_the_limits_and_the_type_that_comes_closest() -> None:
