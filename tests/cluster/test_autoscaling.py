@@ -93,6 +93,15 @@ def autoscaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         log.close()
 
 
+def until_rounds(head: Head, name: str, rounds: int, within_s: float = 120.0) -> Any:
+    """Wait until a job has done so many rounds; a service that has just begun must first hear the driver."""
+    deadline_s = time.monotonic() + within_s
+    while (found := ask(head, "status", name))["rounds"] < rounds:
+        assert time.monotonic() < deadline_s, found
+        time.sleep(0.5)
+    return found
+
+
 def of_home(home: Path) -> list[psutil.Process]:
     """Return the processes of this head, of its nodes and its jobs: their environment tells them."""
     found = []
@@ -103,12 +112,15 @@ def of_home(home: Path) -> list[psutil.Process]:
     return found
 
 
-def ask(head: Head, *arguments: str, fails: int = 0) -> Any:
-    """Run a command against the head; return its JSON, or what it says where it is to fail."""
-    more = () if fails else ("--json",)
-    done = apportion(head.home, *arguments, *more, RAY_ADDRESS=head.address, RAY_AUTH_MODE="token")
+def tell(head: Head, *arguments: str, fails: int = 0) -> str:
+    """Run a command against the head; return what it says."""
+    done = apportion(head.home, *arguments, RAY_ADDRESS=head.address, RAY_AUTH_MODE="token")
     assert done.returncode == fails, done.stdout + done.stderr
-    return done.stderr if fails else json.loads(done.stdout)
+    return done.stderr if fails else done.stdout
+
+
+def ask(head: Head, *arguments: str) -> Any:
+    return json.loads(tell(head, *arguments, "--json"))
 
 
 def submit(head: Head, name: str, *options: str) -> Any:
@@ -143,31 +155,29 @@ def until_nodes(head: Head, wanted: list[str], within_s: float = 120.0) -> None:
 
 def test_nodes_come_for_a_gang_stay_with_it_and_go_after_it(autoscaled: Head) -> None:
     until_nodes(autoscaled, ["head"])
-    told = ask(autoscaled, "submit", JOB, "--workers", "5", fails=2)
+    told = tell(autoscaled, "submit", JOB, "--workers", "5", fails=2)
     assert "only 4 of 5 fit" in told
     assert "2 of type plain, 1 of type big; 4 in all, with the head" in told
     small = ("--set", "workers.labels.size=small", "--workers", "2")
     submit(autoscaled, "endless", "--set", "training.rounds=1000000", "--set", "training.tolerance=0", *small)
     until_nodes(autoscaled, ["head", "plain", "plain"])
-    rounds = until(autoscaled, "endless", "running")["rounds"]
+    until(autoscaled, "endless", "running")
     nodes = {lease["node"] for lease in ask(autoscaled, "status", "endless")["leases"]}
     assert len(nodes) == 2
-    for _ in range(2):
+    for _ in range(2):  # the second time with another service
         time.sleep(2 * IDLE_S)
-        found = ask(autoscaled, "status", "endless")
-        assert found["rounds"] > rounds
+        rounds = until_rounds(autoscaled, "endless", 1)["rounds"]
+        found = until_rounds(autoscaled, "endless", rounds + 1)
         assert {lease["node"] for lease in found["leases"]} == nodes
         assert raylets(autoscaled) == ["head", "plain", "plain"]
-        rounds = found["rounds"]
-        assert apportion(autoscaled.home, "service", "restart", RAY_ADDRESS=autoscaled.address).returncode == 0
-    ask(autoscaled, "stop", "endless")
-    until_nodes(autoscaled, ["head"])
-
-
-def test_a_job_gets_the_type_of_node_that_it_needs(autoscaled: Head) -> None:
+        tell(autoscaled, "service", "restart")
     submit(autoscaled, "wide", "--set", "workers.bundle.cpu=2", "--workers", "1")
-    until_nodes(autoscaled, ["big", "head"])
+    until_nodes(autoscaled, ["big", "head", "plain", "plain"])  # of the type that it needs, beside those in use
     assert until(autoscaled, "wide", "finished")["result"]["model_sha256"]
+    until_nodes(autoscaled, ["head", "plain", "plain"])
+    assert ask(autoscaled, "status", "endless")["state"] == "running"
+    tell(autoscaled, "stop", "endless")
+    until_nodes(autoscaled, ["head"])
 
 
 def test_a_cluster_that_nobody_adds_to_is_not_asked(session: Session) -> None:
