@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from threadpoolctl import threadpool_limits
 
 from scheduler.job import Job
 from scheduler.job_file import load_job
@@ -30,7 +31,9 @@ def short_rounds(rounds: int, output: Path, shards: int = 16) -> Job:
 def alone(wanted: Job) -> str:
     """Return the hash of a job's model, trained here by one process."""
     prepared = prepare(wanted)
-    return sha256_of(train(prepared.training(), prepared.data.load(range(prepared.data.num_shards))).arrays)
+    with threadpool_limits(limits=1):  # as workers do
+        outcome = train(prepared.training(), prepared.data.load(range(prepared.data.num_shards)))
+    return sha256_of(outcome.arrays)
 
 
 def submit(

@@ -33,7 +33,7 @@ BLOCKED_S = 60.0
 
 def measure(folder: Path, console: Console) -> dict[str, Any]:
     """Queue all twenty as entry points of one process each, then two gangs there, then the same two with Apportion."""
-    with lab_up(lab_plan(), isolated=True) as lab, connect(lab.address):
+    with lab_up(lab_plan(), isolated=True, dashboard=True) as lab, connect(lab.address):
         jobs = the_jobs(folder)
         url = dashboard_url()
         if url is None:

@@ -73,7 +73,7 @@ class Model:
 
 def measure(folder: Path, names: Sequence[str], console: Console) -> dict[str, Any]:
     """Run all jobs under every policy, one after the other, and simulate the same."""
-    with lab_up(lab_plan(), isolated=True) as lab, connect(lab.address):
+    with lab_up(lab_plan(), isolated=True, dashboard=True) as lab, connect(lab.address):
         jobs = the_jobs(folder)
         hashes = {rounds: alone(one.job) for rounds, one in {one.job.training.rounds: one for one in jobs}.items()}
         client = the_service()

@@ -28,8 +28,8 @@ NODES = {"fast": 0.2, "slow": 0.1}
 
 SLOTS = 8
 ROUNDS = (16, 32, 64)
-SIZES = ((1, 4), (1, 8), (2, 4), (2, 8))
-"""The least and the most workers of a job."""
+SIZES = ((1, 2), (1, 4), (1, 8))
+"""The least and the most workers of a job. Least numbers above 1 would be the steps in which eight slots are shared."""
 
 GANG_ROUNDS = 32
 WITH_DEADLINE = (3, 11)
@@ -80,7 +80,7 @@ def job_of(data: Path, name: str, rounds: int, least: int = 1, most: int = SLOTS
         "model": {"objective": "squared", "hidden": [96]},
         "training": {"solver": "gradient-descent", "rounds": rounds, "tolerance": 0.0},
         "shards": 48,
-        "workers": {"min": least, "max": most, "bundle": {"cpu": 1, "memory": "400MiB"}},
+        "workers": {"min": least, "max": most, "bundle": {"cpu": 1, "memory": "250MiB"}},
         "output": str(data.parent / "out" / name),
     }
     return Job.model_validate(spec)
