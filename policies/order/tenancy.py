@@ -50,16 +50,20 @@ class Quotas:
 
     def take(self, job: JobView, workers: int) -> bool:
         """Count ``workers`` workers of a job if they are within quota, and say whether they are."""
-        amount, bounds = job.bundle.vector() * workers, self._bounds(job)
-        if any((amount > self._left[name] + TOLERANCE).any() for name in bounds):
+        amount = job.bundle.vector() * workers
+        if any((amount > self._left[name] + TOLERANCE).any() for name in self._bounds(job)):
             return False
-        for name in bounds:
-            self._left[name] = self._left[name] - amount
+        self.count(job, workers)
         return True
+
+    def count(self, job: JobView, workers: int) -> None:
+        """Count ``workers`` workers of a job that has them already, within quota or not."""
+        for name in self._bounds(job):
+            self._left[name] = self._left[name] - job.bundle.vector() * workers
 
     def grow(self, job: JobView) -> int:
         """Count as many more workers of a job as its maximum and the quotas allow, and return how many."""
-        more = int(min(self._fit(job), job.max_workers - job.min_workers))
+        more = int(min(self.fit(job), job.max_workers - job.min_workers))
         self.take(job, more)
         return more
 
@@ -75,9 +79,9 @@ class Quotas:
             for name in self._bounds(job)
             for r in np.flatnonzero(amount > self._left[name] + TOLERANCE)
         )
-        return Unplaced(job.id, int(self._fit(job)), job.min_workers, reasons)
+        return Unplaced(job.id, int(self.fit(job)), job.min_workers, reasons)
 
-    def _fit(self, job: JobView) -> float:
+    def fit(self, job: JobView) -> float:
         """Count how many more workers of a job are within quota."""
         bundle = job.bundle.vector()
         wants = bundle > 0

@@ -12,7 +12,7 @@ import numpy as np
 from policies.interface import JobView, frozen
 from scheduler.service.journal import Journal
 from scheduler.service.orders import Desk
-from scheduler.service.records import Heard, JobRecord, Lease, State
+from scheduler.service.records import Heard, JobRecord, State
 from scheduler.service.registry import MOST_ATTEMPTS, Registry
 
 SILENT_S = 60.0
@@ -111,7 +111,7 @@ class Watching:
             self._registry.change(record, state=State.QUEUED, preemptions=record.preemptions + 1)
             self._journal.note(now_s, "preempted", record.id)
 
-    def progress(self, view: JobView, leases: Sequence[Lease], now_s: float) -> JobView:
+    def progress(self, view: JobView, num_leases: int, now_s: float) -> JobView:
         """Return what has become known of a job since: its service, what is done, and, if nobody told, its speed."""
         total_s, num, since_s = self._attained.get(view.id, (0.0, 0, now_s))
         record, attained_s = self._registry[view.id], total_s + num * (now_s - since_s)
@@ -121,7 +121,7 @@ class Watching:
             done *= estimate.work
             after = replace(view, attained_s=attained_s, done=done)
         elif speed := self._rounds_per_s(view.id, heard, now_s):
-            rates = frozen(speed / max(len(leases), 1) * np.arange(1, view.max_workers + 1))
+            rates = frozen(speed / max(num_leases, 1) * np.arange(1, view.max_workers + 1))
             work, done = float(heard.most_rounds), float(heard.rounds)
             after = replace(view, attained_s=attained_s, work=work, done=done, rates={"": rates})
         else:
