@@ -8,19 +8,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
 from policies.interface import JobView, NodeTable, PolicyError, Tenant
 from scheduler.errors import UserError, unknown
-from scheduler.section import first_mistake
 from scheduler.service.hopeless import num_fitting, refuse_beyond_quotas, too_large
 from scheduler.service.records import Heard, JobRecord, State, TenantRecord
-from scheduler.service.submission import EVERYONE, Submission, Wishes
+from scheduler.service.submission import EVERYONE, Submission
 from scheduler.service.tenants import refuse_tenant
 
 DEFAULT_POLICY = "fair-share+fgd+adaptive-pull"
-MOST_ATTEMPTS = 5
-"""A driver that dies so often without a round between is not a matter of bad luck."""
 
 
 class Storing(Protocol):
@@ -273,14 +268,7 @@ class Registry:
             As ``control``; and if the bounds are none, or it can never have so many.
         """
         record = self._own(name, "resize", user, force)
-        wishes = record.submission.wishes.model_dump()
-        given = {"min_workers": least, "max_workers": most}
-        wishes |= {name: bound for name, bound in given.items() if bound is not None}
-        try:
-            wished = Wishes.model_validate(wishes)
-        except ValidationError as error:
-            raise UserError(f"job {record.id}: {first_mistake(error)}") from None
-        submission = record.submission.model_copy(update={"wishes": wished})
+        submission = record.submission.bounded(least, most)
         try:
             self._refuse_hopeless(submission.view(record.id, record.submitted_s), nodes)
         except PolicyError as error:
