@@ -47,11 +47,14 @@ class Quotas:
         self._left: dict[str, Floats] = {
             name: tenant.quota.vector() for name, tenant in tenants.items() if tenant.quota is not None
         }
+        self._bounds_of: dict[str, list[str]] = {}
 
     def take(self, job: JobView, workers: int) -> bool:
         """Count ``workers`` workers of a job if they are within quota, and say whether they are."""
+        if not (bounds := self._bounds(job)):
+            return True
         amount = job.bundle.vector() * workers
-        if any((amount > self._left[name] + TOLERANCE).any() for name in self._bounds(job)):
+        if any((amount > self._left[name] + TOLERANCE).any() for name in bounds):
             return False
         self.count(job, workers)
         return True
@@ -70,6 +73,7 @@ class Quotas:
     def lend(self) -> None:
         """Let tenants that borrow go beyond their quotas from now on."""
         self._left = {name: left for name, left in self._left.items() if not self._tenants[name].borrows}
+        self._bounds_of = {}
 
     def refusal(self, job: JobView) -> Unplaced:
         """Say of a job whose least workers are not within quota what is short, and whose quota that is."""
@@ -93,4 +97,8 @@ class Quotas:
 
     def _bounds(self, job: JobView) -> list[str]:
         """Return the tenant of a job and all above it, as far as they have a quota that counts."""
-        return [name for name in lineage(job.tenant, self._tenants) if name in self._left]
+        found = self._bounds_of.get(job.tenant)
+        if found is None:
+            found = [name for name in lineage(job.tenant, self._tenants) if name in self._left]
+            self._bounds_of[job.tenant] = found
+        return found

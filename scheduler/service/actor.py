@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -71,6 +72,8 @@ class SchedulerService:
         api = JobsApi(url or "", self._packages)
         self._turns = Turns(self._registry, self._desk, self._journal, ServiceCluster, api, self._lock, self._tell)
         self._turns.begin()
+        gc.collect()
+        gc.freeze()  # modules and what was loaded stay: looking through them took longer than most decisions
 
     def __repr__(self) -> str:
         """Say what the dashboard is to show."""

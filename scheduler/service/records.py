@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,11 @@ class JobRecord:
     def tenant(self) -> str:
         """Who it is for."""
         return self.submission.wishes.tenant
+
+    @cached_property
+    def gang(self) -> tuple[int, int]:
+        """The least and the largest number of workers."""
+        return self.submission.gang
 
     @property
     def driver(self) -> str:

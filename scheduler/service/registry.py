@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -157,7 +157,7 @@ class Registry:
         submission = self._among_known(submission)
         record = JobRecord(self._new_id(submission.name), submission, State.HELD, now_s)
         self._refuse_hopeless(record.view, nodes)
-        record = self._admitted(record, self._at_work(), now_s)
+        record = self._admitted(record, self._at_work, now_s)
         with self.together():
             self._storing.note(now_s, "submitted", record.id, submission.user, reason=record.reason)
             return self.change(record)
@@ -193,20 +193,20 @@ class Registry:
 
     def admit(self, now_s: float) -> None:
         """Let those wait for workers who are held no longer, and fail those whose predecessors have failed."""
-        at_work = self._at_work()
-        for record in self.live:
-            if record.state is State.HELD:
-                after = self._admitted(record, at_work, now_s)
-                if after.state is not record.state or after.reason != record.reason:
-                    self.change(after)
-                    self._storing.note(now_s, after.state.value, record.id, reason=after.reason)
-                    at_work[record.tenant] += after.state is State.QUEUED
+        held = [record for record in self.live if record.state is State.HELD]
+        at_work = self._at_work() if held else Counter[str]()
+        for record in held:
+            after = self._admitted(record, lambda: at_work, now_s)
+            if after.state is not record.state or after.reason != record.reason:
+                self.change(after)
+                self._storing.note(now_s, after.state.value, record.id, reason=after.reason)
+                at_work[record.tenant] += after.state is State.QUEUED
 
     def _at_work(self) -> Counter[str]:
         """Count the jobs of each tenant that want workers or have some."""
         return Counter(one.tenant for one in self.live if one.state not in (State.HELD, State.PAUSED))
 
-    def _admitted(self, record: JobRecord, at_work: Mapping[str, int], now_s: float) -> JobRecord:
+    def _admitted(self, record: JobRecord, at_work: Callable[[], Mapping[str, int]], now_s: float) -> JobRecord:
         """Return the record as it is to be now: held, waiting, or failed with its predecessor."""
         before = [self._records[name] for name in record.submission.wishes.after]
         if lost := [one for one in before if one.state in (State.FAILED, State.STOPPED)]:
@@ -215,7 +215,7 @@ class Registry:
         if open_ones := [one.id for one in before if one.state is not State.FINISHED]:
             return replace(record, state=State.HELD, reason=f"comes after {', '.join(open_ones)}")
         limit = self.tenants[record.tenant].most_jobs
-        if limit is not None and at_work[record.tenant] >= limit:
+        if limit is not None and at_work()[record.tenant] >= limit:
             return replace(record, state=State.HELD, reason=f"tenant {record.tenant} may have {limit} jobs at a time")
         return replace(record, state=State.QUEUED, reason="")
 
@@ -241,7 +241,7 @@ class Registry:
         if state.has_ended:
             changed = replace(changed, ended_s=now_s, reason=f"stopped by {user or 'its user'}")
         elif state is State.HELD:
-            changed = self._admitted(changed, self._at_work(), now_s)
+            changed = self._admitted(changed, self._at_work, now_s)
         with self.together():
             self._storing.note(now_s, act, record.id, user)
             return self.change(changed)

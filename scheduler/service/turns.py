@@ -122,7 +122,7 @@ class Turns:
 
     def _bound(self, record: JobRecord) -> None:
         """Let the ledger have a job's present bounds; one that is to stop may only lose workers."""
-        ledger, view, (least, most) = self._ledger, self._ledger.job(record.id), record.submission.gang
+        ledger, view, (least, most) = self._ledger, self._ledger.job(record.id), record.gang
         if record.state is State.STOPPING and (held := ledger.num_leases(record.id)):
             least, most = min(least, held), held
         if (view.min_workers, view.max_workers) != (least, most):

@@ -122,18 +122,15 @@ class Watching:
         """Return what has become known of a job since: its service, what is done, and, if nobody told, its speed."""
         total_s, num, since_s = self._attained.get(view.id, (0.0, 0, now_s))
         record, attained_s = self._registry[view.id], total_s + num * (now_s - since_s)
-        heard, estimate = record.heard, record.submission.estimate
-        done = heard.rounds / max(heard.most_rounds, 1)
+        heard, estimate, more = record.heard, record.submission.estimate, dict[str, Any]()
         if estimate is not None:
-            done *= estimate.work
-            after = replace(view, attained_s=attained_s, done=done)
+            more["done"] = heard.rounds / max(heard.most_rounds, 1) * estimate.work
         elif speed := self._rounds_per_s(view.id, heard, now_s):
             rates = frozen(speed / max(num_leases, 1) * np.arange(1, view.max_workers + 1))
-            work, done = float(heard.most_rounds), float(heard.rounds)
-            after = replace(view, attained_s=attained_s, work=work, done=done, rates={"": rates})
-        else:
-            after = replace(view, attained_s=attained_s)
-        return view if (after.attained_s, after.done) == (view.attained_s, view.done) else after
+            more = {"done": float(heard.rounds), "work": float(heard.most_rounds), "rates": {"": rates}}
+        if (attained_s, more.get("done", view.done)) == (view.attained_s, view.done):
+            return view
+        return replace(view, attained_s=attained_s, **more)
 
     def _rounds_per_s(self, job: str, heard: Heard, now_s: float) -> float:
         """Return how many rounds a job does a second since its number of workers changed last, 0 if that is unknown."""
