@@ -110,7 +110,7 @@ class ProgressiveFilling:
     ) -> None:
         self.workers: dict[str, int] = {}
         self._jobs, self._free, self._room = jobs, free, room
-        self._too_large: dict[object, int] = {}  # class of bundles -> the least workers for which nothing is left
+        self._too_large: dict[object, float] = {}  # class of bundles -> the least workers for which nothing is left
         self._out: set[str] = set()
         self._root = _Node("", 1.0, total)
         self._leaves = self._grow(tenants)
@@ -169,14 +169,12 @@ class ProgressiveFilling:
     def _may_start(self, leaf: _Node, job: JobView, permit: Permit) -> bool:
         """Say whether a job may have its least workers; of a thousand that are alike one is looked at."""
         kind, workers = job.bundle_class, job.min_workers
-        if workers >= self._too_large.get(kind, math.inf):
-            self._out.add(job.id)  # for good: what is left only becomes less
-            return False
-        if not self._fits(job, workers):
-            self._too_large[kind] = workers
-            self._out.add(job.id)
-            return False
         if workers >= leaf.refused.get(kind, math.inf):
+            return False
+        too_large = self._too_large.get(kind, math.inf)
+        if workers >= too_large or not self._fits(job, workers):
+            self._too_large[kind] = min(workers, too_large)
+            self._out.add(job.id)  # for good: what is left only becomes less
             return False
         if not permit(job, workers):
             leaf.refused[kind] = workers
