@@ -22,7 +22,7 @@ class Storing(Protocol):
     """Where records are kept; each call is on the disk when it returns."""
 
     def together(self) -> AbstractContextManager[None]:
-        """Let everything that is written meanwhile be there together, or not at all; more of them are one."""
+        """Let everything that is written meanwhile be there together, or not at all."""
 
     def save(self, record: JobRecord) -> None:
         """Keep a job's record in place of the one before."""
