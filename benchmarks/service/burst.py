@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.service.asking import service_process, short_rounds, submit, until
+from scheduler.job import WorkersSpec
 from scheduler.service.client import the_service
 from scheduler.service.submission import Wishes
 from scheduler.session import connect
@@ -26,7 +27,9 @@ def measure(folder: Path, num: int) -> dict[str, Any]:
 
 def _burst(folder: Path, num: int) -> dict[str, Any]:
     client, whole = the_service(), Wishes(min_workers=CPUS, max_workers=CPUS)
-    submit(client, short_rounds(1_000_000, folder / "first"), "first", whole)
+    one = WorkersSpec.model_validate({"count": 1, "bundle": {"cpu": CPUS}})  # one actor, or they would be all the load
+    first = short_rounds(1_000_000, folder / "first").model_copy(update={"workers": one})
+    submit(client, first, "first")
     until(client, "first", lambda found: found["rounds"] > 0)
     before = service_process(client).memory_info().rss
     waiting, took_s = short_rounds(60, folder / "waiting"), []
