@@ -69,6 +69,7 @@ def drive_job(name: str, attempt: int, observer: Observer) -> Summary:
 def _place(name: str, spec: dict[str, Any]) -> Place:
     submission = Submission.model_validate(spec["submission"])
     fields = dict(submission.job)
+    fields["name"] = name  # by which its actors are found, and its metrics
     fields["output"] = str(OUTPUTS / fields["output"])  # one that is absolute stays where it is
     least, most = submission.gang
     fields["workers"] = {**fields.get("workers", {}), "count": None, "min": least, "max": most}
