@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import replace
 from itertools import count
 
@@ -25,6 +25,7 @@ from policies.interface import (
     Policy,
     PolicyError,
     Reservations,
+    Resources,
     Shortfall,
     Slot,
     Unplaced,
@@ -92,7 +93,7 @@ class _Turns:
         self._running = Running(self._nodes, self._turns if order.preemptive else (), snapshot)
         self._reservations = None if order.preemptive else _reservations(order, snapshot)
         self._first_blocked: JobView | None = None
-        self._refusals: dict[object, Unplaced] = {}
+        self._refusals: dict[tuple[object, int], Unplaced] = {}
         self._refused_at = 0
         self._grants: list[Grant] = []
         self._revokes: list[Grant] = []
@@ -109,8 +110,9 @@ class _Turns:
 
     def _hear(self, claim: Claim) -> None:
         """Place one claim on what is left, or note why not."""
-        kept = self._running.keep(claim)
-        rest = Claim(claim.job, max(claim.min_workers - len(kept), 0), claim.max_workers - len(kept))
+        kept, rest = self._running.keep(claim), claim
+        if kept:
+            rest = Claim(claim.job, max(claim.min_workers - len(kept), 0), claim.max_workers - len(kept))
         answer = self._more(rest) if rest.max_workers else ()
         if not isinstance(answer, Unplaced):
             self._enter(claim.job, kept, answer)
@@ -122,6 +124,8 @@ class _Turns:
         """Place what a claim lacks: beside everybody, or else instead of those after it."""
         if self._first_blocked and self._order.blocking:
             return self._behind(rest) if rest.min_workers else ()
+        if not self._reservations and (known := self._as_before(rest)):
+            return known  # nor could anybody be evicted for the one before
         answer = self._beside(rest)
         if isinstance(answer, Unplaced) and (victims := self._running.evict_for(rest)) is not None:
             answer = self._instead(rest, victims)
@@ -137,17 +141,17 @@ class _Turns:
 
     def _beside(self, rest: Claim) -> tuple[Slot, ...] | Unplaced:
         """Place a claim on what is free, and, where others were to go first, not reserved for them."""
-        nodes = self._nodes.view()
+        nodes, key = self._nodes.view(), (rest.job.bundle_class, rest.min_workers)
         if len(nodes) and self._nodes.lacks(rest.job):
-            return () if not rest.min_workers else _nowhere(rest, self._nodes.table())
+            if not rest.min_workers:
+                return ()
+            refusal = self._refusals[key] = _nowhere(rest, self._nodes.table())
+            return refusal
         left = self._reservations.left(rest, nodes) if self._reservations and self._first_blocked else nodes
         if left is None:
             return self._behind(rest)
-        if self._nodes.num_changes > self._refused_at:
-            self._refused_at, self._refusals = self._nodes.num_changes, {}
-        key = (rest.job.bundle_class, rest.min_workers)
-        if key in self._refusals:  # an equal bundle was refused, and nothing has changed since
-            return replace(self._refusals[key], what=rest.job.id)
+        if known := self._as_before(rest):
+            return known
         answer = self._ask(rest, nodes)
         if isinstance(answer, Unplaced):
             self._refusals[key] = answer
@@ -155,6 +159,13 @@ class _Turns:
             answer = self._ask(rest, left)
             return self._behind(rest) if isinstance(answer, Unplaced) else answer
         return answer
+
+    def _as_before(self, rest: Claim) -> Unplaced | None:
+        """Return the refusal of an equal claim before this one, if nothing has changed since."""
+        if self._nodes.num_changes > self._refused_at:
+            self._refused_at, self._refusals = self._nodes.num_changes, {}
+        known = self._refusals.get((rest.job.bundle_class, rest.min_workers))
+        return known and Unplaced(rest.job.id, known.placed, known.wanted, known.shortfalls)
 
     def _instead(self, rest: Claim, victims: list[RunningJob]) -> tuple[Slot, ...] | Unplaced:
         """Place a claim where ``victims`` were evicted; who still fits beside it afterwards stays."""
@@ -206,12 +217,12 @@ def _reservations(order: Order, snapshot: ClusterSnapshot) -> Reservations | Non
 
 def demand_of(jobs: tuple[JobView, ...]) -> Demand:
     """Return the mix of bundles that these jobs ask for, each class once, in an order of its own."""
-    counted: Counter[tuple[tuple[float, ...], tuple[tuple[str, tuple[str, ...]], ...]]] = Counter()
+    counted: defaultdict[tuple[Resources, tuple[tuple[str, tuple[str, ...]], ...]], int] = defaultdict(int)
     for job in jobs:
-        counted[tuple(job.bundle.vector().tolist()), tuple(sorted(job.selector.items()))] += job.min_workers
-    classes = sorted(counted)
+        counted[job.bundle_class] += job.min_workers
+    classes = sorted(counted, key=lambda kind: (kind[0].vector().tolist(), kind[1]))
     return Demand(
-        frozen(np.array([bundle for bundle, _ in classes], dtype=np.float64).reshape(-1, 3)),
+        frozen(np.array([bundle.vector() for bundle, _ in classes], dtype=np.float64).reshape(-1, 3)),
         frozen([counted[key] for key in classes]),
         tuple(dict(selector) for _, selector in classes),
     )

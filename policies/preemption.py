@@ -6,10 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-import numpy as np
-
 from policies.feasibility import TOLERANCE, Room, slots
-from policies.interface import Claim, ClusterSnapshot, Floats, Grant, JobView, NodeTable, Slot, Unplaced
+from policies.interface import Claim, ClusterSnapshot, Grant, JobView, NodeTable, Slot, Unplaced
 
 
 class LiveNodes:
@@ -27,7 +25,7 @@ class LiveNodes:
         self._room: Room = nodes.room if self._lent else Room(nodes)
         if self._lent:
             self._room.draft()
-        self._most: Floats | None = None
+        self._most: list[float] | None = None
 
     def undo(self) -> None:
         """Give a room that was lent back as it was."""
@@ -73,8 +71,8 @@ class LiveNodes:
         """Say whether no node has enough of some resource for one bundle; quick, and False proves nothing."""
         if self._most is None:
             free = self.view().free
-            self._most = np.array([free[:, column].max(initial=0.0) for column in range(3)])  # faster than by rows
-        cpu, gpu, memory = self._most.tolist()
+            self._most = [float(free[:, column].max(initial=0.0)) for column in range(3)]  # faster than by rows
+        cpu, gpu, memory = self._most
         bundle = job.bundle
         return bool(bundle.cpu > cpu + TOLERANCE or bundle.gpu > gpu + TOLERANCE or bundle.memory > memory + TOLERANCE)
 
@@ -121,7 +119,9 @@ class Running:
         leases, jobs = snapshot.held() if turns else {}, {job.id: job for job in snapshot.jobs}
         for turn in turns:
             job = turn.job if isinstance(turn, Claim) else jobs[turn.what]
-            rows = [(lease, nodes.row(lease.node)) for lease in leases.get(job.id, ())]
+            if job.id not in leases:
+                continue
+            rows = [(lease, nodes.row(lease.node)) for lease in leases[job.id]]
             held = tuple(Held(lease, Slot(row, lease.devices)) for lease, row in rows if row is not None)
             most = turn.max_workers if isinstance(turn, Claim) else 0
             yields = isinstance(turn, Claim) and turn.yields
@@ -142,13 +142,18 @@ class Running:
         A job that was evicted gets back what is still free of it.
         """
         job = claim.job
-        kept = self._jobs.pop(job.id).held if job.id in self._jobs else self._free_of(job, self._lost.pop(job.id, ()))
+        if job.id in self._jobs:
+            kept = self._jobs.pop(job.id).held
+        elif job.id in self._lost:
+            kept = self._free_of(job, self._lost.pop(job.id))
+        else:
+            return ()
         self._heard.hold(job, _slots(kept))
         return kept
 
     def drop(self, job: JobView, kept: tuple[Held, ...]) -> None:
         """Take away what a job kept."""
-        for nodes in self._places:
+        for nodes in self._places if kept else ():
             nodes.release(job, _slots(kept))
 
     def add(self, job: JobView, more: Iterable[Slot]) -> None:

@@ -65,11 +65,14 @@ def _gangs(plan: ClusterPlan, snapshot: ClusterSnapshot) -> list[str]:
     kept = [lease for lease in snapshot.leases if lease not in revoked] if revoked else snapshot.leases
     held, granted = _count(lease.job for lease in kept), _count(grant.job for grant in plan.grants)
     unplaced, losing = {item.what for item in plan.unplaced}, {lease.job for lease in revoked}
+    touched = granted.keys() | losing
     for job in snapshot.jobs:
+        if job.id not in touched and (job.id in unplaced or job.id in held):
+            continue
         num = held[job.id] + granted[job.id]
         if granted[job.id] and job.id in unplaced:
             found.append(f"job {job.id} is both granted and unplaced")
-        elif (granted[job.id] or job.id in losing) and num:
+        elif job.id in touched and num:
             if not job.min_workers <= num <= job.max_workers:
                 found.append(
                     f"job {job.id}: {granted[job.id]} workers granted and {held[job.id]} kept, "

@@ -66,6 +66,10 @@ class Ledger:
         held = self._leases.get(job, {})
         return tuple(held[worker] for worker in sorted(held))
 
+    def num_leases(self, job: str) -> int:
+        """Count what a job holds."""
+        return len(self._leases.get(job, ()))
+
     def submit(self, job: JobView) -> None:
         """Let a job wait for its workers."""
         if job.id in self:

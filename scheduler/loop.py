@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -68,10 +68,30 @@ def step(
     StalePlanError
         If the cluster kept changing under ``MAX_REPLANS`` plans.
     """
+    return carry_out(
+        cluster,
+        ledger,
+        lambda: ledger.snapshot(cluster.observe(), cluster.now_s(), seed, policy.needs_running, demand),
+        lambda snapshot: checked_plan(policy, snapshot, memo),
+    )
+
+
+def carry_out(
+    cluster: Cluster,
+    ledger: Ledger,
+    observed: Callable[[], ClusterSnapshot],
+    planned: Callable[[ClusterSnapshot], ClusterPlan],
+) -> ClusterPlan:
+    """Carry out and enter what is planned on what is observed, again where that is stale; return the plan.
+
+    Raises
+    ------
+    StalePlanError
+        If the cluster kept changing under ``MAX_REPLANS`` plans.
+    """
     for attempt in range(1, MAX_REPLANS + 1):
-        now_s = cluster.now_s()
-        snapshot = ledger.snapshot(cluster.observe(), now_s, seed, policy.needs_running, demand)
-        plan = checked_plan(policy, snapshot, memo)
+        snapshot = observed()
+        plan = planned(snapshot)
         try:
             cluster.apply(plan, snapshot)
         except StalePlanError as error:
@@ -80,7 +100,7 @@ def step(
             if attempt == MAX_REPLANS:
                 raise
             continue
-        ledger.record(plan, now_s)
+        ledger.record(plan, snapshot.now_s)
         return plan
     raise AssertionError("the last attempt returns or raises")
 
@@ -101,9 +121,9 @@ def checked_plan(policy: Policy, snapshot: ClusterSnapshot, memo: Memo | None = 
 
 
 def plan_more(
-    cluster: Cluster, policy: Policy, job: JobView, seed: int, numbers: Sequence[int]
+    policy: Policy, job: JobView, nodes: NodeTable, now_s: float, seed: int, numbers: Sequence[int]
 ) -> tuple[ClusterPlan, ClusterSnapshot]:
-    """Return a plan of as many more workers of a job as fit now, called by ``numbers``, and on what it was made.
+    """Return a plan of as many more workers of a job as fit on ``nodes``, called by ``numbers``, and its snapshot.
 
     Raises
     ------
@@ -112,7 +132,7 @@ def plan_more(
     """
     alone = Ledger()
     alone.submit(replace(job, min_workers=1, max_workers=len(numbers)))
-    snapshot = alone.snapshot(cluster.observe(), cluster.now_s(), seed)
+    snapshot = alone.snapshot(nodes, now_s, seed)
     plan = checked_plan(policy, snapshot)
     grants = tuple(replace(grant, worker=number) for grant, number in zip(plan.grants, numbers, strict=False))
     return replace(plan, grants=grants), snapshot

@@ -86,7 +86,7 @@ def place_more(
     UserError
         If the policy breaks a rule.
     """
-    plan, snapshot = plan_more(cluster, policy, job, seed, numbers)
+    plan, snapshot = plan_more(policy, job, cluster.observe(), cluster.now_s(), seed, numbers)
     try:
         cluster.apply(plan, snapshot, MORE_WITHIN_S)
     except StalePlanError:

@@ -55,6 +55,8 @@ class RunOptions:
     queued
         The job's place in the queue of the connected cluster's service, where it is there already; whoever brings it
         tells the service how the job has ended.
+    submission
+        The token of its submission there, by which the run is known to be this job's.
     """
 
     address: str | None = None
@@ -63,6 +65,7 @@ class RunOptions:
     search: tuple[Path, ...] = ()
     anew: bool = False
     queued: QueuedJob | None = None
+    submission: str = ""
 
 
 def run_job(job: Job, policy: Policy, options: RunOptions, observer: Observer) -> Summary:
@@ -80,7 +83,7 @@ def run_job(job: Job, policy: Policy, options: RunOptions, observer: Observer) -
     kept = Kept.of(job)
 
     def manifest(prepared: Prepared) -> Manifest:
-        found = Manifest.of(job, prepared.data.info.fingerprint, options.search)
+        found = Manifest.of(job, prepared.data.info.fingerprint, options.search, options.submission)
         kept.begin(found)
         return found
 

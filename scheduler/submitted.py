@@ -27,8 +27,15 @@ OUTPUTS = Path.home() / "apportion"
 
 @dataclass(frozen=True)
 class Place:
-    """A job as it is to run here, the policy that it runs under, and where modules of the user's own are looked for."""
+    """A job as it is to run here, the policy that it runs under, and where modules of the user's own are looked for.
 
+    Attributes
+    ----------
+    submission
+        The token of its submission.
+    """
+
+    submission: str
     job: Job
     policy: str | dict[str, Any]
     search: tuple[Path, ...]
@@ -48,8 +55,8 @@ def drive_job(name: str, attempt: int, observer: Observer) -> Summary:
         with queued.concluded() as told:
             place = _place(name, client.ask("spec", name))
             policy = resolve(place.policy, search=place.search)
-            options = RunOptions(search=place.search, queued=queued)
-            manifest = _begun(place.job) if attempt > 1 else None
+            options = RunOptions(search=place.search, queued=queued, submission=place.submission)
+            manifest = _begun(place) if attempt > 1 else None
             if manifest is None:
                 summary = run_job(place.job, policy, options, observer)
             else:
@@ -62,6 +69,7 @@ def drive_job(name: str, attempt: int, observer: Observer) -> Summary:
 def _place(name: str, spec: dict[str, Any]) -> Place:
     submission = Submission.model_validate(spec["submission"])
     fields = dict(submission.job)
+    fields["name"] = name  # by which its actors are found, and its metrics
     fields["output"] = str(OUTPUTS / fields["output"])  # one that is absolute stays where it is
     least, most = submission.gang
     fields["workers"] = {**fields.get("workers", {}), "count": None, "min": least, "max": most}
@@ -70,12 +78,13 @@ def _place(name: str, spec: dict[str, Any]) -> Place:
         job = Job.model_validate(fields)
     except ValidationError as error:
         raise UserError(f"job {name}: {first_mistake(error)}") from None
-    return Place(job, policy, (*map(Path, submission.search), Path.cwd()))
+    return Place(submission.token, job, policy, (*map(Path, submission.search), Path.cwd()))
 
 
-def _begun(job: Job) -> Manifest | None:
-    """Return what the driver before this one has begun, None if it did not come so far."""
+def _begun(place: Place) -> Manifest | None:
+    """Return what a driver of this job has begun; None if none came so far, whoever else's run is there."""
     try:
-        return read_manifest(str(job.output))
+        found = read_manifest(str(place.job.output))
     except UserError:
         return None
+    return found if found.submission == place.submission else None

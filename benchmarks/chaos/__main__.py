@@ -6,8 +6,9 @@ in a process of its own, while these are killed:
 
 - ``worker``, ``server``: the process of one of the job's actors;
 - ``node``: a raylet with all that is on it; another node joins in its place;
-- ``driver``: the process of ``apportion run``, in which the scheduler is too in this version; ``apportion resume``
-  goes on, more often than not with another policy and another number of workers;
+- ``driver``: the process of ``apportion run``; ``apportion resume`` goes on, more often than not with another policy
+  and another number of workers;
+- ``service``: the process of the scheduler service, in whose queue all of these runs are; Ray starts it again;
 - ``several``: two of these at once, or shortly after each other.
 
 Every run must end with the hash of the same training in one process. The seed decides what is killed in which run and
@@ -33,6 +34,7 @@ from benchmarks.chaos.killing import WEIGHTS
 from benchmarks.chaos.raylets import Raylets, raylets, with_tokens
 from benchmarks.chaos.table import summary_rows, summary_table
 from benchmarks.machine import facts
+from scheduler.service.client import the_service
 
 NUM_NODES = 3
 KILLS_A_RUN = 10
@@ -114,6 +116,7 @@ def main() -> None:
     shapes = tuple(shape for shape in SHAPES if shape.name in arguments.jobs.split(","))
     console = Console(width=None if sys.stdout.isatty() else 120)
     with tempfile.TemporaryDirectory() as folder, raylets(NUM_NODES) as cluster, Progress(console=console) as progress:
+        the_service()  # whoever runs a job on a cluster that has one waits in its queue
         chaos = Chaos(cluster, Path(folder), kinds, arguments.seed)
         chaos.play(shapes, progress, lambda: write(chaos, arguments.seed, arguments.json))
     console.print(summary_table(chaos.runs))

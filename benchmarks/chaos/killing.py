@@ -11,7 +11,7 @@ import psutil
 
 from benchmarks.chaos.driving import Driver
 from benchmarks.chaos.eye import Eye
-from benchmarks.chaos.raylets import SERVER, WORKER, Raylets, end
+from benchmarks.chaos.raylets import SERVER, SERVICE, WORKER, Raylets, end
 from scheduler.run import OpenRound
 
 SEVERAL = (
@@ -22,10 +22,14 @@ SEVERAL = (
     ("server", "server"),
     ("driver", "driver"),
     ("node", "worker"),
+    ("service", "server"),
+    ("service", "driver"),
+    ("node", "service"),
 )
 """What is killed at once, or shortly after each other."""
 
-WEIGHTS = {"worker": 30, "server": 22, "node": 15, "driver": 15, "several": 18}
+ACTORS = {"worker": WORKER, "server": SERVER, "service": SERVICE}
+WEIGHTS = {"worker": 27, "server": 20, "node": 13, "driver": 14, "service": 10, "several": 16}
 APART_S = 1.5
 """The longest time between two kills of ``several``; half of them have none."""
 
@@ -143,4 +147,4 @@ class Killer:
             return self._cluster.nodes_of_workers()
         if kind == "driver":
             return [psutil.Process(self._driver.process.pid)] if self._driver.process.poll() is None else []
-        return list(self._cluster.actors(WORKER if kind == "worker" else SERVER))
+        return list(self._cluster.actors(ACTORS[kind]))

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 HOME = Path(__file__).resolve().parents[2]
-WORKER, SERVER = "SgdWorker", "ParameterServer"
+WORKER, SERVER, SERVICE = "SgdWorker", "ParameterServer", "SchedulerService"
 STARTS_WITHIN_S = 90.0
 HEAD_ATTEMPTS = 3
 _FOREIGN = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR")
@@ -132,7 +132,7 @@ class Raylets:
         return killed
 
     def actors(self, name: str) -> list[psutil.Process]:
-        """Return the processes of ``WORKER`` or ``SERVER`` actors, on all nodes."""
+        """Return the processes of ``WORKER``, ``SERVER`` or ``SERVICE`` actors, on all nodes."""
         return [one for node in (self.head, *self.nodes) for one in family(node.pid) if _is(one, name)]
 
     def nodes_of_workers(self) -> list[subprocess.Popen[bytes]]:

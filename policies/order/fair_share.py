@@ -12,7 +12,7 @@ from policies.feasibility import Room
 from policies.interface import Claim, ClusterSnapshot, JobView, NodeTable, Order, Unplaced
 from policies.order.progressive import ProgressiveFilling
 from policies.order.tenancy import Quotas, tenants_of
-from policies.order.turns import by_submission, counter
+from policies.order.turns import counter
 
 DIGITS = 6
 """To which digit resources are added up: sums of the same leases in another order must not break ties otherwise."""
@@ -69,7 +69,7 @@ class _Division:
     """Who gets how much of one snapshot."""
 
     def __init__(self, snapshot: ClusterSnapshot) -> None:
-        self._jobs = {job.id: job for job in snapshot.jobs}
+        self._jobs = {job.id: job for job in sorted(snapshot.jobs, key=_by_rank)}
         self._running = frozenset(lease.job for lease in snapshot.leases if lease.job in self._jobs)
         self._tenants = tenants_of(snapshot)
         nodes = _without_leases(snapshot, self._jobs)
@@ -82,10 +82,8 @@ class _Division:
     def turns(self) -> tuple[Claim | Unplaced, ...]:
         """Return everybody's turn."""
         filling, quotas = self._settled()
-        late = sorted(
-            (job for job in self._jobs.values() if job.id not in filling.workers),
-            key=lambda job: (job.id not in self._running, _rank(job, self._running)),
-        )
+        rest = [job for job in self._jobs.values() if job.id not in filling.workers]
+        late = sorted(rest, key=lambda job: job.id not in self._running)
         return (
             *(Claim(self._jobs[name], self._jobs[name].min_workers, most) for name, most in filling.workers.items()),
             *(_late(job, quotas) for job in late),
@@ -106,7 +104,7 @@ class _Division:
 
     def _divided(self, running: frozenset[str]) -> tuple[ProgressiveFilling, Quotas]:
         """Fill the quotas and lend the rest, when ``running`` are the jobs that run."""
-        jobs = sorted(self._jobs.values(), key=lambda job: _rank(job, running))
+        jobs = sorted(self._jobs.values(), key=lambda job: (-job.priority, job.deadline_s, job.id not in running))
         quotas = Quotas(self._tenants)
         filling = ProgressiveFilling(jobs, self._tenants, self._total, self._total, self._room, turns=self._oldest)
         filling.fill(quotas.take)
@@ -115,9 +113,9 @@ class _Division:
         return filling, quotas
 
 
-def _rank(job: JobView, running: frozenset[str]) -> tuple[float, float, bool, tuple[float, str]]:
-    """Return the key that sorts a tenant's jobs, when ``running`` are those that run."""
-    return -job.priority, job.deadline_s, job.id not in running, by_submission(job)
+def _by_rank(job: JobView) -> tuple[float, float, float, str]:
+    """Return the key that sorts a tenant's jobs, of which nobody runs."""
+    return -job.priority, job.deadline_s, job.submitted_s, job.id
 
 
 def _late(job: JobView, quotas: Quotas) -> Claim | Unplaced:

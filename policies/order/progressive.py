@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,7 +14,11 @@ from policies.interface import Floats, JobView, Tenant
 from policies.order.tenancy import lineage
 
 Permit = Callable[[JobView, int], bool]
-"""Says whether a job may have so many more workers, and counts them if so."""
+"""Says whether a job may have so many more workers, and counts them if so.
+
+Whom it refuses it refuses as long as one ``fill`` lasts, and so it does any job of the same tenant and class of bundles
+that wants as many, or more.
+"""
 
 
 class _Node:
@@ -29,6 +34,7 @@ class _Node:
         self.blocked = False
         self.queue: deque[JobView] = deque()
         self.growing: deque[JobView] = deque()
+        self.refused: dict[object, int] = {}  # class of bundles -> the least workers that were not permitted
 
     @property
     def share(self) -> float:
@@ -104,6 +110,8 @@ class ProgressiveFilling:
     ) -> None:
         self.workers: dict[str, int] = {}
         self._jobs, self._free, self._room = jobs, free, room
+        self._too_large: dict[object, float] = {}  # class of bundles -> the least workers for which nothing is left
+        self._out: set[str] = set()
         self._root = _Node("", 1.0, total)
         self._leaves = self._grow(tenants)
         for name, amount in (used or {}).items():
@@ -127,10 +135,11 @@ class ProgressiveFilling:
     def fill(self, permit: Permit = lambda job, workers: True) -> None:
         """Hand out as much as is left, as far as it is permitted; again with another permit goes on from there."""
         for leaf in self._leaves.values():
-            leaf.queue, leaf.growing = deque(), deque()
+            leaf.queue, leaf.growing, leaf.refused = deque(), deque(), {}
         for job in self._jobs:
-            leaf = self._leaves[job.tenant]
-            (leaf.growing if job.id in self.workers else leaf.queue).append(job)
+            if job.id not in self._out:
+                leaf = self._leaves[job.tenant]
+                (leaf.growing if job.id in self.workers else leaf.queue).append(job)
         for leaf in self._leaves.values():
             leaf.blocked = not (leaf.queue or leaf.growing)
         self._root.prepare()
@@ -145,25 +154,45 @@ class ProgressiveFilling:
         """Give a tenant one more job, else one more worker, else nothing ever more."""
         while leaf.queue:
             job = leaf.queue.popleft()
-            if self._take(leaf, job, job.min_workers, permit):
+            if self._may_start(leaf, job, permit):
+                self._give(leaf, job, job.min_workers)
                 leaf.growing.append(job)
                 return
         while leaf.growing:
-            if self._take(leaf, leaf.growing[0], 1, permit):
+            job = leaf.growing[0]
+            if self._fits(job, 1) and permit(job, 1):
+                self._give(leaf, job, 1)
                 return
             leaf.growing.popleft()
         leaf.blocked = True
 
-    def _take(self, leaf: _Node, job: JobView, workers: int, permit: Permit) -> bool:
-        after = self.workers.get(job.id, 0) + workers
-        bundle = job.bundle.vector()
-        left = self._free - bundle * workers
-        if after > min(job.max_workers, self._room(job)) or (left < -TOLERANCE).any() or not permit(job, workers):
+    def _may_start(self, leaf: _Node, job: JobView, permit: Permit) -> bool:
+        """Say whether a job may have its least workers; of a thousand that are alike one is looked at."""
+        kind, workers = job.bundle_class, job.min_workers
+        if workers >= leaf.refused.get(kind, math.inf):
             return False
-        self._free = left
-        leaf.used = leaf.used + bundle * workers
-        self.workers[job.id] = after if bundle.any() else job.max_workers  # what costs nothing need not be counted
+        too_large = self._too_large.get(kind, math.inf)
+        if workers >= too_large or not self._fits(job, workers):
+            self._too_large[kind] = min(workers, too_large)
+            self._out.add(job.id)  # for good: what is left only becomes less
+            return False
+        if not permit(job, workers):
+            leaf.refused[kind] = workers
+            return False
         return True
+
+    def _fits(self, job: JobView, workers: int) -> bool:
+        """Say whether so many more workers are within a job's bounds, and left."""
+        after = self.workers.get(job.id, 0) + workers
+        left = self._free - job.bundle.vector() * workers
+        return after <= min(job.max_workers, self._room(job)) and not bool((left < -TOLERANCE).any())
+
+    def _give(self, leaf: _Node, job: JobView, workers: int) -> None:
+        bundle = job.bundle.vector()
+        self._free = self._free - bundle * workers
+        leaf.used = leaf.used + bundle * workers
+        after = self.workers.get(job.id, 0) + workers
+        self.workers[job.id] = after if bundle.any() else job.max_workers  # what costs nothing need not be counted
 
     def _climb(self, leaf: _Node) -> None:
         """Bring everything above a leaf up to date; each is the first of its siblings, or it had not been served."""

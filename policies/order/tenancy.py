@@ -47,25 +47,33 @@ class Quotas:
         self._left: dict[str, Floats] = {
             name: tenant.quota.vector() for name, tenant in tenants.items() if tenant.quota is not None
         }
+        self._bounds_of: dict[str, list[str]] = {}
 
     def take(self, job: JobView, workers: int) -> bool:
         """Count ``workers`` workers of a job if they are within quota, and say whether they are."""
-        amount, bounds = job.bundle.vector() * workers, self._bounds(job)
+        if not (bounds := self._bounds(job)):
+            return True
+        amount = job.bundle.vector() * workers
         if any((amount > self._left[name] + TOLERANCE).any() for name in bounds):
             return False
-        for name in bounds:
-            self._left[name] = self._left[name] - amount
+        self.count(job, workers)
         return True
+
+    def count(self, job: JobView, workers: int) -> None:
+        """Count ``workers`` workers of a job that has them already, within quota or not."""
+        for name in self._bounds(job):
+            self._left[name] = self._left[name] - job.bundle.vector() * workers
 
     def grow(self, job: JobView) -> int:
         """Count as many more workers of a job as its maximum and the quotas allow, and return how many."""
-        more = int(min(self._fit(job), job.max_workers - job.min_workers))
+        more = int(min(self.fit(job), job.max_workers - job.min_workers))
         self.take(job, more)
         return more
 
     def lend(self) -> None:
         """Let tenants that borrow go beyond their quotas from now on."""
         self._left = {name: left for name, left in self._left.items() if not self._tenants[name].borrows}
+        self._bounds_of = {}
 
     def refusal(self, job: JobView) -> Unplaced:
         """Say of a job whose least workers are not within quota what is short, and whose quota that is."""
@@ -75,9 +83,9 @@ class Quotas:
             for name in self._bounds(job)
             for r in np.flatnonzero(amount > self._left[name] + TOLERANCE)
         )
-        return Unplaced(job.id, int(self._fit(job)), job.min_workers, reasons)
+        return Unplaced(job.id, int(self.fit(job)), job.min_workers, reasons)
 
-    def _fit(self, job: JobView) -> float:
+    def fit(self, job: JobView) -> float:
         """Count how many more workers of a job are within quota."""
         bundle = job.bundle.vector()
         wants = bundle > 0
@@ -89,4 +97,8 @@ class Quotas:
 
     def _bounds(self, job: JobView) -> list[str]:
         """Return the tenant of a job and all above it, as far as they have a quota that counts."""
-        return [name for name in lineage(job.tenant, self._tenants) if name in self._left]
+        found = self._bounds_of.get(job.tenant)
+        if found is None:
+            found = [name for name in lineage(job.tenant, self._tenants) if name in self._left]
+            self._bounds_of[job.tenant] = found
+        return found

@@ -69,9 +69,10 @@ def counter(nodes: NodeTable) -> Callable[[JobView], float]:
     known: dict[object, float] = {}
 
     def count(job: JobView) -> float:
-        if job.bundle_class not in known:
-            known[job.bundle_class] = float(slots(job, nodes).sum())
-        return known[job.bundle_class]
+        kind = job.bundle_class
+        if kind not in known:
+            known[kind] = float(slots(job, nodes).sum())
+        return known[kind]
 
     return count
 

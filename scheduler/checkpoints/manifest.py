@@ -36,6 +36,8 @@ class Manifest(BaseModel):
         With all its fields.
     search
         Where modules of the user's own are looked for.
+    submission
+        The token of the job's submission, where the scheduler service's driver began it.
     numeric_class, apportion
         With whom the server's bits agree, and the version of this program.
     """
@@ -47,17 +49,19 @@ class Manifest(BaseModel):
     job: dict[str, Any]
     data_sha256: str
     search: tuple[str, ...] = ()
+    submission: str = ""
     numeric_class: str = ""
     apportion: str = ""
 
     @staticmethod
-    def of(job: Job, data_sha256: str, search: Sequence[Path]) -> Manifest:
+    def of(job: Job, data_sha256: str, search: Sequence[Path], submission: str = "") -> Manifest:
         """Return that of a run which begins now."""
         return Manifest(
             run=secrets.token_hex(8),
             job=job.model_dump(mode="json"),
             data_sha256=data_sha256,
             search=tuple(map(str, search)),
+            submission=submission,
             numeric_class=environment().numeric_class,
             apportion=scheduler.__version__,
         )

@@ -145,6 +145,7 @@ def lab_up(
     *,
     name: str | None = None,
     isolated: bool | None = None,
+    dashboard: bool = False,
     report: building.Report = building.silent,
 ) -> Iterator[Lab]:
     """Make a lab for the time of a ``with`` block; meanwhile this process, and what it starts, are its clients.
@@ -157,12 +158,14 @@ def lab_up(
         By default one that nobody else has.
     isolated
         Whether nodes get namespaces and control groups; by default they do where that can be.
+    dashboard
+        Whether the head has Ray's dashboard, which ``apportion submit`` needs.
     report
         Is told what is being done.
     """
     chosen = name or f"own-{secrets.token_hex(4)}"
     planned = plan_of(plan) if isinstance(plan, Path) else plan
-    building.build(chosen, planned, report, isolated=isolated, is_bound=True)
+    building.build(chosen, planned, report, isolated=isolated, is_bound=True, dashboard=dashboard)
     lab = Lab(chosen)
     try:
         with authentication.as_client(lab.environment):

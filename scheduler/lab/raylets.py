@@ -21,6 +21,7 @@ def head_command(node: LabNode, ports: tuple[int, int], folder: Path, dashboard:
         "--head",
         f"--port={ports[0]}",
         f"--include-dashboard={dashboard}",
+        f"--dashboard-host={node.address}",  # a network of its own has a localhost of its own
         f"--ray-client-server-port={ports[1]}",
     ]
 

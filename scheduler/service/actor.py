@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -23,9 +24,10 @@ from scheduler.service.jobs_api import JobsApi, keep
 from scheduler.service.journal import Journal
 from scheduler.service.leasing import ServiceCluster
 from scheduler.service.orders import Command, Desk, Orders
-from scheduler.service.records import Heard, JobRecord, State, TenantRecord
+from scheduler.service.records import Heard, JobRecord, State
 from scheduler.service.registry import Registry
 from scheduler.service.submission import API, read_submission, refuse_other_api
+from scheduler.service.tenants import read_tenant
 from scheduler.service.turns import Turns
 
 LOOK_S = 0.25
@@ -75,6 +77,8 @@ class SchedulerService:
             self._registry, self._desk, self._journal, ServiceCluster, api, self._lock, self._tell, autoscaling.ask
         )
         self._turns.begin()
+        gc.collect()
+        gc.freeze()  # modules and what was loaded stay: looking through them took longer than most decisions
 
     def __repr__(self) -> str:
         """Say what the dashboard is to show."""
@@ -119,9 +123,9 @@ class SchedulerService:
             raise UserError(
                 "this Ray cluster has no dashboard, whose Jobs API starts drivers: 'apportion run' has its own"
             )
-        with self._lock, self._journal.together():
-            self._turns.watching.free_name(submission.name, time.time())
-        with self._lock, self._journal.together():
+        with self._lock:
+            with self._registry.together():
+                self._turns.watching.free_name(submission.name, time.time())
             record = self._registry.submit(submission, time.time(), self._turns.nodes)
         self._wake.set()
         return self._told(record)
@@ -175,7 +179,7 @@ class SchedulerService:
 
     def set_tenant(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Declare a tenant; see ``Registry.set_tenant``."""
-        record = TenantRecord.of_json(found)
+        record = read_tenant(found)
         with self._lock:
             self._registry.set_tenant(record, time.time())
         self._wake.set()
@@ -230,7 +234,7 @@ class SchedulerService:
 
     def ended(self, job: str, attempt: int, state: str, reason: str, result: Mapping[str, Any]) -> None:
         """Hear from a driver how its job has ended."""
-        with self._lock:
+        with self._lock, self._registry.together():
             if (record := self._driven(job, attempt)) is None:
                 return
             self._turns.watching.end(record, State(state), reason, time.time(), result=dict(result))

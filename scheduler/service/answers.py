@@ -17,7 +17,7 @@ from scheduler.service.waiting import Running, fits_in_s
 
 def summary(record: JobRecord, num_workers: int) -> dict[str, Any]:
     """Return what is told of a job; times are Unix seconds, None before."""
-    wishes, (least, most) = record.submission.wishes, record.submission.gang
+    wishes, (least, most) = record.submission.wishes, record.gang
     return {
         "job": record.id,
         "name": record.submission.name,

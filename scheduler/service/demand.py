@@ -88,12 +88,12 @@ def _fitting(
             yield job, number
         else:
             left_out[job.bundle_class] = number
-            quotas.take(job, -number)
+            quotas.count(job, -number)
 
 
 def _lacking(ledger: Ledger, refusals: Mapping[str, Unplaced]) -> Iterator[tuple[JobView, int]]:
     for job in ledger.running:
-        if (missing := job.min_workers - len(ledger.leases(job.id))) > 0:
+        if (missing := job.min_workers - ledger.num_leases(job.id)) > 0:
             yield job, missing
     waiting = {job.id: job for job in ledger.waiting}
     heard = [waiting.pop(name) for name in refusals if name in waiting]
@@ -105,10 +105,7 @@ def _quotas(ledger: Ledger, nodes: NodeTable) -> Quotas:
     quotas = Quotas(tenants_of(ledger.snapshot(nodes, 0.0, 0)))
     quotas.lend()
     for job in ledger.running:
-        held = len(ledger.leases(job.id))
-        if not quotas.take(job, held):  # it was lowered since: then nothing is left of it
-            while quotas.take(job, 1):
-                pass
+        quotas.count(job, ledger.num_leases(job.id))
     return quotas
 
 

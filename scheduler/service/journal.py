@@ -15,6 +15,9 @@ from scheduler.service.records import JobRecord, Lease, TenantRecord
 
 VERSION = 1
 
+DRIVER_LOST = "driver lost"
+"""The kind of the event that a job's driver has died; its details tell how many rounds were done by then."""
+
 TABLES = f"""
 BEGIN;
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -159,6 +162,20 @@ class Journal:
             Lease(Grant(job, worker, node, tuple(json.loads(devices))), group, since_s)
             for job, worker, node, devices, group, since_s in rows
         ]
+
+    def attained_s(self, now_s: float) -> dict[str, float]:
+        """Return the worker-seconds that every job has had until now, as far as it had any."""
+        query = "SELECT job, total(coalesce(until_s, ?) - since_s) FROM leases GROUP BY job"
+        return dict(self._db.execute(query, (now_s,)))
+
+    def driver_losses(self) -> dict[str, list[int]]:
+        """Return how many rounds of a job were done whenever its driver died, in the order of time."""
+        found: dict[str, list[int]] = {}
+        for job, details in self._db.execute(
+            "SELECT job, details FROM events WHERE kind = ? ORDER BY number", (DRIVER_LOST,)
+        ):
+            found.setdefault(job, []).append(json.loads(details).get("rounds", 0))
+        return found
 
     def note(self, at_s: float, kind: str, job: str = "", user: str = "", **details: Any) -> None:
         """Write down what has happened."""

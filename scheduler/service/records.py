@@ -6,7 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from policies.interface import Grant, JobView, Resources, Tenant
 from scheduler.service.submission import Submission
@@ -87,6 +90,11 @@ class JobRecord:
         """Who it is for."""
         return self.submission.wishes.tenant
 
+    @cached_property
+    def gang(self) -> tuple[int, int]:
+        """The least and the largest number of workers."""
+        return self.submission.gang
+
     @property
     def driver(self) -> str:
         """What Ray's Jobs API calls its driver, or where its client drives it what Ray calls that one's connection."""
@@ -131,6 +139,19 @@ class JobRecord:
 def known(value: float) -> float | None:
     """Return a number as JSON can have it: None where it is not known, or endless."""
     return value if math.isfinite(value) else None
+
+
+def storable(value: Any) -> Any:
+    """Return a value as JSON can have it: arrays as lists, numbers that are none as None, what it knows not as text."""
+    if isinstance(value, Mapping):
+        return {str(name): storable(one) for name, one in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return storable(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [storable(one) for one in value]
+    if isinstance(value, float):
+        return known(value)
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 @dataclass(frozen=True)

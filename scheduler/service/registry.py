@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
-from policies.feasibility import TOLERANCE, shortfalls, slots
-from policies.interface import RESOURCES, JobView, NodeTable, PolicyError, Shortfall, Tenant, Unplaced
-from policies.order.tenancy import lineage
+from policies.interface import JobView, NodeTable, PolicyError, Tenant
 from scheduler.errors import UserError, unknown
-from scheduler.section import first_mistake
-from scheduler.service.growth import Growth, num_fitting, with_each_type
+from scheduler.service.growth import Growth
+from scheduler.service.hopeless import refuse_beyond_quotas, refuse_too_large
 from scheduler.service.records import Heard, JobRecord, State, TenantRecord
-from scheduler.service.submission import EVERYONE, Submission, Wishes
+from scheduler.service.submission import EVERYONE, Submission
+from scheduler.service.tenants import refuse_tenant
 
 DEFAULT_POLICY = "fair-share+fgd+adaptive-pull"
-MOST_ATTEMPTS = 5
-"""A driver that dies so often without a round between is not a matter of bad luck."""
 
 
 class Storing(Protocol):
     """Where records are kept; each call is on the disk when it returns."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Let everything that is written meanwhile be there together, or not at all."""
 
     def save(self, record: JobRecord) -> None:
         """Keep a job's record in place of the one before."""
@@ -58,6 +56,7 @@ class Registry:
         self._records: dict[str, JobRecord] = {}
         self._live: dict[str, None] = {}
         self._ids_by_token: dict[str, str] = {}
+        self._before: dict[str, JobRecord | None] = {}
         self.tenants: dict[str, TenantRecord] = {EVERYONE: TenantRecord(Tenant(EVERYONE))}
         self.policy: str | dict[str, Any] = DEFAULT_POLICY
         self.growth: Callable[[], Growth | None] = Growth
@@ -69,7 +68,27 @@ class Registry:
         self.tenants |= {one.tenant.name: one for one in tenants}
         self.policy = policy or self.policy
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let all that is changed meanwhile be changed together, on the disk and here, or not at all."""
+        self._before = {}
+        try:
+            with self._storing.together():
+                yield
+        except BaseException:
+            self._undo()
+            raise
+
+    def _undo(self) -> None:
+        for name, before in self._before.items():
+            if before is None:
+                del self._ids_by_token[self._records.pop(name).submission.token]
+            else:
+                self._records[name] = before
+        self._live = dict.fromkeys(name for name, one in self._records.items() if not one.state.has_ended)
+
     def _enter(self, record: JobRecord) -> None:
+        self._before.setdefault(record.id, self._records.get(record.id))
         self._records[record.id] = record
         self._ids_by_token[record.submission.token] = record.id
         if record.state.has_ended:
@@ -139,11 +158,10 @@ class Registry:
         submission = self._among_known(submission)
         record = JobRecord(self._new_id(submission.name), submission, State.HELD, now_s)
         self._refuse_hopeless(record.view, nodes)
-        record = self._admitted(record, self._at_work(), now_s)
-        self._storing.save(record)
-        self._enter(record)
-        self._storing.note(now_s, "submitted", record.id, submission.user, reason=record.reason)
-        return record
+        record = self._admitted(record, self._at_work, now_s)
+        with self.together():
+            self._storing.note(now_s, "submitted", record.id, submission.user, reason=record.reason)
+            return self.change(record)
 
     def _among_known(self, submission: Submission) -> Submission:
         """Return a submission whose predecessors are ids, since names pass on; refuse it if it names a stranger."""
@@ -169,47 +187,25 @@ class Registry:
 
     def _refuse_hopeless(self, view: JobView, nodes: NodeTable) -> None:
         """Refuse a job that could not have its workers if it were alone, or that its tenant's quota never allows."""
-        for name in lineage(view.tenant, {one.tenant.name: one.tenant for one in self.tenants.values()}):
-            tenant = self.tenants[name].tenant
-            wants = view.bundle.vector() * view.min_workers
-            if tenant.quota is None or tenant.borrows or not (wants > tenant.quota.vector() + TOLERANCE).any():
-                continue
-            lacks = [
-                str(Shortfall(resource, wanted, quota, f"the quota of tenant {name}"))
-                for resource, wanted, quota in zip(RESOURCES, wants, tenant.quota.vector(), strict=True)
-                if wanted > quota + TOLERANCE
-            ]
-            raise UserError(
-                f"job {view.id} can never have its {view.min_workers} workers, since tenant {name} does not borrow: "
-                f"{'; '.join(lacks)}"
-            )
-        empty, growth = nodes.emptied(), self.growth()
-        if growth is None or (fitting := num_fitting(view, empty, growth)) == view.min_workers:
-            return
-        reasons = Unplaced(view.id, fitting, view.min_workers, closest(view, with_each_type(empty, growth)))
-        added = f", and whatever its autoscaler may add (nodes at most: {growth})" if growth.types else ""
-        more = "let it add more or larger nodes" if growth.types else "add nodes first"
-        raise UserError(
-            f"job {reasons}\nit can never have its workers on this cluster, whoever ends{added}: ask for fewer "
-            f"(--min-workers) or smaller ones (workers.bundle), or {more}"
-        )
+        refuse_beyond_quotas(view, {name: one.tenant for name, one in self.tenants.items()})
+        refuse_too_large(view, nodes.emptied(), self.growth())
 
     def admit(self, now_s: float) -> None:
         """Let those wait for workers who are held no longer, and fail those whose predecessors have failed."""
-        at_work = self._at_work()
-        for record in self.live:
-            if record.state is State.HELD:
-                after = self._admitted(record, at_work, now_s)
-                if after.state is not record.state or after.reason != record.reason:
-                    self.change(after)
-                    self._storing.note(now_s, after.state.value, record.id, reason=after.reason)
-                    at_work[record.tenant] += after.state is State.QUEUED
+        held = [record for record in self.live if record.state is State.HELD]
+        at_work = self._at_work() if held else Counter[str]()
+        for record in held:
+            after = self._admitted(record, lambda: at_work, now_s)
+            if after.state is not record.state or after.reason != record.reason:
+                self.change(after)
+                self._storing.note(now_s, after.state.value, record.id, reason=after.reason)
+                at_work[record.tenant] += after.state is State.QUEUED
 
     def _at_work(self) -> Counter[str]:
-        """Count the jobs of each tenant that are held back no longer."""
-        return Counter(one.tenant for one in self.live if one.state is not State.HELD)
+        """Count the jobs of each tenant that want workers or have some."""
+        return Counter(one.tenant for one in self.live if one.state not in (State.HELD, State.PAUSED))
 
-    def _admitted(self, record: JobRecord, at_work: Mapping[str, int], now_s: float) -> JobRecord:
+    def _admitted(self, record: JobRecord, at_work: Callable[[], Mapping[str, int]], now_s: float) -> JobRecord:
         """Return the record as it is to be now: held, waiting, or failed with its predecessor."""
         before = [self._records[name] for name in record.submission.wishes.after]
         if lost := [one for one in before if one.state in (State.FAILED, State.STOPPED)]:
@@ -218,7 +214,7 @@ class Registry:
         if open_ones := [one.id for one in before if one.state is not State.FINISHED]:
             return replace(record, state=State.HELD, reason=f"comes after {', '.join(open_ones)}")
         limit = self.tenants[record.tenant].most_jobs
-        if limit is not None and at_work[record.tenant] >= limit:
+        if limit is not None and at_work()[record.tenant] >= limit:
             return replace(record, state=State.HELD, reason=f"tenant {record.tenant} may have {limit} jobs at a time")
         return replace(record, state=State.QUEUED, reason="")
 
@@ -240,12 +236,14 @@ class Registry:
         if record.state not in acts[act]:
             raise UserError(f"job {record.id} is {record.state.value}: there is nothing to {act}")
         state = acts[act][record.state]
-        self._storing.note(now_s, act, record.id, user)
-        ended = {"ended_s": now_s, "reason": f"stopped by {user or 'its user'}"} if state.has_ended else {}
-        changed = self.change(record, **{"state": state, "reason": "", **ended})
-        if act == "resume":
-            changed = self.change(self._admitted(changed, self._at_work(), now_s))
-        return changed
+        changed = replace(record, state=state, reason="")
+        if state.has_ended:
+            changed = replace(changed, ended_s=now_s, reason=f"stopped by {user or 'its user'}")
+        elif state is State.HELD:
+            changed = self._admitted(changed, self._at_work, now_s)
+        with self.together():
+            self._storing.note(now_s, act, record.id, user)
+            return self.change(changed)
 
     def _own(self, name: str, act: str, user: str, force: bool) -> JobRecord:
         record = self.find(name)
@@ -269,20 +267,14 @@ class Registry:
             As ``control``; and if the bounds are none, or it can never have so many.
         """
         record = self._own(name, "resize", user, force)
-        wishes = record.submission.wishes.model_dump()
-        given = {"min_workers": least, "max_workers": most}
-        wishes |= {name: bound for name, bound in given.items() if bound is not None}
-        try:
-            wished = Wishes.model_validate(wishes)
-        except ValidationError as error:
-            raise UserError(f"job {record.id}: {first_mistake(error)}") from None
-        submission = record.submission.model_copy(update={"wishes": wished})
+        submission = record.submission.bounded(least, most)
         try:
             self._refuse_hopeless(submission.view(record.id, record.submitted_s), nodes)
         except PolicyError as error:
             raise UserError(str(error)) from None
-        self._storing.note(now_s, "resized", record.id, user, least=least, most=most)
-        return self.change(record, submission=submission)
+        with self.together():
+            self._storing.note(now_s, "resized", record.id, user, least=least, most=most)
+            return self.change(record, submission=submission)
 
     def set_tenant(self, record: TenantRecord, now_s: float) -> None:
         """Declare a tenant, or declare it anew.
@@ -290,34 +282,17 @@ class Registry:
         Raises
         ------
         UserError
-            If it would be a part of itself, or of one that is not there, or its weight is none.
+            As ``refuse_tenant``.
         """
-        tenant = record.tenant
-        if tenant.parent and tenant.parent not in self.tenants:
-            raise UserError(unknown("tenant", tenant.parent, self.tenants))
-        if not 0 < tenant.weight < math.inf:
-            raise UserError(f"tenant {tenant.name}: weight must be greater than 0, got {tenant.weight:g}")
-        try:
-            lineage(tenant.name, {name: one.tenant for name, one in self.tenants.items()} | {tenant.name: tenant})
-        except PolicyError as error:
-            raise UserError(str(error)) from None
-        self._storing.save_tenant(record)
-        self.tenants[tenant.name] = record
-        self._storing.note(now_s, "tenant", **record.as_json())
+        refuse_tenant(record, {name: one.tenant for name, one in self.tenants.items()})
+        with self.together():
+            self._storing.save_tenant(record)
+            self._storing.note(now_s, "tenant", **record.as_json())
+        self.tenants[record.tenant.name] = record
 
     def set_policy(self, spec: str | dict[str, Any], now_s: float) -> None:
         """Let the cluster have another policy; it has been resolved before."""
-        self._storing.save_setting("policy", spec)
+        with self.together():
+            self._storing.save_setting("policy", spec)
+            self._storing.note(now_s, "policy", spec=spec)
         self.policy = spec
-        self._storing.note(now_s, "policy", spec=spec)
-
-
-def closest(view: JobView, nodes: NodeTable) -> tuple[Shortfall, ...]:
-    """Return what the node lacks that comes closest to having room for a bundle; nothing where one has."""
-    if slots(view, nodes).any():
-        return ()
-    lacks: dict[str, list[Shortfall]] = {}
-    for one in shortfalls(view, nodes):
-        lacks.setdefault(one.where, []).append(one)
-    parts = {where: sum(1 - one.free / one.requested for one in found) for where, found in lacks.items()}
-    return tuple(lacks[min(parts, key=lambda where: parts[where])]) if parts else ()

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from policies.interface import ClusterPlan, Grant, NodeTable, Policy, PolicyError
+from policies.interface import ClusterPlan, ClusterSnapshot, Grant, NodeTable, Policy, PolicyError
 from policies.presets import resolve
 from scheduler.errors import UserError
 from scheduler.loop import checked_plan
+from scheduler.service.bounds import KEEPING, within_bounds
 from scheduler.service.decisions import nodes_of, planned, snapshots
 from scheduler.service.history import Rows
 
@@ -115,7 +116,7 @@ def replayed(
         if name in skipped:
             continue
         try:
-            plan, error = checked_plan(policies.of(row), snapshot), ""
+            plan, error = _asked(policies.of(row), name, snapshot), ""
         except PolicyError as unresolved:
             skipped[name] = str(unresolved)
             continue
@@ -136,6 +137,11 @@ def replayed(
     return Replay(agree, differ, first, skipped)
 
 
+def _asked(policy: Policy, name: str, snapshot: ClusterSnapshot) -> ClusterPlan:
+    """Ask again whoever made a decision, who has this name in the journal."""
+    return within_bounds(policy, snapshot) if name.startswith(KEEPING) else checked_plan(policy, snapshot)
+
+
 class _Policies:
     """The policies of a journal, each made once."""
 
@@ -145,11 +151,12 @@ class _Policies:
 
     def of(self, row: Mapping[str, Any]) -> Policy:
         """Return a decision's policy: the one set last if that is its name, else the one that is called so."""
+        name = row["policy"].removeprefix(KEEPING)
         set_before = [spec for at_s, spec in self._changes if at_s <= row["at_s"]][-1:]
         for spec in set_before:
-            if (policy := self._policy(spec)).name == row["policy"]:
+            if (policy := self._policy(spec)).name == name:
                 return policy
-        return self._policy(row["policy"])
+        return self._policy(name)
 
     def _policy(self, spec: str | dict[str, Any]) -> Policy:
         key = json.dumps(spec)

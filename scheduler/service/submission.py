@@ -115,6 +115,21 @@ class Submission(BaseModel):
         name = more.pop("name", None) or job.name
         return Submission(token=secrets.token_hex(8), name=name, job=fields, user=user, wishes=wishes, **more)
 
+    def bounded(self, least: int | None, most: int | None) -> Submission:
+        """Return the submission with other bounds of its number of workers; None leaves one as it is.
+
+        Raises
+        ------
+        UserError
+            If the bounds are none.
+        """
+        given = {"min_workers": least, "max_workers": most}
+        wishes = self.wishes.model_dump() | {name: bound for name, bound in given.items() if bound is not None}
+        try:
+            return self.model_copy(update={"wishes": Wishes.model_validate(wishes)})
+        except ValidationError as error:
+            raise UserError(f"job {self.name}: {first_mistake(error)}") from None
+
     @property
     def gang(self) -> tuple[int, int]:
         """The least and the largest number of workers."""

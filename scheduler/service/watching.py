@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from policies.interface import JobView, frozen
-from scheduler.service.journal import Journal
+from scheduler.service.journal import DRIVER_LOST, Journal
 from scheduler.service.orders import Desk
-from scheduler.service.records import Heard, JobRecord, Lease, State
-from scheduler.service.registry import MOST_ATTEMPTS, Registry
+from scheduler.service.records import Heard, JobRecord, State, storable
+from scheduler.service.registry import Registry
 
 SILENT_S = 60.0
 """A driver that has not been heard for so long is gone, or cut off."""
@@ -26,6 +26,9 @@ START_S = 300.0
 
 STOP_S = 20.0
 """How long a driver that is to stop has before its process is ended."""
+
+MOST_ATTEMPTS = 5
+"""A driver that dies so often without a round between is not a matter of bad luck."""
 
 FEWEST_ROUNDS = 3
 """From so many rounds on a job's speed is taken to be known."""
@@ -79,10 +82,14 @@ class Watching:
         self._attained: dict[str, tuple[float, int, float]] = {}  # worker-seconds, workers since when
 
     def begin(self, now_s: float) -> None:
-        """Expect the drivers of the service before this one to be there."""
+        """Expect the drivers of the service before this one to be there, and take up what it knew of its jobs."""
+        attained_s, losses = self._journal.attained_s(now_s), self._journal.driver_losses()
         for record in self._registry.live:
             if record.num_attempts:
                 self._seen[record.id] = _Seen(now_s)
+            self._attained[record.id] = (attained_s.get(record.id, 0.0), 0, now_s)
+            for rounds in losses.get(record.id, ()):
+                self._count_loss(record.id, rounds)
 
     def is_alive(self, job: str) -> bool:
         """Say whether a job has a driver, as far as is known."""
@@ -111,22 +118,19 @@ class Watching:
             self._registry.change(record, state=State.QUEUED, preemptions=record.preemptions + 1)
             self._journal.note(now_s, "preempted", record.id)
 
-    def progress(self, view: JobView, leases: Sequence[Lease], now_s: float) -> JobView:
+    def progress(self, view: JobView, num_leases: int, now_s: float) -> JobView:
         """Return what has become known of a job since: its service, what is done, and, if nobody told, its speed."""
         total_s, num, since_s = self._attained.get(view.id, (0.0, 0, now_s))
         record, attained_s = self._registry[view.id], total_s + num * (now_s - since_s)
-        heard, estimate = record.heard, record.submission.estimate
-        done = heard.rounds / max(heard.most_rounds, 1)
+        heard, estimate, more = record.heard, record.submission.estimate, dict[str, Any]()
         if estimate is not None:
-            done *= estimate.work
-            after = replace(view, attained_s=attained_s, done=done)
+            more["done"] = heard.rounds / max(heard.most_rounds, 1) * estimate.work
         elif speed := self._rounds_per_s(view.id, heard, now_s):
-            rates = frozen(speed / max(len(leases), 1) * np.arange(1, view.max_workers + 1))
-            work, done = float(heard.most_rounds), float(heard.rounds)
-            after = replace(view, attained_s=attained_s, work=work, done=done, rates={"": rates})
-        else:
-            after = replace(view, attained_s=attained_s)
-        return view if (after.attained_s, after.done) == (view.attained_s, view.done) else after
+            rates = frozen(speed / max(num_leases, 1) * np.arange(1, view.max_workers + 1))
+            more = {"done": float(heard.rounds), "work": float(heard.most_rounds), "rates": {"": rates}}
+        if (attained_s, more.get("done", view.done)) == (view.attained_s, view.done):
+            return view
+        return replace(view, attained_s=attained_s, **more)
 
     def _rounds_per_s(self, job: str, heard: Heard, now_s: float) -> float:
         """Return how many rounds a job does a second since its number of workers changed last, 0 if that is unknown."""
@@ -184,20 +188,28 @@ class Watching:
         """Let another driver go on where one has died; give up where that does not help."""
         self._seen.pop(record.id, None)
         self._desk.forget(record.id)
-        self._journal.note(now_s, "driver lost", record.id, why=why)
-        rounds, num = self._losses.get(record.id, (0, 0))
-        num = num + 1 if record.heard.rounds <= rounds else 1
-        self._losses[record.id] = max(rounds, record.heard.rounds), num
+        self._journal.note(now_s, DRIVER_LOST, record.id, why=why, rounds=record.heard.rounds)
+        num = self._count_loss(record.id, record.heard.rounds)
         if record.submission.is_driven or num >= MOST_ATTEMPTS:
             self.end(record, State.FAILED, why, now_s)
         elif record.state is State.RUNNING:
             self._registry.change(record, state=State.STARTING)
 
-    def end(self, record: JobRecord, state: State, reason: str, now_s: float, **more: object) -> None:
-        """Close a job's record."""
-        self._forget(record.id)
-        self._registry.change(record, state=state, ended_s=now_s, reason=reason, **more)
+    def _count_loss(self, job: str, rounds: int) -> int:
+        """Count how many drivers of a job have died since one had done more rounds than any before it."""
+        most, num = self._losses.get(job, (0, 0))
+        num = num + 1 if rounds <= most else 1
+        self._losses[job] = max(most, rounds), num
+        return num
+
+    def end(
+        self, record: JobRecord, state: State, reason: str, now_s: float, result: Mapping[str, Any] | None = None
+    ) -> None:
+        """Close a job's record; ``result`` is what its driver tells, of which is kept what JSON can hold."""
+        told = record.result if result is None else storable(result)
+        self._registry.change(record, state=state, ended_s=now_s, reason=reason, result=told)
         self._journal.note(now_s, state.value, record.id, reason=reason)
+        self._forget(record.id)
 
     def _forget(self, job: str) -> None:
         for known in (self._seen, self._stopping, self._attained, self._losses):

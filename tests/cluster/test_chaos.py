@@ -41,7 +41,7 @@ def test_twenty_kills_change_no_bit(tmp_path: Path) -> None:
     report = played(tmp_path, "benchmarks.chaos", "--kills", "20", "--jobs", "layers,local")
     kills = report["kills"]
     assert len(kills) == 20
-    assert {kill["kind"] for kill in kills} == {"worker", "server", "node", "driver", "several"}
+    assert {kill["kind"] for kill in kills} == {"worker", "server", "node", "driver", "service", "several"}
     assert all(kill["pids"] and kill["victims"] for kill in kills)
     for run in [*report["runs"], *report["undisturbed"]]:
         assert run["failure"] == ""

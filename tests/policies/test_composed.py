@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from policies.balance.equal import Equal
-from policies.composed import Composed
+from policies.composed import Composed, _Turns
 from policies.feasibility import Room, slots
 from policies.interface import (
     Claim,
@@ -27,11 +27,13 @@ from policies.interface import (
     Slot,
     Unplaced,
 )
+from policies.order.fair_share import FairShare
+from policies.order.fifo_backfill import FifoBackfill
 from policies.place.pack import Pack
 from policies.place.spread import Spread
 from policies.promises import after
 from policies.referee import violations
-from policies.strategies import cluster_snapshots
+from policies.strategies import cluster_snapshots, crowded_snapshots
 from policies.testing import PolicyConformance
 
 
@@ -354,3 +356,14 @@ def test_nobody_is_revoked_without_need(snapshot: ClusterSnapshot) -> None:
             row = room.row(lease.node)
             assert row is not None
             assert not room.has(bundles[lease.job], row, lease.devices), "it shrank, although its place is free"
+
+
+@settings(max_examples=200)
+@given(snapshot=crowded_snapshots() | cluster_snapshots())
+def test_a_refusal_that_is_had_from_an_equal_claim_is_the_one_that_would_be_found(snapshot: ClusterSnapshot) -> None:
+    for order in (Ranked(), FairShare(), FifoBackfill()):
+        policy = Composed(order, Spread(), Equal())
+        quick = policy.plan(snapshot)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_Turns, "_as_before", lambda self, rest: None)
+            assert quick == policy.plan(snapshot)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from order_cases import cluster, elastic, gpus, job, later, on, plan_of, planned, workers
@@ -14,6 +15,7 @@ from order_cases import cluster, elastic, gpus, job, later, on, plan_of, planned
 from policies.feasibility import TOLERANCE, Room, slots
 from policies.interface import ClusterSnapshot, Grant, JobView, NodeTable, Resources, Tenant
 from policies.order.fair_share import FairShare
+from policies.order.progressive import Permit, ProgressiveFilling
 from policies.order.tenancy import lineage, tenants_of
 from policies.strategies import cluster_snapshots, crowded_snapshots
 
@@ -173,3 +175,44 @@ def test_shares_are_as_the_weights_up_to_a_worker(
     for poor, weight in zip(names, weights, strict=True):
         for rich, other in zip(names, weights, strict=True):
             assert (has[rich] - 1) / other <= has[poor] / weight + 1e-9, f"{poor} has a right to a worker of {rich}"
+
+
+def looked_at_each(self: ProgressiveFilling, leaf: Any, job: JobView, permit: Permit) -> bool:
+    return self._fits(job, job.min_workers) and permit(job, job.min_workers)
+
+
+@settings(max_examples=300)
+@given(snapshot=machines() | crowded_snapshots() | cluster_snapshots(), tenants=tenancies())
+def test_who_is_refused_like_another_would_be_if_looked_at(
+    snapshot: ClusterSnapshot, tenants: tuple[Tenant, ...]
+) -> None:
+    for view in (snapshot, replace(snapshot, tenants=tenants)):
+        quick = FairShare().rank(view)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ProgressiveFilling, "_may_start", looked_at_each)
+            assert quick == FairShare().rank(view)
+
+
+def test_of_many_jobs_that_are_alike_few_are_looked_at() -> None:
+    """Whether there is no room for them, or no quota."""
+    looked: list[str] = []
+    alike = [
+        job(f"j{number:03}", fewest=2, bundle=Resources(cpu=1.0), tenant="ab"[number % 2]) for number in range(200)
+    ]
+    tenants = {name: Tenant(name) for name in "ab"}
+
+    def permit(one: JobView, workers: int) -> bool:
+        looked.append(one.id)
+        return one.tenant == "b"
+
+    def room(one: JobView) -> float:
+        looked.append(one.id)
+        return 1e6
+
+    total = np.array([8.0, 0.0, 0.0])
+    filling = ProgressiveFilling(alike, tenants, total, total, room)
+    filling.fill(permit)
+    assert filling.workers == {f"j{number:03}": 2 for number in (1, 3, 5, 7)}
+    assert len(looked) <= 30
+    filling.fill()
+    assert len(looked) <= 60

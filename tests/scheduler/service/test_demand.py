@@ -245,19 +245,23 @@ def test_a_job_for_which_there_is_room_asks_for_nothing_more_and_does_not_grow_b
 def test_paused_held_and_stopped_jobs_ask_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "REST_S", 0.0)
     asking = Asking(growth=WIDE)
-    registry, eight = asking.service.registry, Wanted(Resources(8.0), 1)
+    registry, eight = asking.service.registry, (Wanted(Resources(8.0), 1),)
     registry.growth = lambda: WIDE
     registry.set_tenant(TenantRecord(Tenant("red"), 1), 0.0)
-    asking.service.submit("waits", cpu=8.0, tenant="red")
-    asking.service.submit("held", cpu=8.0, tenant="red")
-    assert asking.now() == (eight,)
-    registry.control("waits", "pause", "ada", False, 0.0)
-    assert asking.now() == ()
-    assert registry["held"].state is State.HELD
-    registry.control("waits", "resume", "ada", False, 0.0)
-    assert asking.now() == (eight,)
-    registry.control("waits", "stop", "ada", False, 0.0)
-    assert asking.now() == (eight,)  # for the one that was held
+    for name in ("first", "second"):
+        asking.service.submit(name, cpu=8.0, tenant="red")
+        assert asking.now() == eight
+    for name, act, expected, other in (
+        ("first", "pause", eight, State.QUEUED),
+        ("second", "pause", (), State.PAUSED),
+        ("first", "resume", eight, State.PAUSED),
+        ("second", "resume", eight, State.HELD),
+        ("first", "stop", eight, State.QUEUED),
+        ("second", "stop", (), State.STOPPED),
+    ):
+        registry.control(name, act, "ada", False, 0.0)
+        assert asking.now() == expected
+        assert registry["second"].state is other
 
 
 def test_what_a_job_is_resized_to_is_asked_for() -> None:

@@ -16,6 +16,7 @@ from scheduler.service.journal import Journal
 from scheduler.service.records import Heard, JobRecord, State, TenantRecord
 from scheduler.service.registry import Registry
 from scheduler.service.submission import Estimate, Submission, Wishes
+from scheduler.service.tenants import read_tenant
 
 GIB = 2.0**30
 NODES = NodeTable.of(["ant", "bee"], [[4.0, 0.0, 4 * GIB], [2.0, 1.0, 2 * GIB]], [[0.0, 0.0, 0.0], [2.0, 1.0, 2 * GIB]])
@@ -326,6 +327,12 @@ def test_bounds_that_are_none_are_refused(book: Book, least: int | None, most: i
         (Tenant("red", weight=float("nan")), "tenant red: weight must be greater than 0, got nan"),
         (Tenant("red", weight=float("inf")), "tenant red: weight must be greater than 0, got inf"),
         (Tenant("red", parent="bleu"), r"unknown tenant 'bleu'. Did you mean 'blue'"),
+        (Tenant(""), "a tenant's name must be 1 to 64 letters, digits, '.', '_' or '-' of ASCII, a letter or digit"),
+        (Tenant("a b"), "first, got 'a b': choose another one"),
+        (Tenant("x" * 65), f"got '{'x' * 65}'"),
+        (Tenant("red", quota=Resources(cpu=-1.0)), "tenant red: a quota's cpu must be a number from 0 on, got -1.0"),
+        (Tenant("red", quota=Resources(gpu=float("nan"))), "a quota's gpu must be a number from 0 on, got nan"),
+        (Tenant("red", quota=Resources(memory=float("inf"))), "a quota's memory must be a number from 0 on, got inf"),
     ],
 )
 def test_a_tenant_that_is_none_is_refused(book: Book, tenant: Tenant, message: str) -> None:
@@ -336,6 +343,23 @@ def test_a_tenant_that_is_none_is_refused(book: Book, tenant: Tenant, message: s
         book.registry.set_tenant(TenantRecord(tenant), 1.0)
     assert message in str(told.value)
     assert book.registry.tenants == before
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 1.5, True, float("nan")])
+def test_a_limit_of_jobs_that_is_none_is_refused(book: Book, limit: Any) -> None:
+    with pytest.raises(UserError) as told:
+        book.tenant("red", limit)
+    assert "tenant red: the limit of its jobs must be a whole number of at least 1, got" in str(told.value)
+    assert "'--max-jobs 0' lifts it" in str(told.value)
+    assert "red" not in book.registry.tenants
+
+
+@pytest.mark.parametrize(
+    "found", [{}, {"name": "red"}, {"name": "red", "quota": 3, "most_jobs": None}, {"name": "red", "quota": {"tpu": 1}}]
+)
+def test_what_is_no_tenant_is_refused_in_words(found: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="this is no tenant"):
+        read_tenant(found)
 
 
 def test_what_a_driver_tells_is_kept_with_the_next_change(book: Book) -> None:

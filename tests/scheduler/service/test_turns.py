@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import pytest
-from turning_cases import World, check_books, check_jobs
+from turning_cases import Killed, World, check_books, check_jobs, untold
 
 from policies.interface import ClusterPlan, ClusterSnapshot, Memo, Resources, Tenant
 from scheduler.errors import UserError
 from scheduler.service import turns
 from scheduler.service.records import State, TenantRecord
-from scheduler.service.registry import MOST_ATTEMPTS
-from scheduler.service.watching import SILENT_S, START_S, STOP_S
+from scheduler.service.watching import MOST_ATTEMPTS, SILENT_S, START_S, STOP_S
 
 CPUS = 10  # of the three nodes together: 4, 4 and 2
 
@@ -382,3 +386,138 @@ def test_quotas_hold_from_turn_to_turn(world: World) -> None:
     assert sum(world.num_held(name) for name in "abc") == 3
     with pytest.raises(UserError, match="tenant red does not borrow"):
         world.submit("d", 4, 4, tenant="red")
+
+
+def test_a_service_that_begins_again_knows_what_its_jobs_have_had(world: World) -> None:
+    """Other leases, lost nodes and pauses count as they were; what is held goes on counting."""
+    world.submit("first", 2, 4)
+    world.resize("first", 1, 2)
+    world.submit("second", 3, 3)
+    world.turn(2, after_s=7.0)
+    world.control("second", "pause")
+    world.turn(2, after_s=5.0)
+    world.turns.touch()
+    world.turn(1)
+    before = {name: world.ledger.job(name).attained_s for name in ("first",)}
+    second_s = world.turns.watching._attained["second"][0]
+    world.begin()
+    world.turns.touch()
+    world.turns.turn()
+    assert before["first"] > 30.0
+    assert world.ledger.job("first").attained_s == pytest.approx(before["first"])
+    world.control("second", "resume")
+    world.turn(1, after_s=0.0)
+    assert world.turns.watching._attained["second"][0] == pytest.approx(second_s)
+    assert second_s > 0
+    world.turns.touch()
+    world.turn(1, after_s=10.0)
+    assert world.ledger.job("first").attained_s == pytest.approx(before["first"] + 10.0 * world.num_held("first"))
+
+
+def test_a_service_that_begins_again_goes_on_counting_drivers_that_died(world: World) -> None:
+    world.submit("hopeless")
+    for number in range(MOST_ATTEMPTS):
+        assert state(world, "hopeless") is State.RUNNING
+        if number in (2, 3):
+            world.begin()
+        world.drivers.of("hopeless")[0].rounds = 3 if number == 0 else 2
+        world.turn(1)
+        world.drivers.die("hopeless")
+        world.turn(3, after_s=6.0)
+    record = world.registry["hopeless"]
+    assert (record.state, record.num_attempts) == (State.FAILED, MOST_ATTEMPTS)
+
+
+@pytest.mark.parametrize(
+    ("result", "kept"),
+    [
+        ({"loss": float("nan"), "most": float("inf")}, {"loss": None, "most": None}),
+        ({"rounds": np.int64(3), "loss": np.float32(0.5), "by": (np.bool_(True), "x")}, None),
+        ({3: np.arange(2), "set": {1}, "path": Path("a/b")}, {"3": [0, 1], "set": [1], "path": "a/b"}),
+    ],
+)
+def test_a_job_ends_whatever_its_driver_tells(
+    world: World, result: dict[str, object], kept: dict[str, object] | None
+) -> None:
+    world.submit("first", 2, 2)
+    world.turns.watching.end(world.registry["first"], State.FINISHED, "", world.now_s, result=result)
+    world.turn(2)
+    assert (state(world, "first"), world.num_held("first")) == (State.FINISHED, 0)
+    expected = {"rounds": 3, "loss": 0.5, "by": [True, "x"]} if kept is None else kept
+    assert world.registry["first"].result == expected
+    assert json.loads(json.dumps(expected, allow_nan=False)) == world.journal.jobs()[0].result
+    check_jobs(world)
+
+
+def test_a_paused_job_makes_room_among_its_tenants_jobs(world: World) -> None:
+    world.registry.set_tenant(TenantRecord(Tenant("red"), 1), world.now_s)
+    world.submit("first", 2, 2, tenant="red")
+    world.submit("second", 2, 2, tenant="red")
+    assert state(world, "second") is State.HELD
+    world.control("first", "pause")
+    world.turn(2)
+    assert [state(world, name) for name in ("first", "second")] == [State.PAUSED, State.RUNNING]
+    world.control("first", "resume")
+    world.turn(2)
+    assert state(world, "first") is State.HELD
+    assert world.registry["first"].reason == "tenant red may have 1 jobs at a time"
+    world.finish("second")
+    world.turn(3)
+    assert (state(world, "first"), world.drivers.started) == (
+        State.RUNNING,
+        ["apportion-first-1", "apportion-second-1"],
+    )
+    check_jobs(world)
+
+
+ACTS: tuple[Callable[[World], object], ...] = (
+    lambda world: world.hand_in(world.submission("third")),
+    lambda world: world.control("first", "pause"),
+    lambda world: world.control("first", "stop"),
+    lambda world: world.control("second", "resume"),
+    lambda world: world.resize("first", 1, 3),
+    lambda world: world.turns.watching.end(world.registry["first"], State.FINISHED, "", world.now_s),
+    lambda world: world.registry.set_tenant(TenantRecord(Tenant("blue", 2.0)), world.now_s),
+    lambda world: world.registry.set_policy("fifo+spread+equal", world.now_s),
+)
+
+
+@pytest.mark.parametrize("act", range(len(ACTS)))
+def test_what_cannot_be_written_whole_has_not_happened(world: World, act: int) -> None:
+    """Neither on the disk nor here, wherever it breaks off: a client that hears an error may ask again."""
+
+    def everything() -> tuple[object, ...]:
+        jobs = [untold(one) for one in world.registry.everyone]
+        assert jobs == [untold(one) for one in world.journal.jobs()]
+        events = len(world.journal.rows("SELECT number FROM events"))
+        return (
+            jobs,
+            [one.id for one in world.registry.live],
+            dict(world.registry.tenants),
+            world.registry.policy,
+            events,
+        )
+
+    world.submit("first", 2, 2)
+    world.submit("second", 1, 1)
+    world.control("second", "pause")
+    world.turn(2)
+    before, num = everything(), 0
+    while True:
+        world.fuse.left = num
+        try:
+            if act == 5:
+                with world.registry.together():
+                    ACTS[act](world)
+            else:
+                ACTS[act](world)
+            break
+        except Killed:
+            num += 1
+            assert everything() == before
+    world.fuse.left = None
+    assert num
+    assert everything() != before
+    world.turn(3)
+    check_books(world)
+    check_jobs(world)

@@ -26,6 +26,7 @@ class ServiceMachine(RuleBasedStateMachine):
     def begin(self, policy: str, bounds: list[tuple[int, int]]) -> None:
         self.world = World(policy)
         self.excused: frozenset[str] = frozenset()
+        self.stopping: dict[str, int] = {}
         self.world.registry.set_tenant(TenantRecord(Tenant("red")), self.world.now_s)
         for name, (least, more) in zip(NAMES, bounds, strict=False):
             self.world.submit(name, least, least + more)
@@ -151,6 +152,13 @@ class ServiceMachine(RuleBasedStateMachine):
         check_books(world)
         for record in world.registry.live:
             assert world.num_held(record.id) or record.state not in (State.STARTING, State.RUNNING)
+
+    @invariant()
+    def who_stops_does_not_grow(self) -> None:
+        world = self.world
+        stopping = {one.id: world.num_held(one.id) for one in world.registry.live if one.state is State.STOPPING}
+        assert all(num <= self.stopping.get(name, num) for name, num in stopping.items())
+        self.stopping = stopping
 
     @invariant()
     def everything_agrees(self) -> None:

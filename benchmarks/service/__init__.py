@@ -1,0 +1,1 @@
+"""The scheduler service measured: ``python -m benchmarks.service``."""
