@@ -55,11 +55,15 @@ class ServiceClient:
             try:
                 return answer_of(getattr(self.actor, method).remote(*values))
             except ray.exceptions.RayActorError as error:
-                if isinstance(error, ray.exceptions.ActorDiedError) or time.monotonic() > until_s:
-                    self.actor = _found()  # it was started anew, by 'apportion service restart'
-                if self.actor is None or time.monotonic() > until_s:
+                if time.monotonic() > until_s:
                     raise RunFailedError(f"the scheduler service is gone: {error}") from None
+                self.look_again(error)
                 time.sleep(ASK_AGAIN_S)
+
+    def look_again(self, error: Exception) -> None:
+        """Ask the service from now on that was started in place of one that has died for good: it was restarted."""
+        if isinstance(error, ray.exceptions.ActorDiedError):
+            self.actor = _found() or self.actor
 
 
 def answer_of(reference: Any) -> Any:

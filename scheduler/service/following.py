@@ -116,6 +116,7 @@ class QueuedJob:
             orders = Orders.of_json(answer_of(question))
         except ray.exceptions.RayActorError as error:
             self._refuse_to_wait_for_ever(error)
+            self._client.look_again(error)
             return None
         self._silent_since_s = None
         if orders.command is Command.STOP:
