@@ -100,7 +100,7 @@ bench-chaos: setup  ## Kill workers, servers, nodes and drivers of real runs 200
 	@$(BIN)/python -m benchmarks.chaos $(OPTIONS)
 
 .PHONY: bench-service
-bench-service: setup  ## Submit 1,000 jobs in a burst, resize a job 50 times, and run twenty jobs of three tenants
+bench-service: setup  ## Burst, resizes, twenty jobs of three tenants under six policies, and beside the plain Jobs API (35 minutes; OPTIONS="burst")
 	@$(BIN)/python -m benchmarks.service $(OPTIONS)
 
 .PHONY: bench-soak

@@ -15,7 +15,7 @@ import ray
 from ray.job_submission import JobStatus, JobSubmissionClient
 from rich.console import Console
 
-from benchmarks.service.asking import HOME, alone, submit, until
+from benchmarks.service.asking import HOME, submit, until
 from benchmarks.service.twenty import GANG_ROUNDS, SLOTS, job_of, lab_plan, the_jobs
 from scheduler.lab.lab import lab_up
 from scheduler.service.client import the_service
@@ -41,11 +41,6 @@ def measure(folder: Path, console: Console) -> dict[str, Any]:
         api = JobSubmissionClient(url)
         found = queued(api, folder, [one.job.model_dump(mode="json") for one in jobs])
         console.print("plain Jobs API", found, highlight=False)
-        hashes = {rounds: alone(one.job) for rounds, one in {one.job.training.rounds: one for one in jobs}.items()}
-        found["other_models"] = sum(
-            (folder / f"plain-{number}.sha256").read_text(encoding="ascii") != hashes[one.job.training.rounds]
-            for number, one in enumerate(jobs)
-        )
         found["whole_cluster"] = whole_cluster(api)
         found["two_gangs"] = two_gangs(api)
         console.print("two gangs, plain", found["two_gangs"], highlight=False)
