@@ -185,6 +185,13 @@ def resolve(spec: str | Mapping[str, Any], search: Sequence[Path] = ()) -> Polic
     return _composed(PRESETS[spec], search, name=spec)
 
 
+def names_own_code(spec: str | Mapping[str, Any]) -> bool:
+    """Say whether a policy, or a part of it, is the user's own (``module:Class``)."""
+    parts = [spec] if isinstance(spec, str) else spec.values()
+    names = [name for part in parts for name in (part if isinstance(part, Mapping) else [part])]
+    return any(":" in str(name) for name in names)
+
+
 def _parts(spec: str) -> dict[str, str]:
     """Return the family of each of the names that are joined by ``+``."""
     found: dict[str, str] = {}

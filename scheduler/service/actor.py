@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from policies.interface import Grant
-from policies.presets import resolve
+from policies.presets import names_own_code, resolve
 from scheduler.errors import UserError
 from scheduler.service import answers
 from scheduler.service.autoscaling import of_cluster
@@ -169,7 +169,7 @@ class SchedulerService:
 
     def set_policy(self, spec: str | dict[str, Any]) -> dict[str, Any]:
         """Let the cluster have another policy, one of the names and options that are built in."""
-        if ":" in str(spec if isinstance(spec, str) else list(spec.values())):
+        if names_own_code(spec):
             raise UserError("the cluster's policy is one of those that are built in: its service has no code of others")
         resolve(spec)
         with self._lock:

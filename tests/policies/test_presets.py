@@ -14,7 +14,7 @@ from policies.joint.min_makespan import MinMakespan
 from policies.order.fifo import Fifo
 from policies.place.pack import Pack
 from policies.place.spread import Spread
-from policies.presets import BALANCES, PRESETS, resolve
+from policies.presets import BALANCES, PRESETS, names_own_code, resolve
 
 LAST_TAKES_ALL = '''
 """A user's own balance."""
@@ -105,6 +105,20 @@ def test_joined_names_are_an_order_a_place_and_a_balance() -> None:
     assert refused("fgd+las").startswith("unknown balance 'las'; choose from: equal")
     assert "unknown order or place or balance 'lsa'" in refused("lsa+fgd")
     assert "unknown part of a policy 'equal'" in refused("fifo+spread+equal+equal")
+
+
+@pytest.mark.parametrize(
+    ("spec", "own"),
+    [
+        ("fifo+pack+pull", False),
+        ("mine:LastTakesAll", True),
+        ({"joint": {"max-min-throughput": {"round_s": 30.0}}, "balance": "pull"}, False),
+        ({"order": "fifo", "balance": {"mine:LastTakesAll": {"round_s": 30.0}}}, True),
+        ({"order": "mine:First"}, True),
+    ],
+)
+def test_own_code_is_told_from_options(spec: str | dict[str, Any], own: bool) -> None:
+    assert names_own_code(spec) is own
 
 
 def test_each_balance_is_a_preset() -> None:
